@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control socket's protocol: a Unix stream socket; the client writes one JSON object on one
+ * line, the agent answers with one JSON object on one line and closes.
+ *
+ *	{"verb":"block","endpoint":"10.0.0.7:9100","reason":"...","for_ms":7200000}
+ *	{"ok":true, ...}    or    {"ok":false,"error":"one line"}
+ *
+ * verb       further keys                             answers
+ * status     -                                        see docs/control.md
+ * blocks     -                                        "blocks": [...]
+ * block      endpoint, reason, for_ms                 "endpoint", "expires_ms"
+ * unblock    endpoint, reason, for_ms                 "endpoint", "until"
+ * reload     -                                        -
+ * panic      reason                                   -
+ * resume     reason                                   -
+ */
+#pragma once
+
+enum {
+	CONTROL_REQUEST_MAX_BYTES = 16 * 1024,
+	CONTROL_ANSWER_MAX_BYTES = 64 * 1024 * 1024,
+	CONTROL_MAX_CLIENTS = 32,
+	CONTROL_CLIENT_DEADLINE_MS = 5000,
+	CONTROL_REASON_MAX_BYTES = 512,
+};
+
+#define CONTROL_DEFAULT_SOCKET    "/run/pprofwall/control.sock"
+#define PPROFWALL_STATE_DIRECTORY "/var/lib/pprofwall"
+/* In the state directory; while it exists nothing is enforced. */
+#define PPROFWALL_PANIC_MARKER "panic"
+/* Beside the control socket: the firewall helper's pid, for `pprofwall panic`. */
+#define PPROFWALL_FIREWALL_PIDFILE "firewall.pid"

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dropping privileges, the whole of it on one screen (sandbox.c). Every step fails closed and is
+ * read back from the kernel. Called once, early in main(), before any thread exists.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { SANDBOX_ERROR_LEN = 256 };
+
+/* Which system calls stay; see sandbox_filter.c for the lists and their reasons. */
+enum sandbox_filter {
+	SANDBOX_FILTER_NONE = 0, /* agent, parent: no filter, but no privileges either */
+	SANDBOX_FILTER_NETWORK,  /* prober, the CLI while it scans: TCP and UDP sockets, no files */
+	SANDBOX_FILTER_SENDER,   /* as above, and reading files (CA bundle, resolv.conf) */
+	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
+};
+
+struct sandbox_spec {
+	uid_t uid; /* what to become; 0 only for the parent */
+	gid_t gid;
+	bool keep_uid;           /* run by an ordinary user: leave uid and gid as they are */
+	const int *capabilities; /* CAP_* that stay in the permitted and effective sets */
+	unsigned n_capabilities;
+	enum sandbox_filter filter;
+};
+
+/*
+ * Sets no_new_privs, groups, gid, uid and capabilities, drops the bounding set, makes the process
+ * undumpable, and then reads all of it back. On failure writes one line to `why` and returns
+ * -errno; the process must then exit. The seccomp filter is a step of its own, to be taken last,
+ * when libraries have been initialised.
+ */
+int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_LEN]);
+int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
+
+/*
+ * Looks up a user by name, or reads a number (its group then has the same number). Returns 0,
+ * -ENOENT for a name that does not exist, -EINVAL for 0 or nonsense.
+ */
+int sandbox_find_user(const char *user, uid_t *uid, gid_t *gid);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon's configuration: one YAML document read against one schema table (conf_schema.c).
+ * A struct conf is immutable once loaded and owns everything it points to. Loading opens no file
+ * or socket and resolves no name: the caller brings the bytes. Any thread.
+ */
+#pragma once
+
+#include "common/cleanup.h"
+#include "common/endpoint.h"
+#include "common/finding.h"
+#include "common/prefix.h"
+
+#include <stdio.h>
+
+enum {
+	CONF_MAX_BYTES = 1024 * 1024, /* a larger file is an error, not a long wait */
+	CONF_NAME_MAX_LEN = 63,       /* names of breakers and alerts: [A-Za-z0-9_.-] */
+	CONF_MAX_BREAKERS = 255,
+	CONF_MAX_ALERTS = 64,
+	CONF_MAX_PREFIXES = 4096, /* in one list */
+	CONF_MAX_TARGETS = 65536,
+	CONF_ERROR_LEN = 512,
+};
+
+enum conf_mode { CONF_MODE_OBSERVE = 0, CONF_MODE_ENFORCE };
+enum conf_action { CONF_ACTION_DROP = 0, CONF_ACTION_ALERT };
+enum conf_on_stop { CONF_ON_STOP_KEEP = 0, CONF_ON_STOP_REMOVE };
+enum conf_persist { CONF_PERSIST_AUTO = 0, CONF_PERSIST_OFF };
+enum conf_alert_type { CONF_ALERT_WEBHOOK = 0 };
+
+/* Where something stands in the file; line and column count from 1. */
+struct conf_mark {
+	unsigned line;
+	unsigned column;
+};
+
+struct conf_prefixes {
+	struct prefix *items; /* as written; not simplified */
+	size_t count;
+};
+
+struct conf_strings {
+	char **items;
+	struct conf_mark *marks; /* one for each item, for errors found later */
+	size_t count;
+};
+
+struct conf_ports {
+	uint16_t *items;
+	size_t count;
+};
+
+struct conf_breaker {
+	char *name;
+	unsigned trip_after;         /* exposed probes that open, of the last trip_window; 1..64 */
+	unsigned trip_window;        /* trip_after..64; default trip_after */
+	int64_t confirm_interval_ms; /* between probes that confirm an exposure or a cure */
+	int64_t open_for_ms;         /* open to half-open */
+	unsigned close_after;        /* consecutive clean probes that close */
+	int64_t remind_every_ms;     /* 0: never */
+	int64_t unknown_after_ms;    /* open and unreachable for so long: alert `unknown` */
+	enum finding_severity severity; /* the least that counts as exposed */
+	enum conf_action action;
+	bool seal_local; /* cut host-local clients too */
+	struct conf_prefixes allow_from;
+};
+
+struct conf_alert {
+	char *name;
+	enum conf_alert_type type;
+	char *url;          /* secret: may hold a token; NULL after conf_forget_secrets() */
+	int64_t timeout_ms; /* one attempt, in all */
+	int64_t give_up_after_ms;
+};
+
+struct conf {
+	enum conf_mode mode;
+	struct {
+		struct conf_strings
+		    targets; /* "10.91.0.2:9100", "10.0.0.0/28", "[::1]:6060", "name:80" */
+		struct conf_strings
+		    ports; /* for targets without one: numbers, ranges or list names */
+		int64_t interval_ms;
+		int64_t timeout_ms;   /* one request, in all */
+		unsigned concurrency; /* endpoints probed at once */
+	} scan;
+	struct conf_breaker *breakers; /* at least one: a default is made when none is given */
+	size_t n_breakers;
+	struct {
+		struct conf_ports ports; /* default: 22 */
+		struct conf_prefixes sources;
+	} protect;
+	struct conf_alert *alerts;
+	size_t n_alerts;
+	struct {
+		bool enabled;           /* false for `listen: off` */
+		struct endpoint listen; /* default 127.0.0.1:9464 */
+	} metrics;
+	enum conf_on_stop on_stop;
+	struct {
+		char *socket; /* absolute path */
+		char *group;  /* whose members may use it besides root: name or number */
+	} control;
+	struct {
+		char *directory; /* absolute path */
+	} state;
+	struct {
+		enum conf_persist persist;
+		unsigned max_blocks;            /* at once */
+		unsigned max_blocks_per_minute; /* past it: alert, no block */
+		int64_t slack_ms;   /* kernel timeout = open_for + slack; default 10 min */
+		uint32_t mark;      /* set on our own probes on loopback... */
+		uint32_t mark_mask; /* ...within these bits */
+	} firewall;
+	struct {
+		char *agent, *prober, *firewall, *sender; /* user names or numbers */
+	} users;
+};
+
+/*
+ * Reads `length` bytes as a configuration; `file` is only for messages. On failure returns NULL
+ * and leaves one line in `error`: "FILE:LINE:COLUMN: what was wrong; expected what".
+ */
+struct conf *conf_load(const char *file, const void *bytes, size_t length,
+                       char error[static CONF_ERROR_LEN]);
+/*
+ * Reads a whole file from `fd` (from offset 0, without moving it, so that a shared descriptor can
+ * be read by many), then as above.
+ */
+struct conf *conf_load_fd(const char *file, int fd, char error[static CONF_ERROR_LEN]);
+void conf_free(struct conf *conf);
+AUTO_CLEANUP(conf, struct conf *, conf_free)
+#define auto_conf __attribute__((cleanup(cleanup_conf)))
+
+/* Wipes what only the sender may know. */
+void conf_forget_secrets(struct conf *conf);
+
+/*
+ * Says why `next` cannot replace `running` without a restart (users, control.socket,
+ * state.directory, firewall.persist): returns the key's name, or NULL if it can.
+ */
+const char *conf_find_fixed_change(const struct conf *running, const struct conf *next);
+
+/*
+ * Prints the whole configuration as YAML with every default filled in; secrets masked unless told
+ * otherwise. What is printed loads again to the same thing (unmasked).
+ */
+int conf_dump(const struct conf *conf, FILE *out, bool show_secrets);
+/* Prints the schema: key, type, range, default, help; for docs and man pages. */
+int conf_print_schema(FILE *out);
+
+/* Readers of scalars, strict; shared with command-line options. Return 0 or -EINVAL/-ERANGE. */
+/* "200ms", "3s", "10m", "1h", "7d"; a bare 0 is allowed, another bare number is not. */
+int conf_parse_duration(const char *text, int64_t *ms);
+/* Decimal, no sign, no leading zero. */
+int conf_parse_number(const char *text, uint64_t max, uint64_t *out);
+/* Shortest text that reads back to the same: "200ms", "3s". */
+const char *conf_format_duration(int64_t ms, char text[static 32]);

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the agent remembers across restarts: SQLite (WAL) in the state directory, written by a
+ * thread of its own from a bounded queue, so that a full disk or a slow fsync never delays a
+ * block. Called from the loop's thread only; no call blocks but state_open() and state_close().
+ *
+ * Times are wall clock, milliseconds since the epoch.
+ */
+#pragma once
+
+#include "common/endpoint.h"
+#include "daemon/agent/breaker.h"
+
+enum { STATE_ERROR_LEN = 256, STATE_REASON_LEN = 513, STATE_WHO_LEN = 128, STATE_RULE_LEN = 64 };
+
+/* A breaker that is not closed, or a closed one that never was opened is not kept. */
+struct state_breaker {
+	struct endpoint endpoint;
+	char rule[STATE_RULE_LEN]; /* the breaker's name in the configuration */
+	enum breaker_state state;
+	int64_t opened_ms;
+	int64_t open_until_ms;
+	bool high_risk;
+};
+
+/* A person's decision; wins over every rule until it ends. */
+struct state_manual {
+	struct endpoint endpoint;
+	bool block; /* false: a manual unblock, which holds the breaker closed */
+	int64_t made_ms;
+	int64_t until_ms;
+	char reason[STATE_REASON_LEN];
+	char who[STATE_WHO_LEN]; /* "alice (loginuid 1000) as root" */
+};
+
+/* What was found at the start; owned by the caller, freed with state_snapshot_free(). */
+struct state_snapshot {
+	struct state_breaker *breakers;
+	size_t n_breakers;
+	struct state_manual *manuals; /* those past their end are left out and deleted */
+	size_t n_manuals;
+};
+
+struct state;
+
+/*
+ * Opens or creates DIRECTORY/state.db, checks its schema version, reads the snapshot, starts the
+ * writer. A damaged database is renamed to state.db.damaged-SECONDS and a new one begun: `why`
+ * then says so although 0 is returned, else `why` is "". On failure returns -errno with `why`.
+ */
+int state_open(const char *directory, struct state **out, struct state_snapshot *snapshot,
+               char why[static STATE_ERROR_LEN]);
+void state_snapshot_free(struct state_snapshot *snapshot);
+/* Writes out what is queued, for at most two seconds, and frees. */
+void state_close(struct state *st);
+
+/*
+ * Queue a write; a later one for the same endpoint replaces an earlier one still queued. Return 0,
+ * or -ENOSPC when the queue is full (counted in state_get_health).
+ */
+int state_save_breaker(struct state *st, const struct state_breaker *b);
+int state_delete_breaker(struct state *st, const struct endpoint *e);
+int state_save_manual(struct state *st, const struct state_manual *m);
+int state_delete_manual(struct state *st, const struct endpoint *e);
+
+struct state_health {
+	uint64_t writes, failures; /* transactions */
+	size_t queued;
+	bool failing;                /* the last transaction failed */
+	char error[STATE_ERROR_LEN]; /* of the last failure */
+};
+void state_get_health(struct state *st, struct state_health *out);
+
+/* The panic marker in the state directory; an ordinary file, made and seen without SQLite. */
+bool state_panic_exists(const char *directory);
+int state_panic_set(const char *directory, const char *who, const char *reason);
+int state_panic_clear(const char *directory);

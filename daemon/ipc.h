@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the daemon's processes say to each other, in frames (common/frame.h) over SEQPACKET socket
+ * pairs that the parent makes:
+ *
+ *	parent  <-> each child   IPC_PARENT_*, IPC_CHILD_*    (descriptor 3 of the child)
+ *	agent   <-> prober       IPC_PROBE_*                  (descriptor 4 of the prober)
+ *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
+ *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*    (descriptor 4 of the sender)
+ *
+ * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
+ * Bodies are the fixed-size structs below unless JSON is stated; padding is named and zero.
+ * Numbers are host byte order: both ends run on one machine from one build.
+ */
+#pragma once
+
+#include "scanner/probe.h"
+
+#include <stdint.h>
+
+enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_TEXT_LEN = 512 };
+
+enum ipc_role {
+	IPC_ROLE_AGENT = 0,
+	IPC_ROLE_FIREWALL,
+	IPC_ROLE_PROBER,
+	IPC_ROLE_SENDER,
+	IPC_ROLE_COUNT
+};
+
+enum ipc_type {
+	/* parent -> child */
+	IPC_PARENT_CONF =
+	    1, /* struct ipc_conf + memfd of the file: check it; IPC_CHILD_CONF answers */
+	IPC_PARENT_COMMIT,  /* struct ipc_conf: what was checked is now in force; answered likewise
+	                     */
+	IPC_PARENT_ABORT,   /* struct ipc_conf: forget what was checked; no answer */
+	IPC_PARENT_PEER,    /* agent only: struct ipc_peer + socket */
+	IPC_PARENT_CONTROL, /* agent only: listening control socket */
+	IPC_PARENT_STOP, /* end in an orderly way: agent and sender flush, firewall obeys on_stop */
+	IPC_PARENT_RELOADED, /* agent only: struct ipc_result of a reload, when it is over */
+	/* child -> parent */
+	IPC_CHILD_READY = 32, /* empty: serving (after the first COMMIT) */
+	IPC_CHILD_CONF,       /* struct ipc_result for CONF and COMMIT; seq as asked */
+	IPC_CHILD_ALIVE,      /* agent only, empty, about every second: for the watchdog */
+	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */
+
+	/* agent -> prober */
+	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */
+	/* prober -> agent */
+	IPC_PROBE_DONE, /* JSON: a finding; seq as asked */
+
+	/* agent -> sender */
+	IPC_SEND_EVENT = 96, /* JSON: an event for every sink; seq names it in the answers */
+	IPC_RESOLVE_NAME,    /* struct ipc_name; seq names the question */
+	/* sender -> agent */
+	IPC_SEND_RESULT, /* struct ipc_send_result; one for each sink and final outcome or retry */
+	IPC_SEND_DONE,   /* empty; seq: every sink has delivered or given up */
+	IPC_RESOLVE_RESULT, /* struct ipc_addresses; seq as asked */
+
+	/* both ways */
+	IPC_PING = 120, /* empty, any peer; answered with IPC_PONG, same seq */
+	IPC_PONG,
+};
+
+struct ipc_conf {
+	uint64_t generation; /* counts from 1; +1 for each reload that is tried */
+	uint32_t crc32;      /* of the file's bytes */
+	uint8_t panic;       /* the panic marker exists: enforcement stays off */
+	uint8_t zero[3];
+};
+
+struct ipc_result {
+	int32_t error; /* 0 or a negative errno */
+	uint32_t zero;
+	char text[IPC_TEXT_LEN]; /* one line, NUL-terminated */
+};
+
+struct ipc_peer {
+	uint32_t role;     /* enum ipc_role */
+	uint32_t restarts; /* of that child, so far */
+	int32_t pid;
+	int32_t exit_status; /* wait(2) status of the one before, 0 at the start */
+};
+
+struct ipc_probe {
+	struct endpoint endpoint;
+	int64_t timeout_ms;
+	uint8_t tls_first, tls_only, plain_only, zero[5];
+	char host[256];
+	char prefix[128];
+};
+
+enum ipc_send_outcome { IPC_SEND_DELIVERED = 0, IPC_SEND_RETRY, IPC_SEND_GAVE_UP };
+
+struct ipc_send_result {
+	uint32_t outcome; /* enum ipc_send_outcome */
+	int32_t status;   /* HTTP status, 0 when there was none */
+	char sink[64];
+	char text[128]; /* why; never the URL */
+};
+
+struct ipc_name {
+	char name[256];
+};
+
+enum { IPC_MAX_ADDRESSES = 32 };
+
+struct ipc_addresses {
+	int32_t error; /* 0 or a negative errno; -ENOENT for no such name */
+	uint32_t count;
+	struct endpoint addresses[IPC_MAX_ADDRESSES]; /* port 0 */
+	char text[128];
+};

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From answers to a verdict: pure code, no I/O, no clock. The caller asks what to request next,
+ * makes the request, feeds the answer, until nothing is left to ask; then takes the verdict. The
+ * rules and the evidence behind them: docs/detection.md.
+ *
+ *	fingerprint_init(&fp, conf);
+ *	while (fingerprint_next(&fp, &request))
+ *		fingerprint_feed(&fp, make_the_request(&request));
+ *	fingerprint_finish(&fp, &finding);
+ *
+ * One fingerprint is used by one thread at a time.
+ */
+#pragma once
+
+#include "common/finding.h"
+
+enum {
+	FINGERPRINT_PATH_MAX_LEN = 256,
+	FINGERPRINT_BODY_MAX_BYTES = 64 * 1024, /* the most of one body that a rule looks at */
+	FINGERPRINT_MAX_REQUESTS = 10,          /* for one endpoint; the loop above is bounded */
+};
+
+/* What came back for one request. Plain pointers into the caller's memory, not kept after feed. */
+struct http_answer {
+	int error; /* 0, or a negative errno: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EPROTO, ... */
+	bool timed_out;           /* the deadline cut it off; what came before counts */
+	bool tls;                 /* the answer came over TLS */
+	int status;               /* 0: no status line (HTTP/0.9, a banner, nothing) */
+	const char *content_type; /* "" when absent; likewise below */
+	const char *location;
+	bool go_pprof_header; /* X-Go-Pprof: 1 */
+	bool nosniff;         /* X-Content-Type-Options: nosniff */
+	const uint8_t *body;  /* decoded */
+	size_t body_length;
+	bool truncated; /* a cap or the deadline cut the body */
+};
+
+enum fingerprint_step {
+	FINGERPRINT_INDEX,
+	FINGERPRINT_INDEX_REDIRECTED, /* one redirect, same host, trailing slash either way */
+	FINGERPRINT_SYMBOL,
+	FINGERPRINT_CONTROL,
+	FINGERPRINT_CMDLINE,
+	FINGERPRINT_GOROUTINE,         /* debug=2, only where the count is known and small */
+	FINGERPRINT_GOROUTINE_REFUSED, /* debug=2&seconds=x: refused before any work */
+	FINGERPRINT_VARS,
+};
+
+struct fingerprint_request {
+	enum fingerprint_step step;
+	bool tls;                            /* use https (the server asked for it, or the hint) */
+	char path[FINGERPRINT_PATH_MAX_LEN]; /* path and query, ready to send */
+	size_t body_max_bytes;               /* stop reading after so many decoded bytes */
+};
+
+struct fingerprint_conf {
+	const char *prefix; /* "/debug/pprof/"; copied */
+	bool tls_first;     /* https is tried first, then http */
+	bool tls_only;      /* the scheme was given by the user */
+	bool plain_only;
+	bool show_secrets;           /* keep the command line as it came */
+	unsigned goroutine_read_max; /* read debug=2 at or below this count; default 1000 */
+	uint64_t nonce;              /* random; makes the control path unguessable */
+};
+
+struct fingerprint; /* heap-allocated, about a kilobyte; reused with fingerprint_reset() */
+
+struct fingerprint *fingerprint_new(void);
+void fingerprint_free(struct fingerprint *fp);
+void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *conf);
+
+/* Fills *out and returns true while another request is needed. */
+bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out);
+/* The answer to the request that the last fingerprint_next() gave. */
+void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer);
+/*
+ * Fills verdict, severity, high_risk, kind, evidence, profiles, path, scheme, status, go_version,
+ * module, command, error of an initialised finding. Returns 0 or -ENOMEM.
+ */
+int fingerprint_finish(const struct fingerprint *fp, struct finding *out);

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The probing engine: endpoints in, findings out. libcurl's multi-socket interface on a libevent
+ * loop; a probe is the few requests that scanner/fingerprint.h asks for, on one connection where
+ * the server keeps it. Names are never resolved here. One thread: that of the event loop.
+ */
+#pragma once
+
+#include "scanner/fingerprint.h"
+
+#include <event2/event.h>
+
+/* Everything that bounds what a server can do to us. */
+struct probe_limits {
+	int64_t connect_timeout_ms;
+	int64_t request_timeout_ms; /* one request in all: connect, TLS, head, body */
+	size_t header_max_bytes;    /* of one answer, all header lines */
+	size_t body_max_bytes;      /* decoded; never more than FINGERPRINT_BODY_MAX_BYTES */
+	unsigned max_requests;      /* for one endpoint */
+	unsigned concurrency;       /* endpoints at once; also bounds memory */
+};
+/* connect 3 s, request 3 s, 16 KiB headers, 64 KiB body, 10 requests, 256 at once */
+extern const struct probe_limits probe_limits_default;
+
+struct probe_request {
+	struct endpoint endpoint;
+	int64_t timeout_ms; /* replaces request_timeout_ms; 0: the default */
+	char host[256];     /* Host header and SNI; "" for the address */
+	char prefix[128];   /* "" for /debug/pprof/ */
+	bool tls_first;     /* https first, then http */
+	bool tls_only;
+	bool plain_only;
+	uint64_t token; /* the caller's, given back with the finding */
+};
+
+struct probe_stats {
+	uint64_t started, finished, requests, bytes;
+	unsigned in_flight;
+};
+
+/*
+ * The finding belongs to the engine and is gone when the callback returns. It may call
+ * probe_submit(), but not probe_free().
+ */
+typedef void probe_done_cb(const struct probe_request *request, const struct finding *finding,
+                           void *arg);
+
+struct probe_engine;
+
+/* Returns 0, -ENOMEM, or -EIO when libcurl cannot be set up. `user_agent` is copied. */
+int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
+              bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out);
+void probe_free(struct probe_engine *engine);
+
+/* Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -ENOMEM. */
+int probe_submit(struct probe_engine *engine, const struct probe_request *request);
+void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out);
