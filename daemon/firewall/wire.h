@@ -81,7 +81,7 @@ struct firewall_reply {
 	uint8_t panicked;         /* (every reply) */
 	uint8_t zero2[6];
 };
-_Static_assert(sizeof(struct firewall_reply) == 80, "fixed on the wire");
+_Static_assert(sizeof(struct firewall_reply) == 72, "fixed on the wire");
 
 /* One line for people: "port 22 is protected", ... */
 const char *firewall_result_text(enum firewall_result result);
