@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One child process and the sockets to it. The parent's thread only.
+ */
+#pragma once
+
+#include "common/paths.h"
+#include "daemon/ipc.h"
+
+#include <sys/types.h>
+
+/* Who a child becomes; it drops there by itself, first thing, and reads it back. */
+struct child_identity {
+	uid_t uid;
+	gid_t gid;
+};
+
+struct child {
+	enum ipc_role role;
+	struct child_identity identity;
+	pid_t pid;           /* 0: not running */
+	int sock;            /* parent <-> child, or -1 */
+	int peer;            /* the agent's end of agent <-> child until it was sent, or -1 */
+	bool ready;          /* IPC_CHILD_READY came */
+	bool restarts_alone; /* prober and sender; the death of another one ends the service */
+	unsigned restarts;
+	int exit_status;       /* wait(2) status of the one before */
+	int64_t started_ms;    /* CLOCK_MONOTONIC */
+	int64_t restart_at_ms; /* 0: no restart is due */
+	int64_t backoff_ms;
+	char program[PATHS_MAX_LEN]; /* absolute path */
+};
+
+/* "agent", "firewall", "prober", "sender" */
+const char *child_role_name(enum ipc_role role);
+
+/* Fills the struct; finds the program beside our own. Returns 0 or -errno. */
+int child_init(struct child *c, enum ipc_role role, struct child_identity identity);
+/*
+ * Starts the program with its sockets as descriptors 3 and 4 and everything else closed.
+ * `prober_uid` is for the firewall, `config_path` for messages. Returns 0 or -errno.
+ */
+int child_start(struct child *c, uid_t prober_uid, const char *config_path, int64_t now_ms);
+/* The process is gone: closes the sockets and works out when to start another. */
+void child_record_death(struct child *c, int wait_status, int64_t now_ms);
+
+/*
+ * Sends a request and waits up to CHILD_ANSWER_TIMEOUT_MS for the IPC_CHILD_CONF that answers it.
+ * Returns 0 or -errno, with the child's own words (or ours, when it did not answer) in *result.
+ */
+enum { CHILD_ANSWER_TIMEOUT_MS = 5000 };
+int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, int fd,
+                   struct ipc_result *result);
+
+int64_t child_now_ms(void);

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/parent/parent.h"
+
+#include "common/frame.h"
+#include "common/log.h"
+#include "common/sandbox.h"
+#include "daemon/parent/notify.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <zlib.h>
+
+enum { STOP_GRACE_MS = 5000 };
+
+/* Firewall first, since only there can the kernel say no; the agent last, when all others follow.
+ */
+static const enum ipc_role commit_order[] = {IPC_ROLE_FIREWALL, IPC_ROLE_SENDER, IPC_ROLE_AGENT};
+
+static uint32_t checksum(int fd)
+{
+	uint8_t chunk[4096];
+	uLong crc = crc32(0, NULL, 0);
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = pread(fd, chunk, sizeof(chunk), at)) > 0) {
+		crc = crc32(crc, chunk, (uInt)n);
+		at += n;
+	}
+	return (uint32_t)crc;
+}
+
+static int send_to_agent(struct parent *p, uint16_t type, const void *body, size_t length, int fd)
+{
+	return frame_send(p->children[IPC_ROLE_AGENT].sock, type, 0, body, length, fd);
+}
+
+/* Gives the agent its end of the socket to a child. */
+static int introduce(struct parent *p, struct child *c)
+{
+	struct ipc_peer peer = {
+	    .role = c->role,
+	    .restarts = c->restarts,
+	    .pid = c->pid,
+	    .exit_status = c->exit_status,
+	};
+	int err = send_to_agent(p, IPC_PARENT_PEER, &peer, sizeof(peer), c->peer);
+
+	close(steal_fd(&c->peer));
+	return err;
+}
+
+/*
+ * All or nothing: everybody checks the same bytes, then everybody takes them. The firewall commits
+ * first; when the kernel refuses there, nobody else has moved.
+ */
+static int distribute(struct parent *p, int fd, const struct ipc_conf *conf,
+                      struct ipc_result *result)
+{
+	int err = 0;
+
+	/* The agent checks first: it knows what cannot change without a restart. */
+	for (size_t i = ARRAY_LEN(commit_order); err == 0 && i-- > 0;) {
+		struct child *c = &p->children[commit_order[i]];
+
+		/* One that is being restarted gets the configuration in force then. */
+		if (c->pid > 0 || !c->restarts_alone)
+			err = child_ask_conf(c, IPC_PARENT_CONF, conf, fd, result);
+	}
+	for (size_t i = 0; err == 0 && i < ARRAY_LEN(commit_order); i++) {
+		struct child *c = &p->children[commit_order[i]];
+
+		if (c->pid == 0 && c->restarts_alone)
+			continue;
+		err = child_ask_conf(c, IPC_PARENT_COMMIT, conf, -1, result);
+		if (err < 0 && c->restarts_alone) {
+			/* It said yes and then fell: not worth taking back what others did. */
+			kill(c->pid, SIGKILL);
+			err = 0;
+		}
+	}
+	if (err == 0)
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(commit_order); i++) {
+		const struct child *c = &p->children[commit_order[i]];
+
+		if (c->sock >= 0)
+			frame_send(c->sock, IPC_PARENT_ABORT, 0, conf, sizeof(*conf), -1);
+	}
+	return err;
+}
+
+static struct ipc_conf next_conf(struct parent *p, int fd)
+{
+	return (struct ipc_conf){
+	    .generation = ++p->generation,
+	    .crc32 = checksum(fd),
+	    .panic = p->setup.panic,
+	};
+}
+
+static void reload(struct parent *p)
+{
+	struct ipc_result result = {0};
+	auto_close int fd = setup_read_config(p->config_path);
+	struct ipc_conf conf;
+	int err = fd;
+
+	notify_reloading();
+	if (fd < 0) {
+		snprintf(result.text, sizeof(result.text), "%s: %s", p->config_path, strerror(-fd));
+	} else {
+		conf = next_conf(p, fd);
+		err = distribute(p, fd, &conf, &result);
+	}
+	if (err < 0) {
+		log_error("reload refused, the running configuration stays: %s", result.text);
+		result.error = err;
+	} else {
+		log_info("configuration %s reloaded", p->config_path);
+		memset(&result, 0, sizeof(result));
+		p->config_crc32 = conf.crc32;
+		close(p->config_fd);
+		p->config_fd = steal_fd(&fd);
+	}
+	send_to_agent(p, IPC_PARENT_RELOADED, &result, sizeof(result), -1);
+	notify_ready(err < 0 ? "last reload refused" : "serving");
+}
+
+static void say_how_it_ended(const struct child *c, int status)
+{
+	const char *then = c->restarts_alone ? "" : "; the service ends, blocks stay in the kernel";
+
+	if (WIFSIGNALED(status))
+		log_error("the %s process (pid %d) was killed by signal %d (%s)%s",
+		          child_role_name(c->role), c->pid, WTERMSIG(status),
+		          strsignal(WTERMSIG(status)), then);
+	else
+		log_error("the %s process (pid %d) ended with status %d%s",
+		          child_role_name(c->role), c->pid, WEXITSTATUS(status), then);
+}
+
+/* Returns false when a child is gone without which the service cannot go on. */
+static bool reap(struct parent *p)
+{
+	bool go_on = true;
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+			struct child *c = &p->children[role];
+
+			if (c->pid != pid)
+				continue;
+			say_how_it_ended(c, status);
+			go_on = go_on && c->restarts_alone;
+			child_record_death(c, status, child_now_ms());
+		}
+	}
+	return go_on;
+}
+
+/* Starts a child that was due, and hands it what its forerunner had. */
+static void restart(struct parent *p, struct child *c)
+{
+	struct ipc_conf conf = {.generation = p->generation, .crc32 = p->config_crc32};
+	struct ipc_result result = {0};
+	int err = child_start(c, 0, p->config_path, child_now_ms());
+
+	if (err == 0 && c->role == IPC_ROLE_SENDER) {
+		err = child_ask_conf(c, IPC_PARENT_CONF, &conf, p->config_fd, &result);
+		if (err == 0)
+			err = child_ask_conf(c, IPC_PARENT_COMMIT, &conf, -1, &result);
+	}
+	if (err == 0)
+		err = introduce(p, c);
+	if (err == 0) {
+		log_info("the %s process is back (pid %d)", child_role_name(c->role), c->pid);
+		return;
+	}
+	log_error("the %s process cannot be restarted: %s", child_role_name(c->role),
+	          result.text[0] ? result.text : strerror(-err));
+	if (c->pid > 0)
+		kill(c->pid, SIGKILL); /* its death is recorded, and sets the next try */
+	else
+		child_record_death(c, 0, child_now_ms());
+}
+
+static void announce_ready(struct parent *p)
+{
+	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+		if (!p->children[role].ready)
+			return;
+	}
+	if (!p->ready)
+		log_info("ready");
+	p->ready = true;
+	notify_ready("serving");
+}
+
+/* Returns false when the child broke the protocol. */
+static bool read_child(struct parent *p, struct child *c, struct frame *f)
+{
+	int got = frame_recv(c->sock, f);
+
+	if (got == -EAGAIN || got == 0 || got == -ECONNRESET)
+		return true; /* at the end of the connection SIGCHLD says the rest */
+	if (got < 0)
+		return false;
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->type == IPC_CHILD_READY && f->length == 0) {
+		c->ready = true;
+		if (!p->ready)
+			announce_ready(p);
+	} else if (f->type == IPC_CHILD_ALIVE && f->length == 0 && c->role == IPC_ROLE_AGENT) {
+		notify_watchdog();
+	} else if (f->type == IPC_CHILD_RELOAD && f->length == 0 && c->role == IPC_ROLE_AGENT) {
+		reload(p);
+	} else if (f->type != IPC_CHILD_CONF) { /* one may come after its deadline */
+		return false;
+	}
+	return true;
+}
+
+/* One after the other, the agent first, so that nothing new is asked of those that are ending. */
+static int stop_all(struct parent *p)
+{
+	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
+	                                      IPC_ROLE_FIREWALL};
+	int64_t deadline = child_now_ms() + STOP_GRACE_MS;
+	int status = 0, exit_status = 0;
+
+	notify_stopping();
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		struct child *c = &p->children[order[i]];
+
+		if (c->pid <= 0)
+			continue;
+		frame_send(c->sock, IPC_PARENT_STOP, 0, NULL, 0, -1);
+		while (waitpid(c->pid, &status, WNOHANG) == 0) {
+			struct pollfd wait = {.fd = p->signal_fd, .events = POLLIN};
+			struct signalfd_siginfo info;
+			int64_t left = deadline - child_now_ms();
+
+			if (left <= 0) {
+				log_warning("the %s process does not stop; killed",
+				            child_role_name(c->role));
+				kill(c->pid, SIGKILL);
+				waitpid(c->pid, &status, 0);
+				exit_status = 1;
+				break;
+			}
+			if (poll(&wait, 1, (int)left) > 0 &&
+			    read(p->signal_fd, &info, sizeof(info)) < 0 && errno != EAGAIN)
+				break;
+		}
+		if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
+			log_error("the %s process stopped with status %d", child_role_name(c->role),
+			          WEXITSTATUS(status));
+			exit_status = 1;
+		}
+		child_record_death(c, status, child_now_ms());
+	}
+	log_info("stopped");
+	return exit_status;
+}
+
+int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
+{
+	/* To restart children under other uids, to signal them, and nothing else. */
+	static const int kept[] = {CAP_SETUID, CAP_SETGID, CAP_KILL};
+	const struct sandbox_spec spec = {
+	    .uid = 0, .gid = 0, .capabilities = kept, .n_capabilities = ARRAY_LEN(kept)};
+	char drop_error[SANDBOX_ERROR_LEN];
+	struct ipc_result result = {0};
+	struct ipc_conf conf;
+	int err = 0;
+
+	for (int role = 0; err == 0 && role < IPC_ROLE_COUNT; role++) {
+		struct child *c = &p->children[role];
+
+		err = child_init(c, (enum ipc_role)role, p->setup.identities[role]);
+		if (err == 0 && access(c->program, X_OK) < 0)
+			err = -errno;
+		if (err == 0)
+			err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid,
+			                  p->config_path, child_now_ms());
+		if (err < 0)
+			snprintf(why, CONF_ERROR_LEN, "%.400s: %s", c->program, strerror(-err));
+	}
+	if (err < 0)
+		return err;
+	err = setup_write_pidfile(&p->setup, p->children[IPC_ROLE_FIREWALL].pid);
+	if (err < 0) {
+		snprintf(why, CONF_ERROR_LEN, "%s: %s", p->setup.firewall_pidfile, strerror(-err));
+		return err;
+	}
+	if (sandbox_drop(&spec, drop_error) < 0) {
+		snprintf(why, CONF_ERROR_LEN, "%s", drop_error);
+		return -EPERM;
+	}
+	err = send_to_agent(p, IPC_PARENT_CONTROL, NULL, 0, p->setup.control_sock);
+	close(steal_fd(&p->setup.control_sock));
+	for (int role = 1; err == 0 && role < IPC_ROLE_COUNT; role++)
+		err = introduce(p, &p->children[role]);
+	if (err == 0) {
+		conf = next_conf(p, p->config_fd);
+		p->config_crc32 = conf.crc32;
+		err = distribute(p, p->config_fd, &conf, &result);
+	}
+	if (err < 0)
+		snprintf(why, CONF_ERROR_LEN, "%s", result.text[0] ? result.text : strerror(-err));
+	announce_ready(p);
+	return err;
+}
+
+/* Milliseconds until a restart is due; -1 for none. */
+static int next_restart_in(const struct parent *p)
+{
+	int64_t now = child_now_ms(), next = -1;
+
+	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+		const struct child *c = &p->children[role];
+		int64_t in = c->restart_at_ms > now ? c->restart_at_ms - now : 0;
+
+		if (c->pid == 0 && c->restart_at_ms && (next < 0 || in < next))
+			next = in;
+	}
+	return (int)next;
+}
+
+/* Returns the signal that ends the service, or 0, or -1 when a child is gone for good. */
+static int read_signals(struct parent *p)
+{
+	struct signalfd_siginfo info;
+	int end = 0;
+
+	while (read(p->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+			end = (int)info.ssi_signo;
+		else if (info.ssi_signo == SIGHUP)
+			reload(p);
+		else if (info.ssi_signo == SIGCHLD && !reap(p))
+			return -1;
+	}
+	return end;
+}
+
+int parent_run(struct parent *p)
+{
+	auto_free struct frame *f = malloc(sizeof(*f));
+
+	if (!f)
+		return 1;
+	for (;;) {
+		struct pollfd fds[IPC_ROLE_COUNT + 1] = {{.fd = p->signal_fd, .events = POLLIN}};
+		int end = 0;
+
+		for (int role = 0; role < IPC_ROLE_COUNT; role++)
+			fds[role + 1] =
+			    (struct pollfd){.fd = p->children[role].sock, .events = POLLIN};
+		if (poll(fds, ARRAY_LEN(fds), next_restart_in(p)) < 0 && errno != EINTR) {
+			log_error("poll: %s", strerror(errno));
+			return 1;
+		}
+		if (fds[0].revents)
+			end = read_signals(p);
+		if (end < 0)
+			return 1;
+		if (end > 0)
+			return stop_all(p);
+		for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+			struct child *c = &p->children[role];
+
+			if (c->sock >= 0 && c->sock == fds[role + 1].fd && fds[role + 1].revents &&
+			    !read_child(p, c, f)) {
+				log_error("the %s process breaks the protocol; killed",
+				          child_role_name(c->role));
+				kill(c->pid, SIGKILL);
+				close(steal_fd(&c->sock));
+			}
+			/* A hung-up socket would make poll spin until SIGCHLD comes. */
+			if (c->sock >= 0 && (fds[role + 1].revents & POLLHUP) &&
+			    !(fds[role + 1].revents & POLLIN))
+				close(steal_fd(&c->sock));
+			if (c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
+			    c->restart_at_ms <= child_now_ms())
+				restart(p, c);
+		}
+	}
+}
+
+void parent_end(struct parent *p)
+{
+	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+		struct child *c = &p->children[role];
+
+		if (c->pid > 0) {
+			kill(c->pid, SIGKILL);
+			waitpid(c->pid, NULL, 0);
+		}
+	}
+}

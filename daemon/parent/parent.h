@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The supervisor: starts the children, restarts prober and sender, carries configurations to them,
+ * and ends the service when agent or firewall is gone. It reads nothing but its children's
+ * fixed-size messages. One thread; poll(2) and a signalfd, no library's loop.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/parent/setup.h"
+
+struct parent {
+	const char *config_path;
+	struct conf *conf; /* of the start: paths and users, which no reload changes */
+	struct setup setup;
+	struct child children[IPC_ROLE_COUNT];
+	int signal_fd;
+	int config_fd; /* memfd of the configuration in force */
+	uint64_t generation;
+	uint32_t config_crc32;
+	bool ready; /* systemd was told */
+};
+
+/* Starts all children and gives them the configuration. Returns 0 or -errno with `why`. */
+int parent_start(struct parent *p, char why[static CONF_ERROR_LEN]);
+/* Serves until the end; returns the process's exit status. */
+int parent_run(struct parent *p);
+/* Kills and reaps whatever still runs. What is in the kernel stays. */
+void parent_end(struct parent *p);
