@@ -5,6 +5,28 @@
  *
  * Times are CLOCK_MONOTONIC milliseconds of the caller's choosing. Any thread, one breaker at a
  * time in one thread.
+ *
+ * What the state table leaves open, and what holds here:
+ *
+ * - The window slides over exposed and clean probes; the others say nothing and are not in it. With
+ *   trip_window == trip_after a clean probe therefore starts the counting anew; with a longer
+ *   window it is one probe among others, or workers that share a port and alternate their answers
+ *   would never trip it.
+ * - Clean (and gone) must be consecutive: an exposed probe, one without a verdict, and each of the
+ *   other starts the count anew. Otherwise a pool of one clean and one stalling worker would open
+ *   the wall. It costs only time.
+ * - While open no probe is due. One that ends nevertheless (it was under way when the breaker
+ *   opened) does not count as clean; exposed or without a verdict, it renews the block.
+ * - Half-open, every probe that does not close renews the block, and the next one is due at most
+ *   open_for later, whatever the intervals: the block's expiry in the kernel is longer than that,
+ *   so that it never lapses between two probes.
+ * - Without a verdict the next probe comes after confirm_interval, doubled each time, up to
+ *   interval.
+ * - `unknown` is alerted once until there is a verdict again; a reminder only with fresh evidence.
+ * - A closed breaker that loses its listener forgets its counts: nothing was blocked or alerted, so
+ *   there is nothing to unblock or alert.
+ *
+ * With a rule that only alerts, the same breaker runs; the caller ignores block and unblock.
  */
 #pragma once
 
@@ -55,19 +77,24 @@ struct breaker {
 	unsigned history_length;
 	unsigned consecutive_clean;
 	unsigned consecutive_gone;
+	unsigned consecutive_no_verdict;
 	int64_t opened_ms;       /* of this opening */
 	int64_t open_until_ms;   /* open -> half-open */
-	int64_t last_verdict_ms; /* last probe that had a verdict while open or half-open */
+	int64_t last_verdict_ms; /* last probe that had a verdict; of the opening at first */
 	int64_t last_alert_ms;   /* opened or reminder */
 	bool unknown_alerted;
 };
 
 void breaker_init(struct breaker *b);
-/* Starts open, as when a block is found in the kernel after a restart; half-open right away. */
+/*
+ * Starts open, as when a block is found in the kernel after a restart; its time is over, so the
+ * next breaker_begin_probe() makes it half-open. No alert: there was one before the restart.
+ */
 void breaker_adopt(struct breaker *b, const struct breaker_conf *conf, int64_t now_ms);
-/* Forces the state: a manual decision. The caller blocks or unblocks. */
+/* Closed, nothing counted: a manual decision ends or begins. The caller blocks or unblocks. */
 void breaker_reset(struct breaker *b);
 
+/* Exposed below the floor is clean: the rule does not mind it. */
 enum breaker_observation breaker_classify(const struct finding *f, enum finding_severity floor);
 
 /* A probe is about to start: an open breaker whose time is over becomes half-open. */
