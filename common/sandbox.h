@@ -2,6 +2,22 @@
 /*
  * Dropping privileges, the whole of it on one screen (sandbox.c). Every step fails closed and is
  * read back from the kernel. Called once, early in main(), before any thread exists.
+ *
+ * What a child gets at its start depends on when the parent starts it:
+ *
+ * - First start: the parent still has everything, so a child's permitted and bounding sets are
+ *   full, and sandbox_drop() takes away all but the listed capabilities. This is the only way to
+ *   CAP_NET_ADMIN (firewall).
+ * - Restart (prober, sender): the parent itself has dropped to SETUID, SETGID and KILL, with the
+ *   same bounding set and no_new_privs. A program that uid 0 executes gets its bounding set as
+ *   permitted set, and under no_new_privs never more than it had (capabilities(7), prctl(2)): so
+ *   the child has these three, can become its own uid, and gives them up there. Without
+ *   CAP_SETPCAP it cannot shrink its bounding set, which stays at the parent's three: nothing can
+ *   be made of it, as with no_new_privs and empty inheritable and ambient sets no execve() gives
+ *   a capability to a uid that is not 0. Hence the bounding set is verified only where
+ *   CAP_SETPCAP was held; permitted, effective, inheritable and ambient are always exact.
+ *
+ * tests/unit/test_sandbox.c plays both.
  */
 #pragma once
 
@@ -19,8 +35,8 @@ enum sandbox_filter {
 };
 
 struct sandbox_spec {
-	uid_t uid; /* what to become; 0 only for the parent */
-	gid_t gid;
+	uid_t uid;               /* what to become; 0 only for the parent */
+	gid_t gid;               /* 0 only together with uid 0 */
 	bool keep_uid;           /* run by an ordinary user: leave uid and gid as they are */
 	const int *capabilities; /* CAP_* that stay in the permitted and effective sets */
 	unsigned n_capabilities;
@@ -28,12 +44,17 @@ struct sandbox_spec {
 };
 
 /*
- * Sets no_new_privs, groups, gid, uid and capabilities, drops the bounding set, makes the process
+ * Sets no_new_privs, groups, gid, uid and capabilities, drops the bounding set (to nothing; for
+ * uid 0 to the listed capabilities, which is what its children start from), makes the process
  * undumpable, and then reads all of it back. On failure writes one line to `why` and returns
- * -errno; the process must then exit. The seccomp filter is a step of its own, to be taken last,
- * when libraries have been initialised.
+ * -errno; the process must then exit. An undumpable process cannot open its own /proc/self/fd.
+ * The seccomp filter is a step of its own, to be taken last, when libraries have been initialised.
  */
 int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_LEN]);
+/*
+ * Loads the filter, after sandbox_drop() (it needs no_new_privs). Does nothing in a build with a
+ * sanitizer that needs threads and ptrace of its own (address, thread, memory).
+ */
 int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
 
 /*
