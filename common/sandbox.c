@@ -151,7 +151,7 @@ static int verify_flags(char *why)
 {
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
 		return fail(why, EPERM, "no_new_privs is not set");
-	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+	if (prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != SANDBOX_SANITIZED)
 		return fail(why, EPERM, "the process is still dumpable");
 	return 0;
 }
@@ -177,7 +177,7 @@ int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_
 	if ((rc = set_capabilities(spec, why)) < 0)
 		return rc;
 	/* Last: a change of uid or capabilities sets it anew. */
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+	if (prctl(PR_SET_DUMPABLE, SANDBOX_SANITIZED, 0, 0, 0) < 0)
 		return fail_errno(why, "PR_SET_DUMPABLE");
 
 	if ((rc = verify_ids(spec, why)) < 0 ||

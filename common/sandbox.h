@@ -26,6 +26,22 @@
 
 enum { SANDBOX_ERROR_LEN = 256 };
 
+/*
+ * 1 in a build whose sanitizer starts threads and ptraces itself to look for leaks: there the
+ * process stays dumpable and unfiltered. The rest is dropped as ever.
+ */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANDBOX_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+    __has_feature(memory_sanitizer)
+#define SANDBOX_SANITIZED 1
+#endif
+#endif
+#ifndef SANDBOX_SANITIZED
+#define SANDBOX_SANITIZED 0
+#endif
+
 /* Which system calls stay; see sandbox_filter.c for the lists and their reasons. */
 enum sandbox_filter {
 	SANDBOX_FILTER_NONE = 0, /* agent, parent: no filter, but no privileges either */
@@ -52,8 +68,8 @@ struct sandbox_spec {
  */
 int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_LEN]);
 /*
- * Loads the filter, after sandbox_drop() (it needs no_new_privs). Does nothing in a build with a
- * sanitizer that needs threads and ptrace of its own (address, thread, memory).
+ * Loads the filter, after sandbox_drop() (it needs no_new_privs). Does nothing where
+ * SANDBOX_SANITIZED.
  */
 int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
 

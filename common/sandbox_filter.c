@@ -28,19 +28,6 @@
 AUTO_CLEANUP(filter, scmp_filter_ctx, seccomp_release)
 #define auto_filter __attribute__((cleanup(cleanup_filter)))
 
-/* Address, thread and leak checks start threads, ptrace and read /proc: no honest filter fits. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FILTER_WORKS false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define FILTER_WORKS false
-#endif
-#endif
-#ifndef FILTER_WORKS
-#define FILTER_WORKS true
-#endif
-
 /* Names that the build's libseccomp does not know yet are left out: on no list means EPERM. */
 static const int killed[] = {
     /* running programs */
@@ -253,7 +240,7 @@ int sandbox_filter(enum sandbox_filter kind, char why[static SANDBOX_ERROR_LEN])
 	auto_filter scmp_filter_ctx filter = NULL;
 	int rc;
 
-	if (kind == SANDBOX_FILTER_NONE || !FILTER_WORKS)
+	if (kind == SANDBOX_FILTER_NONE || SANDBOX_SANITIZED)
 		return 0;
 	filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!filter) {

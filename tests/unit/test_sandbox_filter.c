@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Each filter in a forked child: what its process needs works, what it does not need fails, and
+ * what only an attacker asks for ends it by SIGSYS. Raw system calls, since the C library has its
+ * own ideas. In a build with AddressSanitizer sandbox_filter() does nothing, so these are skipped.
+ */
+#include "common/sandbox.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* cmocka.h wants the above */
+#include <cmocka.h>
+
+#include "common/cleanup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			dprintf(2, "%s:%d: %s (%s)\n", __FILE__, __LINE__, #condition,             \
+			        strerror(errno));                                                  \
+			_exit(1);                                                                  \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_EPERM(call)                                                                          \
+	do {                                                                                       \
+		errno = 0;                                                                         \
+		CHECK((call) == -1 && errno == EPERM);                                             \
+	} while (0)
+
+static const struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = 0x7f000001};
+
+/* Runs `body` in a child under the filter and returns its wait status. */
+static int run_filtered(enum sandbox_filter filter, void (*body)(int), int fd)
+{
+	char why[SANDBOX_ERROR_LEN] = "";
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		CHECK(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0); /* no core files of it */
+		CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+		CHECK(sandbox_filter(filter, why) == 0);
+		body(fd);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void check_runtime(void)
+{
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct epoll_event event;
+	struct stat st;
+	char *big = malloc(1 << 20);
+
+	CHECK(epoll >= 0 && epoll_wait(epoll, &event, 1, 1) == 0);
+	CHECK(big);
+	memset(big, 1, 1 << 20);
+	free(big);
+	CHECK(fstat(2, &st) == 0);
+}
+
+static void check_forbidden_everywhere(void)
+{
+	struct rlimit limit = {1, 1};
+
+	CHECK_EPERM(open("/etc/hostname", O_WRONLY | O_CLOEXEC));
+	CHECK_EPERM(open("/tmp/pprofwall-test", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+	CHECK_EPERM(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+	CHECK_EPERM(unlink("/tmp/pprofwall-test"));
+	CHECK_EPERM(socket(AF_UNIX, SOCK_STREAM, 0));
+	CHECK_EPERM(socket(AF_PACKET, SOCK_RAW, 0));
+	CHECK_EPERM(socket(AF_INET, SOCK_RAW, IPPROTO_TCP));
+	CHECK_EPERM(socket(AF_VSOCK, SOCK_STREAM, 0));
+	CHECK_EPERM(fork());
+	CHECK_EPERM(kill(getppid(), SIGTERM));
+	CHECK_EPERM(syscall(SYS_tgkill, getppid(), getppid(), 0));
+	CHECK_EPERM(syscall(SYS_prlimit64, 0, 7, &limit, NULL));
+	CHECK(mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	          MAP_FAILED &&
+	      errno == EPERM);
+}
+
+static void check_tcp(int port)
+{
+	struct sockaddr_in to = loopback;
+	struct pollfd ready = {.events = POLLIN};
+	char text[8] = "";
+	auto_close int sock = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	auto_close int udp = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP);
+
+	to.sin_addr.s_addr = htonl(loopback.sin_addr.s_addr);
+	to.sin_port = (in_port_t)port;
+	CHECK(sock >= 0 && udp >= 0);
+	CHECK(connect(sock, (const struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
+	ready.fd = sock;
+	CHECK(poll(&ready, 1, 5000) == 1);
+	CHECK(recv(sock, text, sizeof(text), 0) == 5 && !memcmp(text, "hello", 5));
+}
+
+static void be_network(int port)
+{
+	check_runtime();
+	check_tcp(port);
+	check_forbidden_everywhere();
+	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(access("/etc/hostname", R_OK));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
+}
+
+static void be_sender(int port)
+{
+	char text[64];
+	struct stat st;
+	auto_close int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	auto_closedir DIR *directory = opendir("/etc");
+
+	CHECK(fd >= 0 && read(fd, text, sizeof(text)) > 0);
+	CHECK(stat("/etc/passwd", &st) == 0);
+	CHECK(directory && readdir(directory));
+	check_runtime();
+	check_tcp(port);
+	check_forbidden_everywhere();
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
+}
+
+/* Answers one connection with "hello", from a child that is waited for. */
+static void with_server(enum sandbox_filter filter, void (*body)(int))
+{
+	struct sockaddr_in at = loopback;
+	socklen_t length = sizeof(at);
+	pid_t server;
+	int status;
+	auto_close int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	at.sin_addr.s_addr = htonl(loopback.sin_addr.s_addr);
+	assert_int_equal(bind(listener, (const struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &length), 0);
+	server = fork();
+	assert_true(server >= 0);
+	if (server == 0) {
+		int client = accept(listener, NULL, NULL);
+
+		_exit(client >= 0 && write(client, "hello", 5) == 5 ? 0 : 1);
+	}
+	status = run_filtered(filter, body, at.sin_port);
+	if (status)
+		kill(server, SIGKILL); /* it may still wait for the connection */
+	assert_int_equal(waitpid(server, NULL, 0), server);
+	assert_int_equal(status, 0);
+}
+
+static void test_network(void **state)
+{
+	(void)state;
+	with_server(SANDBOX_FILTER_NETWORK, be_network);
+}
+
+static void test_sender(void **state)
+{
+	(void)state;
+	with_server(SANDBOX_FILTER_SENDER, be_sender);
+}
+
+static void be_netlink(int memfd)
+{
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	char text[8];
+	auto_close int netfilter = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	auto_close int diag = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+
+	check_runtime();
+	CHECK(netfilter >= 0 && diag >= 0);
+	CHECK(bind(netfilter, (const struct sockaddr *)&kernel, sizeof(kernel)) == 0);
+	CHECK(pread(memfd, text, sizeof(text), 0) == 4 && !memcmp(text, "conf", 4));
+	check_forbidden_everywhere();
+	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(socket(AF_INET, SOCK_STREAM, 0));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT));
+}
+
+static void test_netlink(void **state)
+{
+	auto_close int memfd = memfd_create("conf", MFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(write(memfd, "conf", 4), 4);
+	assert_int_equal(run_filtered(SANDBOX_FILTER_NETLINK, be_netlink, memfd), 0);
+}
+
+static void do_execve(int unused)
+{
+	char *const argv[] = {NULL};
+
+	(void)unused;
+	execve("/bin/true", argv, argv);
+}
+
+static void do_ptrace(int unused)
+{
+	(void)unused;
+	syscall(SYS_ptrace, 0, 0, 0, 0);
+}
+
+static void do_setuid(int unused)
+{
+	(void)unused;
+	syscall(SYS_setuid, 0);
+}
+
+static void do_unshare(int unused)
+{
+	(void)unused;
+	syscall(SYS_unshare, 0x10000000);
+}
+
+static void do_io_uring(int unused)
+{
+	(void)unused;
+	syscall(SYS_io_uring_setup, 1, NULL);
+}
+
+static void do_bpf(int unused)
+{
+	(void)unused;
+	syscall(SYS_bpf, 0, NULL, 0);
+}
+
+static void test_killed(void **state)
+{
+	void (*const calls[])(int) = {do_execve,  do_ptrace,   do_setuid,
+	                              do_unshare, do_io_uring, do_bpf};
+	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK, SANDBOX_FILTER_SENDER,
+	                                       SANDBOX_FILTER_NETLINK};
+
+	(void)state;
+	for (size_t f = 0; f < ARRAY_LEN(filters); f++) {
+		for (size_t c = 0; c < ARRAY_LEN(calls); c++) {
+			int status = run_filtered(filters[f], calls[c], -1);
+
+			assert_true(WIFSIGNALED(status));
+			assert_int_equal(WTERMSIG(status), SIGSYS);
+		}
+	}
+}
+
+/* abort() must still say so to the parent. */
+static void do_abort(int unused)
+{
+	(void)unused;
+	abort();
+}
+
+static void test_abort(void **state)
+{
+	int status = run_filtered(SANDBOX_FILTER_NETWORK, do_abort, -1);
+
+	(void)state;
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+static void be_unfiltered(int unused)
+{
+	(void)unused;
+	CHECK(access("/etc/passwd", R_OK) == 0);
+}
+
+static void test_none(void **state)
+{
+	(void)state;
+	assert_int_equal(run_filtered(SANDBOX_FILTER_NONE, be_unfiltered, -1), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(test_network), cmocka_unit_test(test_sender),
+	    cmocka_unit_test(test_netlink), cmocka_unit_test(test_killed),
+	    cmocka_unit_test(test_abort),   cmocka_unit_test(test_none),
+	};
+
+	if (SANDBOX_SANITIZED) {
+		print_message("built with AddressSanitizer, no filter: skipped\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
