@@ -23,8 +23,12 @@ enum {
 
 /* What came back for one request. Plain pointers into the caller's memory, not kept after feed. */
 struct http_answer {
-	int error; /* 0, or a negative errno: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, EPROTO, ... */
-	bool timed_out;           /* the deadline cut it off; what came before counts */
+	/*
+	 * 0, or a negative errno: ECONNREFUSED; ETIMEDOUT and EHOSTUNREACH when no connection came
+	 * about; EPROTO when TLS did not. Not an error: a peer that spoke, but not HTTP.
+	 */
+	int error;
+	bool timed_out;           /* connected, then the deadline cut it off; what came counts */
 	bool tls;                 /* the answer came over TLS */
 	int status;               /* 0: no status line (HTTP/0.9, a banner, nothing) */
 	const char *content_type; /* "" when absent; likewise below */
@@ -44,7 +48,6 @@ enum fingerprint_step {
 	FINGERPRINT_CMDLINE,
 	FINGERPRINT_GOROUTINE,         /* debug=2, only where the count is known and small */
 	FINGERPRINT_GOROUTINE_REFUSED, /* debug=2&seconds=x: refused before any work */
-	FINGERPRINT_VARS,
 };
 
 struct fingerprint_request {
@@ -56,15 +59,20 @@ struct fingerprint_request {
 
 struct fingerprint_conf {
 	const char *prefix; /* "/debug/pprof/"; copied */
-	bool tls_first;     /* https is tried first, then http */
-	bool tls_only;      /* the scheme was given by the user */
+	/*
+	 * "host:port" of the requests, the port always given; copied. An absolute redirect is
+	 * followed only to here. NULL: relative redirects only.
+	 */
+	const char *authority;
+	bool tls_first; /* https is tried first, then http */
+	bool tls_only;  /* the scheme was given by the user */
 	bool plain_only;
 	bool show_secrets;           /* keep the command line as it came */
 	unsigned goroutine_read_max; /* read debug=2 at or below this count; default 1000 */
 	uint64_t nonce;              /* random; makes the control path unguessable */
 };
 
-struct fingerprint; /* heap-allocated, about a kilobyte; reused with fingerprint_reset() */
+struct fingerprint; /* heap-allocated, some kilobytes; reused with fingerprint_reset() */
 
 struct fingerprint *fingerprint_new(void);
 void fingerprint_free(struct fingerprint *fp);
