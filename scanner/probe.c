@@ -1,2 +1,400 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/probe.h"
+
+#include "common/clock.h"
+#include "scanner/curl_loop.h"
+#include "scanner/probe_transfer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+
+enum { STARVED_RETRY_MS = 20 };
+
+const struct probe_limits probe_limits_default = {
+    .connect_timeout_ms = 3000,
+    .request_timeout_ms = 3000,
+    .header_max_bytes = 16 * 1024,
+    .body_max_bytes = FINGERPRINT_BODY_MAX_BYTES,
+    .max_requests = FINGERPRINT_MAX_REQUESTS,
+    .concurrency = 256,
+};
+
+/* One endpoint under way. Kept for the next one when it is over. */
+struct probe {
+	struct probe_engine *engine;
+	struct probe_request request;
+	struct fingerprint *fingerprint;
+	struct transfer transfer;
+	struct fingerprint_request step;
+	unsigned n_requests;
+	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
+
+	/* For the finding; a fingerprint does not see them. */
+	char vantage[INET6_ADDRSTRLEN];
+	int64_t latency_ms;
+	int64_t bytes;
+
+	TAILQ_ENTRY(probe) link;
+};
+
+TAILQ_HEAD(probe_list, probe);
+
+struct probe_engine {
+	struct curl_loop *loop;
+	struct event *starved_timer;
+	struct probe_limits limits;
+	char *user_agent;
+	bool show_secrets;
+	probe_done_cb *done;
+	void *arg;
+	struct probe_list idle;    /* to be used again */
+	struct probe_list running; /* its transfer is in the multi handle */
+	struct probe_list starved; /* waiting for a descriptor */
+	struct probe_stats stats;
+};
+
+static void probe_delete(struct probe *p)
+{
+	transfer_fini(&p->transfer);
+	fingerprint_free(p->fingerprint);
+	free(p);
+}
+
+static struct probe *take_idle_probe(struct probe_engine *engine)
+{
+	struct probe *p = TAILQ_FIRST(&engine->idle);
+
+	if (p) {
+		TAILQ_REMOVE(&engine->idle, p, link);
+		return p;
+	}
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return NULL;
+	p->engine = engine;
+	p->fingerprint = fingerprint_new();
+	if (!p->fingerprint ||
+	    transfer_init(&p->transfer, &engine->limits, engine->user_agent, p) < 0) {
+		fingerprint_free(p->fingerprint);
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+static int fill_finding(const struct probe *p, struct finding *f)
+{
+	int err = fingerprint_finish(p->fingerprint, f);
+
+	if (!err && p->request.host[0])
+		err = finding_set(&f->host, p->request.host);
+	if (!err && p->vantage[0])
+		err = finding_set(&f->vantage, p->vantage);
+	return err;
+}
+
+static void report(struct probe *p)
+{
+	struct probe_engine *engine = p->engine;
+	struct finding f;
+
+	finding_init(&f);
+	if (fill_finding(p, &f) < 0) {
+		/* Out of memory: a probe is answered all the same. */
+		finding_fini(&f);
+		finding_init(&f);
+		f.verdict = VERDICT_ERROR;
+	}
+	f.endpoint = p->request.endpoint;
+	f.time_ms = clock_wall_ms();
+	f.latency_ms = p->latency_ms;
+	f.bytes = p->bytes;
+	engine->done(&p->request, &f, engine->arg);
+	finding_fini(&f);
+}
+
+/* The probe is in no list. */
+static void finish(struct probe *p)
+{
+	struct probe_engine *engine = p->engine;
+
+	transfer_hang_up(&p->transfer);
+	engine->stats.in_flight--;
+	engine->stats.finished++;
+	report(p); /* may submit another; this one is not idle yet */
+	transfer_release(&p->transfer);
+	TAILQ_INSERT_HEAD(&engine->idle, p, link);
+}
+
+/* Sends the request in p->step. The probe is in no list. */
+static int start_transfer(struct probe *p)
+{
+	struct probe_engine *engine = p->engine;
+	int err = transfer_prepare(&p->transfer, &p->request, &p->step, &engine->limits,
+	                           p->n_requests == 1);
+
+	if (err < 0)
+		return err;
+	if (curl_multi_add_handle(curl_loop_multi(engine->loop), p->transfer.easy))
+		return -ENOMEM;
+	TAILQ_INSERT_TAIL(&engine->running, p, link);
+	engine->stats.requests++;
+	return 0;
+}
+
+static void feed_error(struct probe *p, int error)
+{
+	struct http_answer answer = {.error = error, .content_type = "", .location = ""};
+
+	fingerprint_feed(p->fingerprint, &answer);
+}
+
+/* On to the next request, or to the end. The probe is in no list. */
+static void go_on(struct probe *p)
+{
+	while (p->n_requests < p->engine->limits.max_requests &&
+	       fingerprint_next(p->fingerprint, &p->step)) {
+		int err;
+
+		p->n_requests++;
+		err = start_transfer(p);
+		if (err == 0)
+			return;
+		feed_error(p, err);
+	}
+	finish(p);
+}
+
+static void note_facts(struct probe *p, const struct http_answer *answer)
+{
+	char *local_ip = NULL;
+	curl_off_t total_us = 0;
+
+	p->bytes += (int64_t)answer->body_length;
+	p->engine->stats.bytes += answer->body_length;
+	if (answer->error)
+		return;
+	if (!p->vantage[0] && !curl_easy_getinfo(p->transfer.easy, CURLINFO_LOCAL_IP, &local_ip) &&
+	    local_ip) {
+		strncpy(p->vantage, local_ip, sizeof(p->vantage) - 1);
+	}
+	if (p->n_requests == 1 && answer->status &&
+	    !curl_easy_getinfo(p->transfer.easy, CURLINFO_TOTAL_TIME_T, &total_us))
+		p->latency_ms = (int64_t)total_us / 1000;
+}
+
+/*
+ * No descriptor, no local port, no memory in the kernel: it waits for other probes to end. Long
+ * enough for each of them to run into its deadline; then it ends in an error.
+ */
+static bool wait_for_descriptor(struct probe *p)
+{
+	struct probe_engine *engine = p->engine;
+	struct timeval tv = {.tv_usec = STARVED_RETRY_MS * 1000};
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (p->starved_since_ms == 0)
+		p->starved_since_ms = now_ms;
+	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
+		return false;
+	TAILQ_INSERT_TAIL(&engine->starved, p, link);
+	if (!evtimer_pending(engine->starved_timer, NULL))
+		evtimer_add(engine->starved_timer, &tv);
+	return true;
+}
+
+static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
+{
+	struct probe_engine *engine = arg;
+	struct http_answer answer;
+	struct probe *p = NULL;
+	bool starved;
+
+	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&p);
+	curl_multi_remove_handle(curl_loop_multi(engine->loop), easy);
+	TAILQ_REMOVE(&engine->running, p, link);
+	transfer_answer(&p->transfer, result, &answer);
+	starved = transfer_is_starved(&p->transfer, result);
+	if (starved && wait_for_descriptor(p))
+		return;
+	engine->stats.starved += starved;
+	engine->stats.no_route += answer.error == -ENETUNREACH && p->n_requests == 1;
+	p->starved_since_ms = 0;
+	note_facts(p, &answer);
+	fingerprint_feed(p->fingerprint, &answer);
+	go_on(p);
+}
+
+static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct probe_engine *engine = arg;
+	struct probe_list retry = TAILQ_HEAD_INITIALIZER(retry);
+	struct probe *p;
+
+	(void)fd;
+	(void)what;
+	TAILQ_CONCAT(&retry, &engine->starved, link);
+	while ((p = TAILQ_FIRST(&retry))) {
+		int err;
+
+		TAILQ_REMOVE(&retry, p, link);
+		err = start_transfer(p);
+		if (err == 0)
+			continue;
+		feed_error(p, err);
+		go_on(p);
+	}
+}
+
+int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
+              bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out)
+{
+	struct probe_engine *engine = calloc(1, sizeof(*engine));
+	int err;
+
+	if (!engine)
+		return -ENOMEM;
+	engine->limits = *limits;
+	if (engine->limits.body_max_bytes > FINGERPRINT_BODY_MAX_BYTES)
+		engine->limits.body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+	engine->show_secrets = show_secrets;
+	engine->done = done;
+	engine->arg = arg;
+	TAILQ_INIT(&engine->idle);
+	TAILQ_INIT(&engine->running);
+	TAILQ_INIT(&engine->starved);
+	engine->user_agent = strdup(user_agent);
+	engine->starved_timer = evtimer_new(base, on_starved_timer, engine);
+	err = engine->user_agent && engine->starved_timer ? 0 : -ENOMEM;
+	if (!err)
+		err = curl_loop_new(base, on_transfer_done, engine, &engine->loop);
+	if (err < 0) {
+		probe_free(engine);
+		return err;
+	}
+	/*
+	 * Room for one connection of each probe. Those of finished probes are hung up already, and
+	 * being the oldest they are what libcurl closes to stay within this.
+	 */
+	curl_multi_setopt(curl_loop_multi(engine->loop), CURLMOPT_MAXCONNECTS,
+	                  (long)engine->limits.concurrency);
+	curl_multi_setopt(curl_loop_multi(engine->loop), CURLMOPT_PIPELINING,
+	                  (long)CURLPIPE_NOTHING);
+	*out = engine;
+	return 0;
+}
+
+static void delete_all(struct probe_list *list)
+{
+	struct probe *p;
+
+	while ((p = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, p, link);
+		probe_delete(p);
+	}
+}
+
+void probe_free(struct probe_engine *engine)
+{
+	struct probe *p;
+
+	if (!engine)
+		return;
+	TAILQ_FOREACH (p, &engine->running, link)
+		curl_multi_remove_handle(curl_loop_multi(engine->loop), p->transfer.easy);
+	delete_all(&engine->running);
+	delete_all(&engine->starved);
+	delete_all(&engine->idle);
+	curl_loop_free(engine->loop);
+	if (engine->starved_timer)
+		event_free(engine->starved_timer);
+	free(engine->user_agent);
+	free(engine);
+}
+
+static int reset_probe(struct probe *p, const struct probe_request *request)
+{
+	char address[ENDPOINT_TEXT_LEN], authority[sizeof(request->host) + 8];
+	struct fingerprint_conf conf = {
+	    .prefix = request->prefix[0] ? request->prefix : "/debug/pprof/",
+	    .authority = authority,
+	    .tls_first = request->tls_first,
+	    .tls_only = request->tls_only,
+	    .plain_only = request->plain_only,
+	    .show_secrets = p->engine->show_secrets,
+	    .goroutine_read_max = 1000,
+	};
+
+	if (request->host[0])
+		snprintf(authority, sizeof(authority), "%s:%u", request->host,
+		         (unsigned)request->endpoint.port);
+	else
+		snprintf(authority, sizeof(authority), "%s",
+		         endpoint_format(&request->endpoint, address));
+	if (getrandom(&conf.nonce, sizeof(conf.nonce), 0) != (ssize_t)sizeof(conf.nonce))
+		return -EIO;
+	fingerprint_reset(p->fingerprint, &conf);
+	p->request = *request;
+	p->n_requests = 0;
+	p->starved_since_ms = 0;
+	p->vantage[0] = '\0';
+	p->latency_ms = -1;
+	p->bytes = 0;
+	return 0;
+}
+
+/* They become part of a URL: nothing that could end the host or the path early. */
+static bool is_sendable(const struct probe_request *request)
+{
+	static const char host_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                                 "0123456789-._";
+
+	if (!memchr(request->host, '\0', sizeof(request->host)) ||
+	    !memchr(request->prefix, '\0', sizeof(request->prefix)) ||
+	    request->host[strspn(request->host, host_bytes)] != '\0')
+		return false;
+	if (request->prefix[0] && request->prefix[0] != '/')
+		return false;
+	for (const char *c = request->prefix; *c; c++) {
+		if (*c <= 0x20 || *c >= 0x7f || strchr("?#\\\"<>^`{|}", *c))
+			return false;
+	}
+	return request->endpoint.port != 0 && request->timeout_ms >= 0;
+}
+
+int probe_submit(struct probe_engine *engine, const struct probe_request *request)
+{
+	struct probe *p;
+	int err;
+
+	if (!is_sendable(request))
+		return -EINVAL;
+	if (engine->stats.in_flight >= engine->limits.concurrency)
+		return -EAGAIN;
+	p = take_idle_probe(engine);
+	if (!p)
+		return -ENOMEM;
+	err = reset_probe(p, request);
+	if (!err && !fingerprint_next(p->fingerprint, &p->step))
+		err = -EINVAL;
+	if (!err) {
+		p->n_requests = 1;
+		err = start_transfer(p);
+	}
+	if (err < 0) {
+		TAILQ_INSERT_HEAD(&engine->idle, p, link);
+		return err;
+	}
+	engine->stats.started++;
+	engine->stats.in_flight++;
+	return 0;
+}
+
+void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out)
+{
+	*out = engine->stats;
+}

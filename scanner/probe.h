@@ -2,7 +2,8 @@
 /*
  * The probing engine: endpoints in, findings out. libcurl's multi-socket interface on a libevent
  * loop; a probe is the few requests that scanner/fingerprint.h asks for, on one connection where
- * the server keeps it. Names are never resolved here. One thread: that of the event loop.
+ * the server keeps it, and hung up at the end. The process must ignore SIGPIPE. Names are never
+ * resolved here. One thread: that of the event loop.
  */
 #pragma once
 
@@ -35,6 +36,8 @@ struct probe_request {
 
 struct probe_stats {
 	uint64_t started, finished, requests, bytes;
+	uint64_t starved;  /* requests given up since no descriptor or local port became free */
+	uint64_t no_route; /* endpoints that the kernel knows no way to (ENETUNREACH) */
 	unsigned in_flight;
 };
 
@@ -52,6 +55,9 @@ int probe_new(struct event_base *base, const struct probe_limits *limits, const 
               bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out);
 void probe_free(struct probe_engine *engine);
 
-/* Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -ENOMEM. */
+/*
+ * Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -EINVAL for a
+ * host or prefix that cannot stand in a URL, -ENOMEM, -EIO. The callback is never called from here.
+ */
 int probe_submit(struct probe_engine *engine, const struct probe_request *request);
 void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out);

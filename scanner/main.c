@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "build_info.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "scanner/scan.h"
+#include "scanner/verbs.h"
+
+#include <string.h>
+
+static int help_main(int argc, char **argv);
+static int version_main(int argc, char **argv);
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help; /* NULL: not listed */
+} verbs[] = {
+    {"scan", scan_main, "look for profiling endpoints that answer"},
+    {"status", status_main, "what the daemon watches and what it does"},
+    {"blocks", blocks_main, "what is blocked now"},
+    {"block", block_main, "block an endpoint"},
+    {"unblock", unblock_main, "let an endpoint through"},
+    {"reload", reload_main, "make the daemon read its configuration again"},
+    {"panic", panic_main, "lift every block, and keep them lifted"},
+    {"resume", resume_main, "end the panic"},
+    {"check-config", check_config_main, "check a configuration file"},
+    {"help", help_main, "this text"},
+    {"--help", help_main, NULL},
+    {"-h", help_main, NULL},
+    {"version", version_main, NULL},
+    {"--version", version_main, NULL},
+};
+
+static void print_help(FILE *out)
+{
+	fputs("usage: pprofwall VERB [OPTION]...\n\n", out);
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		if (verbs[i].help)
+			fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].help);
+	}
+	fputs("\n`pprofwall VERB --help` says more; see also pprofwall(1).\n", out);
+}
+
+static int help_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	print_help(stdout);
+	return fflush(stdout) ? 3 : 0;
+}
+
+static int version_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	puts("pprofwall " PPROFWALL_VERSION);
+	return fflush(stdout) ? 3 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	log_init("pprofwall", LOG_LEVEL_INFO);
+	if (argc < 2) {
+		print_help(stderr);
+		return 2;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+		if (strcmp(argv[1], verbs[i].name) == 0)
+			return verbs[i].run(argc - 1, argv + 1);
+	}
+	log_error("unknown verb '%.32s'; `pprofwall help` lists them", argv[1]);
+	return 2;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scanner/probe_transfer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+enum {
+	BODY_FIRST_BYTES = 4096,
+	/* "https://" + host + ":65535" + path */
+	URL_MAX_LEN = 8 + 256 + 6 + FINGERPRINT_PATH_MAX_LEN,
+};
+
+/* What the server sends is decoded by libcurl; past the cap we stop it, and keep what we have. */
+static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct transfer *t = arg;
+	size_t length = size * count;
+	size_t room = t->body_max_bytes - t->body_length;
+	size_t take = length < room ? length : room;
+
+	if (t->body_length + take > t->body_size) {
+		size_t grown = t->body_size ? t->body_size : BODY_FIRST_BYTES;
+		uint8_t *body;
+
+		while (grown < t->body_length + take)
+			grown *= 2;
+		body = realloc(t->body, grown);
+		if (!body)
+			return 0;
+		t->body = body;
+		t->body_size = grown;
+	}
+	if (take > 0)
+		memcpy(t->body + t->body_length, bytes, take);
+	t->body_length += take;
+	if (take == length)
+		return length;
+	t->body_cut = true;
+	return 0;
+}
+
+/* The value of the header line if it has that name, else NULL. */
+static const char *match_header(const char *line, size_t length, const char *name,
+                                size_t *value_len)
+{
+	size_t n = strlen(name);
+
+	if (length <= n || strncasecmp(line, name, n) != 0 || line[n] != ':')
+		return NULL;
+	for (n++; n < length && (line[n] == ' ' || line[n] == '\t'); n++)
+		;
+	while (length > n && strchr(" \t\r\n", line[length - 1]))
+		length--;
+	*value_len = length - n;
+	return line + n;
+}
+
+static void copy_value(char out[static TRANSFER_VALUE_MAX_LEN], const char *value, size_t length)
+{
+	if (length >= TRANSFER_VALUE_MAX_LEN)
+		length = TRANSFER_VALUE_MAX_LEN - 1;
+	memcpy(out, value, length);
+	out[length] = '\0';
+}
+
+static void forget_head(struct transfer *t)
+{
+	t->status = 0;
+	t->head_done = false;
+	t->content_type[0] = '\0';
+	t->location[0] = '\0';
+	t->go_pprof_header = false;
+	t->nosniff = false;
+}
+
+static void read_header(struct transfer *t, const char *line, size_t length)
+{
+	const char *value;
+	size_t n;
+
+	if ((value = match_header(line, length, "Content-Type", &n)))
+		copy_value(t->content_type, value, n);
+	else if ((value = match_header(line, length, "Location", &n)))
+		copy_value(t->location, value, n);
+	else if ((value = match_header(line, length, "X-Go-Pprof", &n)))
+		t->go_pprof_header = n == 1 && *value == '1';
+	else if ((value = match_header(line, length, "X-Content-Type-Options", &n)))
+		t->nosniff = n == 7 && strncasecmp(value, "nosniff", 7) == 0;
+}
+
+static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
+{
+	struct transfer *t = arg;
+	size_t length = size * count;
+
+	/* Counted over all heads: a server may send 1xx answers without end. */
+	t->header_bytes += length;
+	if (t->header_bytes > t->header_max_bytes)
+		return 0;
+	if (!t->head_done && length >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
+		long status = 0;
+
+		forget_head(t);
+		if (!curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status))
+			t->status = (int)status;
+	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
+		/* After a 1xx head the real one comes. */
+		t->head_done = t->status >= 200;
+	} else if (!t->head_done) {
+		read_header(t, bytes, length);
+	}
+	return length;
+}
+
+/*
+ * The last line of defence: whatever URL and options say, a probe connects to the address that it
+ * was asked to probe and to no other.
+ */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct transfer *t = arg;
+	struct endpoint to;
+	int fd;
+
+	if (purpose != CURLSOCKTYPE_IPCXN || endpoint_from_sockaddr(&address->addr, &to) < 0 ||
+	    endpoint_compare(&to, &t->endpoint) != 0) {
+		t->socket_error = EADDRNOTAVAIL;
+		return CURL_SOCKET_BAD;
+	}
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+	            address->protocol);
+	if (fd < 0) {
+		t->socket_error = errno;
+		return CURL_SOCKET_BAD;
+	}
+	t->socket_opened = true;
+	return fd;
+}
+
+/* What holds for every request of every probe. */
+static bool set_constant_options(struct transfer *t, const char *user_agent, void *owner)
+{
+	CURL *easy = t->easy;
+	CURLcode bad = CURLE_OK;
+
+	/* Under the sandbox there are no files; and we take any certificate, so none is needed. */
+	curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L);
+	/* Old servers are what a scanner looks for; not every TLS library knows the syntax. */
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_0);
+	curl_easy_setopt(easy, CURLOPT_SSL_CIPHER_LIST, "DEFAULT:@SECLEVEL=0");
+
+	bad |= curl_easy_setopt(easy, CURLOPT_PRIVATE, owner);
+	bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
+	bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	bad |= curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* none from the environment either */
+	bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	bad |= curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	bad |= curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	bad |= curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	/* Sent unasked too, and libcurl decodes it; asked for, it saves the server's uplink. */
+	bad |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+	/* Addresses are numeric; a cache of them would grow by one entry an address. */
+	bad |= curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
+	bad |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+	bad |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
+	bad |= curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+	bad |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+	bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+	return bad == CURLE_OK;
+}
+
+int transfer_init(struct transfer *t, const struct probe_limits *limits, const char *user_agent,
+                  void *owner)
+{
+	memset(t, 0, sizeof(*t));
+	t->header_max_bytes = limits->header_max_bytes;
+	t->easy = curl_easy_init();
+	if (!t->easy)
+		return -ENOMEM;
+	if (set_constant_options(t, user_agent, owner))
+		return 0;
+	curl_easy_cleanup(t->easy);
+	t->easy = NULL;
+	return -ENOMEM;
+}
+
+void transfer_fini(struct transfer *t)
+{
+	curl_easy_cleanup(t->easy);
+	curl_slist_free_all(t->connect_to);
+	free(t->body);
+}
+
+/* An address in a URL or in CONNECT_TO; the scope goes by an option of its own. */
+static void format_authority(const struct endpoint *e, char text[static ENDPOINT_TEXT_LEN])
+{
+	struct endpoint bare = *e;
+
+	bare.scope_id = 0;
+	endpoint_format(&bare, text);
+}
+
+/* Host header and SNI follow the name in the URL, the connection goes to the address. */
+static bool set_destination(struct transfer *t, const struct probe_request *probe,
+                            const struct fingerprint_request *request)
+{
+	char authority[ENDPOINT_TEXT_LEN], connect_to[ENDPOINT_TEXT_LEN + 2];
+	char url[URL_MAX_LEN];
+	const char *scheme = request->tls ? "https" : "http";
+	int n;
+
+	t->endpoint = probe->endpoint;
+	curl_slist_free_all(t->connect_to);
+	t->connect_to = NULL;
+	format_authority(&probe->endpoint, authority);
+	if (probe->host[0]) {
+		n = snprintf(url, sizeof(url), "%s://%s:%u%s", scheme, probe->host,
+		             (unsigned)probe->endpoint.port, request->path);
+		/* "::ADDRESS:PORT": for any host and port in the URL. */
+		snprintf(connect_to, sizeof(connect_to), "::%s", authority);
+		t->connect_to = curl_slist_append(NULL, connect_to);
+		if (!t->connect_to)
+			return false;
+	} else {
+		n = snprintf(url, sizeof(url), "%s://%s%s", scheme, authority, request->path);
+	}
+	if (n < 0 || (size_t)n >= sizeof(url))
+		return false;
+	return !curl_easy_setopt(t->easy, CURLOPT_URL, url) &&
+	       !curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to) &&
+	       !curl_easy_setopt(t->easy, CURLOPT_ADDRESS_SCOPE, (long)probe->endpoint.scope_id);
+}
+
+int transfer_prepare(struct transfer *t, const struct probe_request *probe,
+                     const struct fingerprint_request *request, const struct probe_limits *limits,
+                     bool first)
+{
+	int64_t timeout_ms = probe->timeout_ms ? probe->timeout_ms : limits->request_timeout_ms;
+	int64_t connect_ms =
+	    limits->connect_timeout_ms < timeout_ms ? limits->connect_timeout_ms : timeout_ms;
+
+	forget_head(t);
+	t->header_bytes = 0;
+	t->body_length = 0;
+	t->body_cut = false;
+	t->socket_opened = false;
+	t->socket_error = 0;
+	t->tls = request->tls;
+	t->body_max_bytes = request->body_max_bytes < limits->body_max_bytes
+	                        ? request->body_max_bytes
+	                        : limits->body_max_bytes;
+	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first ? 1L : 0L);
+	return set_destination(t, probe, request) ? 0 : -ENOMEM;
+}
+
+static int os_error(const struct transfer *t)
+{
+	long error = 0;
+
+	if (t->socket_error)
+		return t->socket_error;
+	curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &error);
+	return (int)error;
+}
+
+bool transfer_is_starved(const struct transfer *t, CURLcode result)
+{
+	int error;
+
+	if (result != CURLE_COULDNT_CONNECT && result != CURLE_ABORTED_BY_CALLBACK)
+		return false;
+	error = os_error(t);
+	/* EADDRNOTAVAIL from connect(2): no local port is free towards that endpoint. */
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+	       (error == EADDRNOTAVAIL && t->socket_opened);
+}
+
+static bool was_connected(const struct transfer *t)
+{
+	curl_off_t connected_us = 0;
+
+	if (!t->socket_opened)
+		return t->socket_error == 0; /* on a kept connection */
+	curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
+	return connected_us > 0;
+}
+
+static bool was_encrypted(const struct transfer *t)
+{
+	curl_off_t encrypted_us = 0;
+
+	if (!t->tls || !t->socket_opened)
+		return t->tls;
+	curl_easy_getinfo(t->easy, CURLINFO_APPCONNECT_TIME_T, &encrypted_us);
+	return encrypted_us > 0;
+}
+
+/* Nothing of an HTTP answer came: why? 0 when the peer spoke, but not HTTP. */
+static int find_error(const struct transfer *t, CURLcode result)
+{
+	int error = os_error(t);
+
+	if (!was_connected(t)) {
+		if (result == CURLE_OPERATION_TIMEDOUT)
+			return -ETIMEDOUT;
+		return error ? -error : -EIO;
+	}
+	if (t->tls && !was_encrypted(t) && result != CURLE_OPERATION_TIMEDOUT)
+		return -EPROTO;
+	switch ((int)result) {
+	case CURLE_OPERATION_TIMEDOUT:   /* timed_out says it */
+	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, a banner */
+	case CURLE_WEIRD_SERVER_REPLY:
+	case CURLE_GOT_NOTHING:
+	case CURLE_WRITE_ERROR: /* our caps */
+	case CURLE_HTTP2:
+	case CURLE_OK: return 0;
+	case CURLE_SEND_ERROR:
+	case CURLE_RECV_ERROR: return -ECONNRESET;
+	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
+	default: return error ? -error : -EPROTO;
+	}
+}
+
+void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out)
+{
+	*out = (struct http_answer){
+	    .timed_out = result == CURLE_OPERATION_TIMEDOUT && was_connected(t),
+	    .tls = was_encrypted(t),
+	    .status = t->status,
+	    .content_type = t->content_type,
+	    .location = t->location,
+	    .go_pprof_header = t->go_pprof_header,
+	    .nosniff = t->nosniff,
+	    .body = t->body,
+	    .body_length = t->body_length,
+	    .truncated = t->body_cut || result != CURLE_OK,
+	};
+	/* What arrived still counts, however the transfer ended. */
+	if (result != CURLE_OK && t->status == 0)
+		out->error = find_error(t, result);
+}
+
+void transfer_hang_up(const struct transfer *t)
+{
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	if (!curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) && fd != CURL_SOCKET_BAD)
+		shutdown(fd, SHUT_RDWR);
+}
+
+void transfer_release(struct transfer *t)
+{
+	if (t->body_size <= BODY_FIRST_BYTES)
+		return;
+	free(t->body);
+	t->body = NULL;
+	t->body_size = 0;
+}

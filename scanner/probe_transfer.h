@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One HTTP exchange of a probe on one reusable easy handle: what is sent, what bounds the answer,
+ * and what libcurl's result means. Internal to the engine (probe.c).
+ *
+ *	transfer_init(&t, limits, user_agent, owner);
+ *	transfer_prepare(&t, ...);   then t.easy runs in a multi handle until it is over, then
+ *	transfer_answer(&t, result, &answer);
+ */
+#pragma once
+
+#include "scanner/probe.h"
+
+#include <curl/curl.h>
+
+enum { TRANSFER_VALUE_MAX_LEN = 1024 /* of one header field; longer ones are cut */ };
+
+struct transfer {
+	CURL *easy;
+	struct curl_slist *connect_to;
+	struct endpoint endpoint;
+	size_t header_max_bytes;
+	size_t body_max_bytes;
+	bool tls;
+
+	/* What has come. */
+	size_t header_bytes;
+	int status;
+	bool head_done; /* trailers are no headers */
+	char content_type[TRANSFER_VALUE_MAX_LEN];
+	char location[TRANSFER_VALUE_MAX_LEN];
+	bool go_pprof_header;
+	bool nosniff;
+	uint8_t *body; /* grows up to body_max_bytes */
+	size_t body_length;
+	size_t body_size;
+	bool body_cut;
+
+	bool socket_opened; /* not a kept connection */
+	int socket_error;   /* errno of a socket(2) that failed, or 0 */
+};
+
+/* Returns 0 or -ENOMEM. `owner` is what CURLINFO_PRIVATE gives back. */
+int transfer_init(struct transfer *t, const struct probe_limits *limits, const char *user_agent,
+                  void *owner);
+void transfer_fini(struct transfer *t);
+
+/*
+ * Sets the handle up for one request. `first` of a probe: never on a connection that somebody
+ * else has left. Returns 0 or -ENOMEM.
+ */
+int transfer_prepare(struct transfer *t, const struct probe_request *probe,
+                     const struct fingerprint_request *request, const struct probe_limits *limits,
+                     bool first);
+
+/* We ran out of descriptors or local ports: this says nothing about the endpoint. */
+bool transfer_is_starved(const struct transfer *t, CURLcode result);
+
+/* What the result means. Points into *t, until the next transfer_prepare(). */
+void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out);
+
+/* The kept connection, if there is one, ends now. The handle is out of its multi handle. */
+void transfer_hang_up(const struct transfer *t);
+
+/* The probe is over: gives back what was large. */
+void transfer_release(struct transfer *t);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scanner/scan_options.h"
+
+#include "common/cleanup.h"
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { TIMEOUT_MIN_MS = 10, TIMEOUT_MAX_MS = 10 * 60 * 1000 };
+
+enum option_id {
+	OPTION_PORTS = 1,
+	OPTION_TIMEOUT,
+	OPTION_CONCURRENCY,
+	OPTION_FORMAT,
+	OPTION_ALL,
+	OPTION_FAIL_ON,
+	OPTION_SHOW_SECRETS,
+	OPTION_OUTPUT,
+	OPTION_QUIET,
+	OPTION_HELP,
+};
+
+static const struct option long_options[] = {
+    {"ports", required_argument, NULL, OPTION_PORTS},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
+    {"format", required_argument, NULL, OPTION_FORMAT},
+    {"all", no_argument, NULL, OPTION_ALL},
+    {"fail-on", required_argument, NULL, OPTION_FAIL_ON},
+    {"show-secrets", no_argument, NULL, OPTION_SHOW_SECRETS},
+    {"output", required_argument, NULL, OPTION_OUTPUT},
+    {"quiet", no_argument, NULL, OPTION_QUIET},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+void scan_options_print_help(FILE *out)
+{
+	fputs("usage: pprofwall scan [OPTION]... TARGET...\n"
+	      "\n"
+	      "Looks for Go profiling endpoints (/debug/pprof and its relatives) that answer.\n"
+	      "\n"
+	      "TARGET is a host, an address, a network (10.0.0.0/8), HOST:PORT, [IPv6]:PORT, an\n"
+	      "http or https URL, @FILE with one target a line, or - for standard input.\n"
+	      "\n"
+	      "  --ports LIST        for targets without a port: numbers, ranges, and the lists\n"
+	      "                      classic, top10, top30, top60 (default: top30)\n"
+	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
+	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
+	      "  --format FORMAT     table or ndjson (default: table)\n"
+	      "  --output FILE       write findings there instead of standard output\n"
+	      "  --all               also what is protected, clear, closed, filtered, ...\n"
+	      "  --fail-on WHAT      exit with 1 from here on: confirmed, likely, or a severity:\n"
+	      "                      info (with what is protected), low, medium, high; or never\n"
+	      "                      (default: low)\n"
+	      "  --show-secrets      do not redact command lines\n"
+	      "  --quiet             no summary on standard error\n"
+	      "  --help              this text\n"
+	      "\n"
+	      "Exit status: 0 nothing at or above --fail-on, 1 something found, 2 usage error,\n"
+	      "3 the scan did not complete; what was found until then is written all the same.\n",
+	      out);
+}
+
+__attribute__((format(printf, 2, 3))) static int refuse(char why[static SCAN_ERROR_LEN],
+                                                        const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(why, SCAN_ERROR_LEN, format, args);
+	va_end(args);
+	return -EINVAL;
+}
+
+static int set_ports(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
+{
+	char reason[TARGET_ERROR_LEN];
+	struct port_list ports;
+	int err = port_list_parse(text, &ports, reason);
+
+	if (err < 0) {
+		refuse(why, "--ports: %s", reason);
+		return err;
+	}
+	port_list_free(&o->ports);
+	o->ports = ports;
+	return 0;
+}
+
+static int set_timeout(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
+{
+	int64_t ms;
+
+	if (conf_parse_duration(text, &ms) < 0 || ms < TIMEOUT_MIN_MS || ms > TIMEOUT_MAX_MS)
+		return refuse(
+		    why,
+		    "--timeout: '%.32s' is not a duration from 10ms to 10m, such as 500ms or 3s",
+		    text);
+	o->timeout_ms = ms;
+	return 0;
+}
+
+static int set_concurrency(struct scan_options *o, const char *text,
+                           char why[static SCAN_ERROR_LEN])
+{
+	uint64_t n;
+
+	if (conf_parse_number(text, SCAN_MAX_CONCURRENCY, &n) < 0 || n == 0)
+		return refuse(why, "--concurrency: '%.32s' is not a number from 1 to %d", text,
+		              SCAN_MAX_CONCURRENCY);
+	o->concurrency = (unsigned)n;
+	return 0;
+}
+
+static int set_fail_on(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
+{
+	enum finding_severity severity;
+
+	if (strcmp(text, "never") == 0) {
+		o->fail_on = SCAN_FAIL_ON_NEVER;
+	} else if (strcmp(text, "likely") == 0) {
+		o->fail_on = SCAN_FAIL_ON_LIKELY;
+	} else if (strcmp(text, "confirmed") == 0) {
+		o->fail_on = SCAN_FAIL_ON_CONFIRMED;
+	} else if (finding_severity_parse(text, &severity) == 0 && severity > SEVERITY_NONE) {
+		o->fail_on = SCAN_FAIL_ON_SEVERITY;
+		o->fail_severity = severity;
+	} else {
+		return refuse(why,
+		              "--fail-on: '%.32s' is not one of confirmed, likely, info, low, "
+		              "medium, high, never",
+		              text);
+	}
+	return 0;
+}
+
+static int set_option(struct scan_options *o, int id, const char *value,
+                      char why[static SCAN_ERROR_LEN])
+{
+	switch ((enum option_id)id) {
+	case OPTION_PORTS: return set_ports(o, value, why);
+	case OPTION_TIMEOUT: return set_timeout(o, value, why);
+	case OPTION_CONCURRENCY: return set_concurrency(o, value, why);
+	case OPTION_FORMAT:
+		if (output_parse_format(value, &o->format) < 0)
+			return refuse(why, "--format: '%.32s' is not table or ndjson", value);
+		return 0;
+	case OPTION_FAIL_ON: return set_fail_on(o, value, why);
+	case OPTION_OUTPUT: o->output = value; return 0;
+	case OPTION_ALL: o->all = true; return 0;
+	case OPTION_SHOW_SECRETS: o->show_secrets = true; return 0;
+	case OPTION_QUIET: o->quiet = true; return 0;
+	case OPTION_HELP: o->help = true; return 0;
+	}
+	return refuse(why, "option %d is not handled", id);
+}
+
+static int parse_into(int argc, char **argv, struct scan_options *o,
+                      char why[static SCAN_ERROR_LEN])
+{
+	int err = set_ports(o, "top30", why);
+	int id;
+
+	optind = 0; /* glibc: start anew, also after another verb's parsing */
+	opterr = 0;
+	while (!err && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		const char *given = argv[optind > 1 ? optind - 1 : 1];
+
+		if (id == '?')
+			return refuse(why,
+			              "unknown or ambiguous option, or a value too many: '%.64s'",
+			              given);
+		if (id == ':')
+			return refuse(why, "%.64s needs a value", given);
+		err = set_option(o, id, optarg, why);
+	}
+	if (err < 0)
+		return err;
+	o->targets = argv + optind;
+	o->n_targets = (size_t)(argc - optind);
+	if (o->n_targets == 0 && !o->help)
+		return refuse(why, "no target; `pprofwall scan --help` shows what can be one");
+	return 0;
+}
+
+int scan_options_parse(int argc, char **argv, struct scan_options *out,
+                       char why[static SCAN_ERROR_LEN])
+{
+	struct scan_options o = {
+	    .timeout_ms = 3000,
+	    .concurrency = 256,
+	    .fail_on = SCAN_FAIL_ON_SEVERITY,
+	    .fail_severity = SEVERITY_LOW,
+	};
+	int err = parse_into(argc, argv, &o, why);
+
+	if (err < 0) {
+		scan_options_fini(&o);
+		return err;
+	}
+	*out = o;
+	return 0;
+}
+
+void scan_options_fini(struct scan_options *o)
+{
+	port_list_free(&o->ports);
+}
+
+bool scan_options_fails_on(const struct scan_options *o, const struct finding *f)
+{
+	bool exposed = f->verdict == VERDICT_CONFIRMED || f->verdict == VERDICT_LIKELY;
+
+	switch (o->fail_on) {
+	case SCAN_FAIL_ON_NEVER: return false;
+	case SCAN_FAIL_ON_CONFIRMED: return f->verdict == VERDICT_CONFIRMED;
+	case SCAN_FAIL_ON_LIKELY: return exposed;
+	case SCAN_FAIL_ON_SEVERITY: break;
+	}
+	return (exposed || f->verdict == VERDICT_PROTECTED) && f->severity >= o->fail_severity;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line of `pprofwall scan`. Reading it opens nothing and prints nothing.
+ */
+#pragma once
+
+#include "scanner/output.h"
+#include "scanner/target.h"
+
+enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384 };
+
+/* What makes the exit status 1. */
+enum scan_fail_on {
+	SCAN_FAIL_ON_SEVERITY = 0, /* confirmed or likely, and at least so severe */
+	SCAN_FAIL_ON_LIKELY,       /* confirmed or likely */
+	SCAN_FAIL_ON_CONFIRMED,
+	SCAN_FAIL_ON_NEVER,
+};
+
+struct scan_options {
+	struct port_list ports;
+	int64_t timeout_ms;
+	unsigned concurrency;
+	enum output_format format;
+	enum scan_fail_on fail_on;
+	enum finding_severity fail_severity;
+	const char *output; /* file; NULL for standard output */
+	bool all;
+	bool show_secrets;
+	bool quiet;
+	bool help;      /* nothing else counts then */
+	char **targets; /* of argv */
+	size_t n_targets;
+};
+
+/* Returns 0; or -EINVAL or -ENOMEM and one line in `why`. argv[0] is the verb. */
+int scan_options_parse(int argc, char **argv, struct scan_options *out,
+                       char why[static SCAN_ERROR_LEN]);
+void scan_options_fini(struct scan_options *o);
+void scan_options_print_help(FILE *out);
+/* Whether this finding makes the exit status 1. */
+bool scan_options_fails_on(const struct scan_options *o, const struct finding *f);

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scanner/scan_run.h"
+
+#include "build_info.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "scanner/resolve.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+
+enum { LOOKUPS_AT_ONCE = 64, SCAN_ID_LEN = 33 };
+
+/* A target whose addresses are known, and how far it is walked. */
+struct walk {
+	struct target target;
+	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* of a name */
+	uint64_t n_addresses;
+	uint64_t n_ports;
+	uint64_t done;
+	struct scan_run *run;
+	STAILQ_ENTRY(walk) link;
+};
+
+struct scan_run {
+	const struct scan_options *options;
+	struct scan_source *source;
+	struct event_base *base;
+	struct event *on_int, *on_term, *on_input;
+	struct resolver *resolver;
+	struct probe_engine *engine;
+	struct output output;
+	char scan_id[SCAN_ID_LEN];
+
+	struct walk *current;
+	STAILQ_HEAD(, walk) resolved; /* waiting for their turn */
+	unsigned lookups;             /* under way or in `resolved` */
+	bool source_ended;
+	bool pumping;
+	bool stopped;
+	struct scan_result result;
+};
+
+static void stop_incomplete(struct scan_run *run)
+{
+	run->stopped = true;
+	run->result.incomplete = true;
+	event_base_loopbreak(run->base);
+}
+
+static void pump(struct scan_run *run);
+
+static void on_resolved(const char *error, const struct endpoint *addresses, size_t count,
+                        void *arg)
+{
+	struct walk *walk = arg;
+	struct scan_run *run = walk->run;
+
+	if (error) {
+		log_error("%s: %s", walk->target.host, error);
+		run->result.incomplete = true;
+		run->lookups--;
+		free(walk);
+	} else {
+		memcpy(walk->addresses, addresses, count * sizeof(*addresses));
+		walk->n_addresses = count;
+		STAILQ_INSERT_TAIL(&run->resolved, walk, link);
+	}
+	pump(run);
+}
+
+/* Numeric targets are walked at once, names when their addresses have come. */
+static int begin_target(struct scan_run *run, const struct target *target)
+{
+	auto_free struct walk *walk = calloc(1, sizeof(*walk));
+	int err;
+
+	if (!walk)
+		return -ENOMEM;
+	walk->target = *target;
+	walk->run = run;
+	walk->n_ports = target->port ? 1 : run->options->ports.count;
+	if (!target->host[0]) {
+		walk->n_addresses = target_count(target, &run->options->ports) / walk->n_ports;
+		run->current = steal_ptr(&walk);
+		return 0;
+	}
+	run->lookups++;
+	err = resolver_lookup(run->resolver, target->host, on_resolved, walk);
+	if (err < 0)
+		run->lookups--;
+	else
+		steal_ptr(&walk);
+	return err;
+}
+
+static void on_input_ready(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	pump(arg);
+}
+
+static void wait_for_input(struct scan_run *run)
+{
+	int fd = scan_source_descriptor(run->source);
+
+	if (run->on_input && event_get_fd(run->on_input) != fd) {
+		event_free(run->on_input);
+		run->on_input = NULL;
+	}
+	if (!run->on_input)
+		run->on_input = event_new(run->base, fd, EV_READ, on_input_ready, run);
+	if (!run->on_input || event_add(run->on_input, NULL) < 0) {
+		log_error("out of memory");
+		stop_incomplete(run);
+	}
+}
+
+/* Takes targets until there is one to walk. Returns false when there is none for now. */
+static bool find_walk(struct scan_run *run)
+{
+	char why[SCAN_SOURCE_ERROR_LEN];
+	struct target target;
+
+	while (!run->current) {
+		run->current = STAILQ_FIRST(&run->resolved);
+		if (run->current) {
+			STAILQ_REMOVE_HEAD(&run->resolved, link);
+			run->lookups--;
+			break;
+		}
+		if (run->source_ended || run->lookups >= LOOKUPS_AT_ONCE)
+			return false;
+		switch (scan_source_next(run->source, &target, why)) {
+		case SCAN_SOURCE_TARGET:
+			if (begin_target(run, &target) < 0) {
+				log_error("out of memory");
+				stop_incomplete(run);
+				return false;
+			}
+			break;
+		case SCAN_SOURCE_BAD:
+			log_error("%s", why);
+			run->result.bad_input = true;
+			break;
+		case SCAN_SOURCE_UNREADABLE:
+			log_error("%s", why);
+			run->result.incomplete = true;
+			break;
+		case SCAN_SOURCE_WAIT: wait_for_input(run); return false;
+		case SCAN_SOURCE_END: run->source_ended = true; break;
+		}
+	}
+	return true;
+}
+
+/*
+ * All addresses on one port, then all on the next: a sweep of a network does not fall upon one
+ * host with all its ports at once.
+ */
+static void next_endpoint(const struct scan_run *run, struct walk *walk, struct endpoint *out)
+{
+	uint64_t port = walk->done / walk->n_addresses;
+	uint64_t address = walk->done % walk->n_addresses;
+	const struct target *target = &walk->target;
+
+	if (target->host[0]) {
+		*out = walk->addresses[address];
+		out->port = target->port ? target->port : run->options->ports.ports[port];
+	} else {
+		target_at(target, &run->options->ports, address * walk->n_ports + port, out);
+	}
+}
+
+static int submit_next(struct scan_run *run)
+{
+	struct walk *walk = run->current;
+	const struct target *target = &walk->target;
+	struct probe_request request = {
+	    .tls_only = target->scheme == TARGET_HTTPS,
+	    .plain_only = target->scheme == TARGET_HTTP,
+	};
+	int err;
+
+	next_endpoint(run, walk, &request.endpoint);
+	request.tls_first =
+	    target->scheme == TARGET_ANY && port_is_tls_first(request.endpoint.port);
+	_Static_assert(sizeof(request.host) > TARGET_HOST_MAX_LEN, "a host fits");
+	_Static_assert(sizeof(request.prefix) >= sizeof(target->path), "a path fits");
+	memcpy(request.host, target->host, sizeof(target->host));
+	memcpy(request.prefix, target->path, sizeof(target->path));
+	err = probe_submit(run->engine, &request);
+	if (err < 0)
+		return err;
+	if (++walk->done == walk->n_addresses * walk->n_ports) {
+		free(walk);
+		run->current = NULL;
+	}
+	return 0;
+}
+
+/* Keeps as many probes under way as allowed; ends the loop when nothing is left to do. */
+static void pump(struct scan_run *run)
+{
+	struct probe_stats stats;
+
+	/* A name in /etc/hosts is resolved from within find_walk(). */
+	if (run->pumping)
+		return;
+	run->pumping = true;
+	while (!run->stopped && find_walk(run)) {
+		int err = submit_next(run);
+
+		if (err == -EAGAIN)
+			break;
+		if (err < 0) {
+			log_error("cannot start a probe: %s", strerror(-err));
+			stop_incomplete(run);
+		}
+	}
+	run->pumping = false;
+	probe_get_stats(run->engine, &stats);
+	if (run->source_ended && !run->current && run->lookups == 0 && stats.in_flight == 0)
+		event_base_loopbreak(run->base);
+}
+
+static void on_probe_done(const struct probe_request *request, const struct finding *finding,
+                          void *arg)
+{
+	struct scan_run *run = arg;
+	struct finding shown = *finding; /* strings stay the engine's */
+	struct scan_result *result = &run->result;
+	int err = 0;
+
+	(void)request;
+	shown.scan_id = run->scan_id;
+	result->endpoints++;
+	result->verdicts[finding->verdict]++;
+	result->high_risk += finding->high_risk;
+	result->found = result->found || scan_options_fails_on(run->options, finding);
+	if (run->options->all || finding->verdict == VERDICT_CONFIRMED ||
+	    finding->verdict == VERDICT_LIKELY)
+		err = output_write(&run->output, &shown);
+	if (err < 0) {
+		log_error("cannot write a finding: %s", strerror(-err));
+		stop_incomplete(run);
+		return;
+	}
+	pump(run);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *arg)
+{
+	(void)what;
+	log_warning("stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	stop_incomplete(arg);
+}
+
+static int make_scan_id(char out[static SCAN_ID_LEN])
+{
+	uint8_t random[(SCAN_ID_LEN - 1) / 2];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return -EIO;
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(out + 2 * i, 3, "%02x", random[i]);
+	return 0;
+}
+
+static int set_up(struct scan_run *run)
+{
+	struct probe_limits limits = probe_limits_default;
+	int err = make_scan_id(run->scan_id);
+
+	if (err < 0)
+		return err;
+	limits.connect_timeout_ms = run->options->timeout_ms;
+	limits.request_timeout_ms = run->options->timeout_ms;
+	limits.concurrency = run->options->concurrency;
+	run->base = event_base_new();
+	if (!run->base)
+		return -ENOMEM;
+	run->on_int = evsignal_new(run->base, SIGINT, on_signal, run);
+	run->on_term = evsignal_new(run->base, SIGTERM, on_signal, run);
+	if (!run->on_int || !run->on_term || event_add(run->on_int, NULL) < 0 ||
+	    event_add(run->on_term, NULL) < 0)
+		return -ENOMEM;
+	err = resolver_new(run->base, &run->resolver);
+	if (err < 0)
+		return err;
+	return probe_new(run->base, &limits,
+	                 "pprofwall/" PPROFWALL_VERSION " (finds exposed Go profiling endpoints)",
+	                 run->options->show_secrets, on_probe_done, run, &run->engine);
+}
+
+int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,
+                 struct scan_run **out)
+{
+	struct scan_run *run = calloc(1, sizeof(*run));
+	int err;
+
+	if (!run)
+		return -ENOMEM;
+	run->options = options;
+	run->source = source;
+	STAILQ_INIT(&run->resolved);
+	output_init(&run->output, stream, options->format);
+	err = set_up(run);
+	if (err < 0) {
+		scan_run_free(run);
+		return err;
+	}
+	*out = run;
+	return 0;
+}
+
+static void free_event(struct event *event)
+{
+	if (event)
+		event_free(event);
+}
+
+void scan_run_free(struct scan_run *run)
+{
+	struct walk *walk;
+
+	if (!run)
+		return;
+	probe_free(run->engine);
+	resolver_free(run->resolver);
+	while ((walk = STAILQ_FIRST(&run->resolved))) {
+		STAILQ_REMOVE_HEAD(&run->resolved, link);
+		free(walk);
+	}
+	free(run->current);
+	free_event(run->on_int);
+	free_event(run->on_term);
+	free_event(run->on_input);
+	if (run->base)
+		event_base_free(run->base);
+	free(run);
+}
+
+void scan_run(struct scan_run *run, struct scan_result *out)
+{
+	int64_t started_ms = clock_monotonic_ms();
+	struct probe_stats stats;
+
+	pump(run);
+	/* The first pump may have found nothing to do: then the loop has been told to end already,
+	 * which libevent forgets when it starts. */
+	probe_get_stats(run->engine, &stats);
+	if (!run->stopped && (stats.in_flight || run->lookups || !run->source_ended))
+		event_base_dispatch(run->base);
+	probe_get_stats(run->engine, &stats);
+	if (stats.starved > 0) {
+		log_error("out of descriptors or local ports: %" PRIu64 " requests not made",
+		          stats.starved);
+		run->result.incomplete = true;
+	}
+	if (run->result.endpoints > 0 && stats.no_route == run->result.endpoints) {
+		log_error("no route to any of the targets");
+		run->result.incomplete = true;
+	}
+	run->result.elapsed_ms = clock_monotonic_ms() - started_ms;
+	*out = run->result;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One scan: targets from the source are resolved, walked and probed, findings are written as they
+ * come. Everything is opened by scan_run_new(); scan_run() needs no file, so that privileges can be
+ * dropped in between. One thread.
+ */
+#pragma once
+
+#include "scanner/probe.h"
+#include "scanner/scan_options.h"
+#include "scanner/scan_source.h"
+
+struct scan_result {
+	uint64_t endpoints; /* probed to the end */
+	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t high_risk;
+	int64_t elapsed_ms;
+	bool found;      /* something at or above --fail-on */
+	bool bad_input;  /* a line of a pipe was no target */
+	bool incomplete; /* interrupted, out of descriptors, unresolved names, unwritable output...
+	                  */
+};
+
+struct scan_run;
+
+/* Options, source and stream stay the caller's and must outlive the run. 0 or -errno. */
+int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,
+                 struct scan_run **out);
+void scan_run_free(struct scan_run *run);
+/* Runs to the end, or until SIGINT or SIGTERM. Says on standard error what went wrong. */
+void scan_run(struct scan_run *run, struct scan_result *out);

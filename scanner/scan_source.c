@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scanner/scan_source.h"
+
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LINE_MAX_LEN = 1100 /* more than the longest target, and a comment */ };
+
+/* One argument: a target, or the lines of a file. */
+struct item {
+	const char *argument; /* without the '@'; "standard input" for "-" */
+	int fd;               /* -1: the argument is itself the target */
+	bool done;
+};
+
+struct scan_source {
+	const struct port_list *ports;
+	struct item *items;
+	size_t count, at;
+	/* Of the file being read. */
+	unsigned long line;
+	char buffer[LINE_MAX_LEN];
+	size_t used;
+	bool skipping; /* the rest of a line that was too long */
+	bool ended;
+};
+
+static int open_item(struct item *item, const char *argument, char *why)
+{
+	int flags;
+
+	item->argument = argument;
+	item->fd = -1;
+	if (strcmp(argument, "-") == 0) {
+		item->argument = "standard input";
+		item->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+	} else if (argument[0] == '@') {
+		item->argument = argument + 1;
+		/* Not to hang on a FIFO that nobody writes to. */
+		item->fd = open(argument + 1, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	} else {
+		return 0;
+	}
+	if (item->fd < 0) {
+		int error = errno;
+
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", item->argument, strerror(error));
+		return -error;
+	}
+	/* O_NONBLOCK on standard input would be everybody's who shares it: reads follow poll(2). */
+	flags = fcntl(item->fd, F_GETFL);
+	if (argument[0] == '@' && flags >= 0)
+		fcntl(item->fd, F_SETFL, flags & ~O_NONBLOCK);
+	return 0;
+}
+
+static void rewind_source(struct scan_source *s)
+{
+	s->at = 0;
+	s->line = 0;
+	s->used = 0;
+	s->skipping = false;
+	s->ended = false;
+	for (size_t i = 0; i < s->count; i++)
+		s->items[i].done = false;
+}
+
+/* Mistakes show before the first packet; pipes cannot be read twice and are left for later. */
+static int check_all(struct scan_source *s, char *why)
+{
+	struct target target;
+	enum scan_source_result result;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct stat st;
+		bool regular =
+		    s->items[i].fd >= 0 && fstat(s->items[i].fd, &st) == 0 && S_ISREG(st.st_mode);
+
+		s->items[i].done = s->items[i].fd >= 0 && !regular;
+	}
+	while ((result = scan_source_next(s, &target, why)) == SCAN_SOURCE_TARGET)
+		;
+	if (result != SCAN_SOURCE_END)
+		return result == SCAN_SOURCE_BAD ? -EINVAL : -EIO;
+	for (size_t i = 0; i < s->count; i++) {
+		/* Pipes are not seekable, and have not been read. */
+		if (s->items[i].fd >= 0)
+			lseek(s->items[i].fd, 0, SEEK_SET);
+	}
+	rewind_source(s);
+	return 0;
+}
+
+int scan_source_open(char **arguments, size_t count, const struct port_list *ports,
+                     struct scan_source **out, char why[static SCAN_SOURCE_ERROR_LEN])
+{
+	struct scan_source *s = calloc(1, sizeof(*s));
+	int err = 0;
+
+	snprintf(why, SCAN_SOURCE_ERROR_LEN, "out of memory");
+	if (!s)
+		return -ENOMEM;
+	s->ports = ports;
+	s->items = calloc(count, sizeof(*s->items));
+	if (!s->items)
+		err = -ENOMEM;
+	while (!err && s->count < count) {
+		err = open_item(&s->items[s->count], arguments[s->count], why);
+		s->count++;
+	}
+	if (!err)
+		err = check_all(s, why);
+	if (err < 0) {
+		scan_source_close(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+void scan_source_close(struct scan_source *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->items[i].fd >= 0)
+			close(s->items[i].fd);
+	}
+	free(s->items);
+	free(s);
+}
+
+int scan_source_descriptor(const struct scan_source *s)
+{
+	return s->at < s->count ? s->items[s->at].fd : -1;
+}
+
+static int parse(const struct scan_source *s, const char *text, struct target *out,
+                 char reason[static TARGET_ERROR_LEN])
+{
+	int err = target_parse(text, out, reason);
+
+	if (err < 0)
+		return err;
+	if (target_count(out, s->ports) == UINT64_MAX) {
+		snprintf(reason, TARGET_ERROR_LEN, "more endpoints than can be counted");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Cuts comment and blanks off; what is left may be "". */
+static char *strip(char *line)
+{
+	char *comment = strchr(line, '#');
+	size_t len;
+
+	/* Within a word it is a mistake that target_parse() explains. */
+	if (comment && (comment == line || strchr(" \t", comment[-1])))
+		*comment = '\0';
+	line += strspn(line, " \t\r");
+	len = strlen(line);
+	while (len > 0 && strchr(" \t\r", line[len - 1]))
+		line[--len] = '\0';
+	return line;
+}
+
+static enum scan_source_result take_line(struct scan_source *s, char *line, size_t len,
+                                         struct target *out, char *why)
+{
+	const char *file = s->items[s->at].argument;
+	char reason[TARGET_ERROR_LEN];
+	char *text;
+
+	s->line++;
+	if (memchr(line, '\0', len)) {
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: a NUL byte", file, s->line);
+		return SCAN_SOURCE_BAD;
+	}
+	text = strip(line);
+	if (*text == '\0')
+		return SCAN_SOURCE_WAIT; /* nothing on it */
+	if (parse(s, text, out, reason) == 0)
+		return SCAN_SOURCE_TARGET;
+	snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: %s", file, s->line, reason);
+	return SCAN_SOURCE_BAD;
+}
+
+/* Takes the next whole line out of the buffer. SCAN_SOURCE_WAIT: there is none. */
+static enum scan_source_result take_buffered(struct scan_source *s, struct target *out, char *why)
+{
+	char line[LINE_MAX_LEN];
+	char *newline;
+
+	while ((newline = memchr(s->buffer, '\n', s->used)) || (s->ended && s->used > 0)) {
+		size_t len = newline ? (size_t)(newline - s->buffer) : s->used;
+		size_t whole = newline ? len + 1 : len;
+		bool skip = s->skipping;
+		enum scan_source_result result;
+
+		memcpy(line, s->buffer, len);
+		line[len] = '\0';
+		s->used -= whole;
+		memmove(s->buffer, s->buffer + whole, s->used);
+		s->skipping = false;
+		if (skip)
+			continue;
+		result = take_line(s, line, len, out, why);
+		if (result != SCAN_SOURCE_WAIT)
+			return result;
+	}
+	return SCAN_SOURCE_WAIT;
+}
+
+/* SCAN_SOURCE_TARGET here means: there may be a line in the buffer now. */
+static enum scan_source_result fill_buffer(struct scan_source *s, char *why)
+{
+	struct item *item = &s->items[s->at];
+	struct pollfd ready = {.fd = item->fd, .events = POLLIN};
+	ssize_t n;
+
+	if (s->used == sizeof(s->buffer) - 1) {
+		bool skipping = s->skipping;
+
+		s->used = 0;
+		s->skipping = true;
+		if (skipping)
+			return SCAN_SOURCE_TARGET;
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: the line is too long",
+		         item->argument, ++s->line);
+		return SCAN_SOURCE_BAD;
+	}
+	if (poll(&ready, 1, 0) == 0)
+		return SCAN_SOURCE_WAIT;
+	n = read(item->fd, s->buffer + s->used, sizeof(s->buffer) - 1 - s->used);
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return SCAN_SOURCE_WAIT;
+	if (n < 0) {
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", item->argument, strerror(errno));
+		item->done = true;
+		return SCAN_SOURCE_UNREADABLE;
+	}
+	if (n == 0)
+		s->ended = true;
+	s->used += (size_t)n;
+	return SCAN_SOURCE_TARGET;
+}
+
+static enum scan_source_result next_of_file(struct scan_source *s, struct target *out, char *why)
+{
+	for (;;) {
+		enum scan_source_result result = take_buffered(s, out, why);
+
+		if (result != SCAN_SOURCE_WAIT)
+			return result;
+		if (s->ended)
+			return SCAN_SOURCE_END;
+		result = fill_buffer(s, why);
+		if (result != SCAN_SOURCE_TARGET)
+			return result;
+	}
+}
+
+static enum scan_source_result next_of_item(struct scan_source *s, struct target *out, char *why)
+{
+	struct item *item = &s->items[s->at];
+	char reason[TARGET_ERROR_LEN];
+
+	if (item->done)
+		return SCAN_SOURCE_END;
+	if (item->fd >= 0)
+		return next_of_file(s, out, why);
+	item->done = true;
+	if (parse(s, item->argument, out, reason) == 0)
+		return SCAN_SOURCE_TARGET;
+	snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", item->argument, reason);
+	return SCAN_SOURCE_BAD;
+}
+
+enum scan_source_result scan_source_next(struct scan_source *s, struct target *out,
+                                         char why[static SCAN_SOURCE_ERROR_LEN])
+{
+	while (s->at < s->count) {
+		enum scan_source_result result = next_of_item(s, out, why);
+
+		if (result != SCAN_SOURCE_END)
+			return result;
+		s->at++;
+		s->line = 0;
+		s->used = 0;
+		s->skipping = false;
+		s->ended = false;
+	}
+	return SCAN_SOURCE_END;
+}

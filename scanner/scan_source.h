@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a scan's targets come from: the command line, @files, standard input; one at a time, so
+ * that memory does not grow with the size of a sweep. One thread.
+ */
+#pragma once
+
+#include "scanner/target.h"
+
+enum { SCAN_SOURCE_ERROR_LEN = TARGET_ERROR_LEN + 256 };
+
+enum scan_source_result {
+	SCAN_SOURCE_TARGET, /* *out is the next one */
+	SCAN_SOURCE_BAD,    /* a line that is no target; `why` says where; go on with the next */
+	SCAN_SOURCE_WAIT,   /* a pipe has nothing yet: ask again when its descriptor is readable */
+	SCAN_SOURCE_UNREADABLE, /* a read error; `why` says of what; what is left of it is lost */
+	SCAN_SOURCE_END,
+};
+
+struct scan_source;
+
+/*
+ * Opens every file, so that none is needed later, and reads regular files and the command line
+ * once to find mistakes before anything is sent. `arguments` must outlive the source. Returns 0,
+ * or -EINVAL or -errno and one line in `why`.
+ */
+int scan_source_open(char **arguments, size_t count, const struct port_list *ports,
+                     struct scan_source **out, char why[static SCAN_SOURCE_ERROR_LEN]);
+void scan_source_close(struct scan_source *source);
+
+enum scan_source_result scan_source_next(struct scan_source *source, struct target *out,
+                                         char why[static SCAN_SOURCE_ERROR_LEN]);
+/* After SCAN_SOURCE_WAIT: the descriptor to wait for. */
+int scan_source_descriptor(const struct scan_source *source);
