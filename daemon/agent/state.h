@@ -4,7 +4,13 @@
  * thread of its own from a bounded queue, so that a full disk or a slow fsync never delays a
  * block. Called from the loop's thread only; no call blocks but state_open() and state_close().
  *
- * Times are wall clock, milliseconds since the epoch.
+ * Times are wall clock, milliseconds since the epoch. Each row is stored with the time of the call,
+ * the boot id and that boot's own clock, so that a clock set forward or back in between neither
+ * ends a decision early nor prolongs it: within one boot the snapshot's times are moved by as much
+ * as the wall clock was; after a reboot only a clock that now shows less than when the row was
+ * written is noticed, and the time left is then what it was at that moment.
+ *
+ * The database is locked for as long as it is open: one agent for one state directory.
  */
 #pragma once
 
@@ -44,6 +50,9 @@ struct state_snapshot {
 struct state;
 
 /*
+ * The functions below take a NULL state, for an agent that goes on without: nothing is saved
+ * (-ENODEV), and the health is failing.
+ *
  * Opens or creates DIRECTORY/state.db, checks its schema version, reads the snapshot, starts the
  * writer. A damaged database is renamed to state.db.damaged-SECONDS and a new one begun: `why`
  * then says so although 0 is returned, else `why` is "". On failure returns -errno with `why`.
@@ -51,13 +60,18 @@ struct state;
 int state_open(const char *directory, struct state **out, struct state_snapshot *snapshot,
                char why[static STATE_ERROR_LEN]);
 void state_snapshot_free(struct state_snapshot *snapshot);
-/* Writes out what is queued, for at most two seconds, and frees. */
+/*
+ * Writes out what is queued, for at most two seconds, and frees (but what a writer uses that even
+ * then hangs in the kernel).
+ */
 void state_close(struct state *st);
 
 /*
  * Queue a write; a later one for the same endpoint replaces an earlier one still queued. Return 0,
- * or -ENOSPC when the queue is full (counted in state_get_health).
+ * -ENOMEM, or -ENOSPC when the queue is full: nothing was queued, save it again later (counted in
+ * state_get_health). What could not be written stays queued and is tried again every second.
  */
+enum { STATE_QUEUE_MAX = 4096 };
 int state_save_breaker(struct state *st, const struct state_breaker *b);
 int state_delete_breaker(struct state *st, const struct endpoint *e);
 int state_save_manual(struct state *st, const struct state_manual *m);
@@ -66,12 +80,19 @@ int state_delete_manual(struct state *st, const struct endpoint *e);
 struct state_health {
 	uint64_t writes, failures; /* transactions */
 	size_t queued;
+	uint64_t dropped;            /* calls that returned -ENOSPC */
 	bool failing;                /* the last transaction failed */
 	char error[STATE_ERROR_LEN]; /* of the last failure */
 };
 void state_get_health(struct state *st, struct state_health *out);
 
-/* The panic marker in the state directory; an ordinary file, made and seen without SQLite. */
+/*
+ * The panic marker in the state directory; an ordinary file, made and seen without SQLite
+ * (common/panic_marker.h). Setting waits for no disk; one that exists is left as it is, returning
+ * 0.
+ */
 bool state_panic_exists(const char *directory);
 int state_panic_set(const char *directory, const char *who, const char *reason);
 int state_panic_clear(const char *directory);
+/* The reason that was given, "" for none. Returns 0, -ENOENT or another -errno. */
+int state_panic_read(const char *directory, char reason[static STATE_REASON_LEN]);
