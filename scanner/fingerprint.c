@@ -1,2 +1,364 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state machine: which request comes next, and what all answers together mean. Single answers
+ * are read by the rules of fingerprint_rules.h.
+ *
+ *	index ──▶ redirected ─┐
+ *	  │ ▲ (other scheme)  │
+ *	  ├─┘                 ▼
+ *	  ├── index, or a reason to go on ──▶ symbol ──▶ control ──▶ goroutine ──▶ cmdline ──▶ end
+ *	  ├── 401, 403 ──▶ control ──▶ redirected (does the path exist?) ──▶ end
+ *	  └── anything else ──▶ end
+ */
 #include "scanner/fingerprint.h"
+
+#include "common/cleanup.h"
+#include "scanner/fingerprint_rules.h"
+#include "scanner/fingerprint_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+	SMALL_BODY_MAX_BYTES = 4 * 1024, /* symbol, and errors */
+	CMDLINE_MAX_BYTES = 32 * 1024,
+	GOROUTINE_READ_MAX = 1000,
+};
+
+struct fingerprint *fingerprint_new(void)
+{
+	struct fingerprint *fp = calloc(1, sizeof(*fp));
+
+	if (fp) {
+		finding_init(&fp->draft);
+		fp->done = true;
+	}
+	return fp;
+}
+
+void fingerprint_free(struct fingerprint *fp)
+{
+	if (fp)
+		finding_fini(&fp->draft);
+	free(fp);
+}
+
+void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *conf)
+{
+	const char *prefix = conf->prefix && conf->prefix[0] ? conf->prefix : "/debug/pprof/";
+	int n;
+
+	finding_fini(&fp->draft);
+	*fp = (struct fingerprint){
+	    .tls_only = conf->tls_only,
+	    .plain_only = conf->plain_only && !conf->tls_only,
+	    .show_secrets = conf->show_secrets,
+	    .goroutine_read_max =
+	        conf->goroutine_read_max ? conf->goroutine_read_max : GOROUTINE_READ_MAX,
+	    .nonce = conf->nonce,
+	    .step = FINGERPRINT_INDEX,
+	};
+	finding_init(&fp->draft);
+	fp->tls = conf->tls_only || (conf->tls_first && !conf->plain_only);
+	/* the prefix, with a slash at both ends */
+	n = snprintf(fp->prefix, sizeof(fp->prefix), "%s%s%s", prefix[0] == '/' ? "" : "/", prefix,
+	             prefix[strlen(prefix) - 1] == '/' ? "" : "/");
+	if (n < 0 || (size_t)n >= sizeof(fp->prefix)) {
+		fp->done = true;
+		fp->failure = "the path is too long";
+	}
+	if (conf->authority)
+		snprintf(fp->authority, sizeof(fp->authority), "%s", conf->authority);
+}
+
+/* The prefix without its trailing slash; "" for the root. */
+static void format_slashless(const struct fingerprint *fp, char path[FINGERPRINT_PATH_MAX_LEN])
+{
+	snprintf(path, FINGERPRINT_PATH_MAX_LEN, "%.*s", (int)strlen(fp->prefix) - 1, fp->prefix);
+}
+
+/* Sixteen hex digits that no server can foresee (the finalizer of splitmix64). */
+static void format_control_path(uint64_t nonce, char path[FINGERPRINT_PATH_MAX_LEN])
+{
+	uint64_t z = nonce + UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	snprintf(path, FINGERPRINT_PATH_MAX_LEN, "/%016" PRIx64, z ^ (z >> 31));
+}
+
+static void format_path(struct fingerprint_request *out, const char *prefix, const char *name)
+{
+	snprintf(out->path, sizeof(out->path), "%s%s", prefix, name);
+}
+
+bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
+{
+	if (fp->done || fp->requests >= FINGERPRINT_MAX_REQUESTS)
+		return false;
+	*out = (struct fingerprint_request){
+	    .step = fp->step,
+	    .tls = fp->tls,
+	    .body_max_bytes = SMALL_BODY_MAX_BYTES,
+	};
+	switch (fp->step) {
+	case FINGERPRINT_INDEX:
+		format_path(out, fp->prefix, "");
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+		break;
+	case FINGERPRINT_INDEX_REDIRECTED:
+		format_slashless(fp, out->path);
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+		break;
+	case FINGERPRINT_SYMBOL: format_path(out, fp->prefix, "symbol"); break;
+	case FINGERPRINT_CONTROL:
+		format_control_path(fp->nonce, out->path);
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+		break;
+	case FINGERPRINT_CMDLINE:
+		format_path(out, fp->prefix, "cmdline");
+		out->body_max_bytes = CMDLINE_MAX_BYTES;
+		break;
+	case FINGERPRINT_GOROUTINE:
+		format_path(out, fp->prefix, "goroutine?debug=2");
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+		break;
+	case FINGERPRINT_GOROUTINE_REFUSED:
+		format_path(out, fp->prefix, "goroutine?debug=2&seconds=x");
+		break;
+	}
+	fp->requests++;
+	return true;
+}
+
+static void go_to(struct fingerprint *fp, enum fingerprint_step step)
+{
+	fp->step = step;
+}
+
+static void end(struct fingerprint *fp)
+{
+	fp->done = true;
+}
+
+static void keep(struct fingerprint *fp, int err)
+{
+	if (err == -ENOMEM)
+		fp->out_of_memory = true;
+}
+
+/* Nobody took the connection: neither scheme will do better. */
+static bool is_unreachable(int error)
+{
+	return error == -ECONNREFUSED || error == -ETIMEDOUT || error == -EHOSTUNREACH ||
+	       error == -ENETUNREACH || error == -EHOSTDOWN;
+}
+
+static bool switch_scheme(struct fingerprint *fp, bool tls)
+{
+	if (fp->switched || (tls ? fp->plain_only : fp->tls_only))
+		return false;
+	fp->switched = true;
+	fp->tls = tls;
+	return true;
+}
+
+/*
+ * The first answer may say that the other scheme is wanted. A peer that says nothing to plain HTTP
+ * may be waiting for TLS; one that sent a banner speaks something else.
+ */
+static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a)
+{
+	bool silent = a->status == 0 && a->body_length == 0;
+
+	if (fp->tls)
+		return !a->tls && silent && !is_unreachable(a->error) && switch_scheme(fp, false);
+	if (rule_wants_tls(a)) {
+		fp->wants_tls = true;
+		return switch_scheme(fp, true);
+	}
+	if (rule_read_redirect(a, fp->prefix, fp->authority) == REDIRECT_HTTPS)
+		return switch_scheme(fp, true);
+	if (silent && !a->timed_out &&
+	    (a->error == 0 || a->error == -EPROTO || a->error == -ECONNRESET ||
+	     a->error == -EPIPE)) {
+		fp->no_http = a->error == 0 || a->error == -EPROTO;
+		return switch_scheme(fp, true);
+	}
+	return false;
+}
+
+/* No status line came to the index request, and the other scheme is no way out either. */
+static void feed_no_answer(struct fingerprint *fp, const struct http_answer *a)
+{
+	fp->error = a->error;
+	fp->timed_out = a->timed_out;
+	if (fp->wants_tls || a->tls || a->timed_out)
+		fp->no_http = false;
+	else if (!fp->tls)
+		fp->no_http = a->error == 0 || a->error == -EPROTO;
+	end(fp);
+}
+
+static void feed_index(struct fingerprint *fp, const struct http_answer *a, bool redirected)
+{
+	if (!redirected && try_other_scheme(fp, a))
+		return;
+	if (a->status == 0 || (rule_wants_tls(a) && !fp->plain_only)) {
+		feed_no_answer(fp, a);
+		return;
+	}
+	fp->status = a->status;
+	fp->slashless = redirected;
+	fp->is_index = rule_is_index(a);
+	fp->is_undecided = rule_is_undecided_index(a);
+	fp->has_profile_title = rule_has_profile_title(a);
+	fp->is_denied = rule_is_denied(a);
+	if (fp->is_index) {
+		keep(fp, rule_read_index(a, &fp->page, &fp->draft.profiles));
+		go_to(fp, FINGERPRINT_SYMBOL);
+	} else if (fp->is_denied) {
+		go_to(fp, FINGERPRINT_CONTROL);
+	} else if (!redirected &&
+	           rule_read_redirect(a, fp->prefix, fp->authority) == REDIRECT_SLASH) {
+		go_to(fp, FINGERPRINT_INDEX_REDIRECTED);
+	} else if (rule_is_go_not_found(a) || rule_has_index_title(a) || fp->has_profile_title) {
+		go_to(fp, FINGERPRINT_SYMBOL);
+	} else {
+		end(fp);
+	}
+}
+
+/* After a 401 or 403: PREFIX redirects to exactly PREFIX/, so that a handler is there. */
+static void feed_protected_redirect(struct fingerprint *fp, const struct http_answer *a)
+{
+	char asked[FINGERPRINT_PATH_MAX_LEN];
+
+	format_slashless(fp, asked);
+	fp->redirects_to_prefix = (a->status == 301 || a->status == 307 || a->status == 308) &&
+	                          rule_read_redirect(a, asked, fp->authority) == REDIRECT_SLASH;
+	end(fp);
+}
+
+static void feed_symbol(struct fingerprint *fp, const struct http_answer *a)
+{
+	fp->symbol = rule_read_symbol(a);
+	if (fp->symbol != SYMBOL_NONE || fp->is_index) {
+		go_to(fp, FINGERPRINT_CONTROL);
+		return;
+	}
+	/* asked for a reason, and not told: this must not count as clean */
+	if (a->status == 0) {
+		fp->error = a->error;
+		fp->timed_out = a->timed_out;
+		fp->is_undecided = true;
+	}
+	end(fp);
+}
+
+/* FNV-1a: only tells whether two pages are the same. */
+static uint64_t hash_body(const struct http_answer *a)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < a->body_length; i++)
+		h = (h ^ a->body[i]) * UINT64_C(0x100000001b3);
+	return h;
+}
+
+/* Where the index is not known, or no fit proof exists, stacks are left alone. */
+static void go_to_goroutine(struct fingerprint *fp)
+{
+	if (fp->is_index && fp->page.counted && fp->page.goroutines <= fp->goroutine_read_max)
+		go_to(fp, FINGERPRINT_GOROUTINE);
+	else if (fp->is_index && fp->page.single_quotes)
+		go_to(fp, FINGERPRINT_GOROUTINE_REFUSED);
+	else
+		go_to(fp, FINGERPRINT_CMDLINE);
+}
+
+static void feed_control(struct fingerprint *fp, const struct http_answer *a)
+{
+	if (a->status == 0)
+		fp->control = CONTROL_FAILED;
+	else if (rule_is_index(a))
+		fp->control = CONTROL_INDEX;
+	else if (!fp->is_index && fp->symbol != SYMBOL_NONE && rule_read_symbol(a) == fp->symbol)
+		fp->control = CONTROL_SYMBOL;
+	else if (rule_is_denied(a))
+		fp->control = CONTROL_DENIED;
+	else
+		fp->control = CONTROL_OTHER;
+	fp->control_status = a->status;
+	fp->control_hash = hash_body(a);
+	if (fp->is_denied) {
+		if (fp->control == CONTROL_OTHER && !fp->slashless && strlen(fp->prefix) > 1)
+			go_to(fp, FINGERPRINT_INDEX_REDIRECTED);
+		else
+			end(fp);
+	} else if (fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL) {
+		end(fp);
+	} else {
+		go_to_goroutine(fp);
+	}
+}
+
+static void feed_goroutine(struct fingerprint *fp, const struct http_answer *a)
+{
+	if (rule_is_goroutine_dump(a)) {
+		fp->goroutine = GOROUTINE_READ;
+		keep(fp, rule_find_go_version(a, &fp->draft.go_version));
+		keep(fp, rule_find_module(a, &fp->draft.module));
+	}
+	go_to(fp, FINGERPRINT_CMDLINE);
+}
+
+static void feed_goroutine_refused(struct fingerprint *fp, const struct http_answer *a)
+{
+	if (rule_is_goroutine_refusal(a))
+		fp->goroutine = GOROUTINE_REFUSED;
+	go_to(fp, FINGERPRINT_CMDLINE);
+}
+
+static void feed_cmdline(struct fingerprint *fp, const struct http_answer *a)
+{
+	/* a server that answers every path with the same text has no command line here */
+	bool is_control = fp->control_status == 200 && fp->control_hash == hash_body(a);
+
+	if (a->status == 200 && rule_is_plain_text(a) && a->body_length > 0 && !is_control) {
+		fp->cmdline_read = true;
+		keep(fp, rule_read_cmdline(a, fp->show_secrets, &fp->draft.command));
+	}
+	end(fp);
+}
+
+void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
+{
+	struct http_answer a = *answer;
+
+	if (fp->done)
+		return;
+	if (!a.body || a.body_length == 0) {
+		a.body = (const uint8_t *)"";
+		a.body_length = 0;
+	}
+	if (a.body_length > FINGERPRINT_BODY_MAX_BYTES)
+		a.body_length = FINGERPRINT_BODY_MAX_BYTES;
+	a.content_type = a.content_type ? a.content_type : "";
+	a.location = a.location ? a.location : "";
+	switch (fp->step) {
+	case FINGERPRINT_INDEX: feed_index(fp, &a, false); break;
+	case FINGERPRINT_INDEX_REDIRECTED:
+		if (fp->is_denied)
+			feed_protected_redirect(fp, &a);
+		else
+			feed_index(fp, &a, true);
+		break;
+	case FINGERPRINT_SYMBOL: feed_symbol(fp, &a); break;
+	case FINGERPRINT_CONTROL: feed_control(fp, &a); break;
+	case FINGERPRINT_CMDLINE: feed_cmdline(fp, &a); break;
+	case FINGERPRINT_GOROUTINE: feed_goroutine(fp, &a); break;
+	case FINGERPRINT_GOROUTINE_REFUSED: feed_goroutine_refused(fp, &a); break;
+	}
+}

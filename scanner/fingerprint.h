@@ -25,7 +25,8 @@ enum {
 struct http_answer {
 	/*
 	 * 0, or a negative errno: ECONNREFUSED; ETIMEDOUT and EHOSTUNREACH when no connection came
-	 * about; EPROTO when TLS did not. Not an error: a peer that spoke, but not HTTP.
+	 * about; EPROTO when TLS did not; ECONNRESET when it was cut, or closed without a byte.
+	 * Not an error: a peer that spoke, but not HTTP (status 0).
 	 */
 	int error;
 	bool timed_out;           /* connected, then the deadline cut it off; what came counts */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "common/cleanup.h"
+#include "scanner/fingerprint_rules.h"
+#include "scanner/redact.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool is_body(const struct http_answer *a, const char *text)
+{
+	return a->body_length == strlen(text) && memcmp(a->body, text, a->body_length) == 0;
+}
+
+static bool begins_with(const struct http_answer *a, const char *text)
+{
+	size_t n = strlen(text);
+
+	return a->body_length >= n && memcmp(a->body, text, n) == 0;
+}
+
+static bool contains(const struct http_answer *a, const char *text)
+{
+	return memmem(a->body, a->body_length, text, strlen(text)) != NULL;
+}
+
+bool rule_is_plain_text(const struct http_answer *a)
+{
+	return strncasecmp(a->content_type, "text/plain", 10) == 0;
+}
+
+bool rule_is_denied(const struct http_answer *a)
+{
+	return a->status == 401 || a->status == 403;
+}
+
+enum symbol_evidence rule_read_symbol(const struct http_answer *a)
+{
+	/* Kudu has no newline, brpc another number and no charset. */
+	if (a->status == 200 && strcasecmp(a->content_type, "text/plain; charset=utf-8") == 0 &&
+	    is_body(a, "num_symbols: 1\n"))
+		return SYMBOL_ANSWERED;
+	/* the header came with Go 1.9, and proxies may strip it */
+	if (a->status == 404 && rule_is_plain_text(a) &&
+	    (is_body(a, "Unknown profile\n") || is_body(a, "Unknown profile: symbol\n")))
+		return SYMBOL_UNKNOWN;
+	return SYMBOL_NONE;
+}
+
+/*
+ * A router with the handlers one by one and no index answers the prefix with its own 404: that of
+ * net/http and chi, of gin (without newline), and of echo. Or the index handler itself says that
+ * it knows no such profile.
+ */
+bool rule_is_go_not_found(const struct http_answer *a)
+{
+	if (a->go_pprof_header)
+		return true;
+	if (a->status != 404)
+		return false;
+	if (rule_is_plain_text(a))
+		return is_body(a, "404 page not found\n") || is_body(a, "404 page not found") ||
+		       begins_with(a, "Unknown profile");
+	return is_body(a, "{\"message\":\"Not Found\"}\n");
+}
+
+bool rule_wants_tls(const struct http_answer *a)
+{
+	if (a->tls)
+		return false;
+	/* a TLS alert: Go before 1.12, and others */
+	if (a->status == 0)
+		return a->body_length >= 2 && a->body[0] == 0x15 && a->body[1] == 0x03;
+	return a->status == 400 &&
+	       (begins_with(a, "Client sent an HTTP request to an HTTPS server.") || /* Go */
+	        contains(a, "plain HTTP request was sent to HTTPS port") ||          /* nginx */
+	        contains(a, "speaking plain HTTP to an SSL-enabled server port"));   /* Apache */
+}
+
+/* "goroutine 22 [running]:"; with GOTRACEBACK=system there is more before the bracket */
+bool rule_is_goroutine_dump(const struct http_answer *a)
+{
+	static const char word[] = "goroutine ";
+	size_t first = sizeof(word) - 1, i = first;
+
+	if (a->status != 200 || !rule_is_plain_text(a) || !begins_with(a, word))
+		return false;
+	while (i < a->body_length && i < 32 && a->body[i] >= '0' && a->body[i] <= '9')
+		i++;
+	if (i == first)
+		return false;
+	return (a->body_length - i >= 2 && memcmp(a->body + i, " [", 2) == 0) ||
+	       (a->body_length - i >= 4 && memcmp(a->body + i, " gp=", 4) == 0);
+}
+
+bool rule_is_goroutine_refusal(const struct http_answer *a)
+{
+	return a->status == 400 && a->nosniff && a->go_pprof_header &&
+	       begins_with(a, "invalid value for \"seconds\"");
+}
+
+/* The same path but for its trailing slash. */
+static bool is_slash_variant(const char *a, size_t a_length, const char *b)
+{
+	size_t b_length = strlen(b);
+
+	if (a_length == b_length || a_length == 0)
+		return false;
+	if (a_length > 0 && a[a_length - 1] == '/')
+		a_length--;
+	if (b_length > 0 && b[b_length - 1] == '/')
+		b_length--;
+	return a_length == b_length && memcmp(a, b, a_length) == 0;
+}
+
+/* "host" and "host:80" are one at http; `authority` always has the port. */
+static bool is_authority(const char *text, size_t length, const char *authority, bool https)
+{
+	const char *port = https ? ":443" : ":80";
+	size_t n = strlen(authority), extra = strlen(port);
+
+	if (length == n)
+		return strncasecmp(text, authority, n) == 0;
+	return length + extra == n && strncasecmp(text, authority, length) == 0 &&
+	       strcmp(authority + length, port) == 0;
+}
+
+enum redirect_target rule_read_redirect(const struct http_answer *a, const char *path,
+                                        const char *authority)
+{
+	const char *p = a->location;
+	bool https = a->tls, absolute = true;
+	size_t length;
+
+	if (a->status != 301 && a->status != 302 && a->status != 303 && a->status != 307 &&
+	    a->status != 308)
+		return REDIRECT_NONE;
+	if (strncasecmp(p, "http://", 7) == 0) {
+		https = false;
+		p += 7;
+	} else if (strncasecmp(p, "https://", 8) == 0) {
+		https = true;
+		p += 8;
+	} else if (strncmp(p, "//", 2) == 0) {
+		p += 2;
+	} else {
+		absolute = false;
+	}
+	if (absolute) {
+		length = strcspn(p, "/?#");
+		if (!authority || !is_authority(p, length, authority, https))
+			return REDIRECT_NONE;
+		p += length;
+	}
+	length = strlen(p);
+	if (https && !a->tls)
+		return (strcmp(p, path) == 0 || is_slash_variant(p, length, path)) ? REDIRECT_HTTPS
+		                                                                   : REDIRECT_NONE;
+	if (https != a->tls)
+		return REDIRECT_NONE; /* https to http on one port: never seen to lead anywhere */
+	return is_slash_variant(p, length, path) ? REDIRECT_SLASH : REDIRECT_NONE;
+}
+
+int rule_read_cmdline(const struct http_answer *a, bool show_secrets, struct finding_list *command)
+{
+	const char *p = (const char *)a->body, *end = p + a->body_length;
+	struct redactor redactor = {0};
+
+	while (p < end) {
+		const char *nul = memchr(p, '\0', (size_t)(end - p));
+		size_t length = nul ? (size_t)(nul - p) : (size_t)(end - p);
+		auto_free char *clean = NULL;
+		int err;
+
+		/* half an argument may hold half a URL, which no rule would redact */
+		if (!nul && (a->truncated || a->timed_out))
+			break;
+		if (show_secrets) {
+			err = finding_list_add(command, p, length);
+		} else {
+			clean = redact_argument(&redactor, p, length);
+			if (!clean)
+				return -ENOMEM;
+			err = finding_list_add(command, clean, strlen(clean));
+		}
+		if (err == -ENOSPC)
+			break;
+		if (err)
+			return err;
+		p += length + 1;
+	}
+	return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the answers so far have shown: filled by fingerprint.c, weighed by fingerprint_verdict.c. */
+#pragma once
+
+#include "scanner/fingerprint_rules.h"
+
+enum {
+	/* leaves room for "goroutine?debug=2&seconds=x" and its like behind the prefix */
+	FINGERPRINT_PREFIX_MAX_LEN = FINGERPRINT_PATH_MAX_LEN - 32,
+};
+
+enum control_evidence {
+	CONTROL_NOT_ASKED = 0,
+	CONTROL_FAILED,
+	CONTROL_OTHER,
+	CONTROL_DENIED, /* 401 or 403: all is behind authentication */
+	CONTROL_INDEX,  /* a decoy: a random path answers the index */
+	CONTROL_SYMBOL, /* likewise, the symbol handler's answer */
+};
+
+enum goroutine_evidence {
+	GOROUTINE_NONE = 0,
+	GOROUTINE_READ,
+	GOROUTINE_REFUSED, /* the handler was reached, and refused before any work */
+};
+
+struct fingerprint {
+	/* the configuration, copied */
+	char prefix[FINGERPRINT_PREFIX_MAX_LEN]; /* with a slash at both ends */
+	char authority[320];                     /* "" when unknown; a name has at most 253 bytes */
+	bool tls_only, plain_only, show_secrets;
+	unsigned goroutine_read_max;
+	uint64_t nonce;
+
+	/* where we are */
+	enum fingerprint_step step;
+	bool done;
+	unsigned requests;
+	bool tls;      /* of the next request */
+	bool switched; /* the other scheme was tried already */
+
+	/* what was seen */
+	const char *failure; /* our own fault */
+	bool out_of_memory;
+	int error; /* of the last index request, when nothing answered it */
+	bool timed_out;
+	bool wants_tls; /* a TLS server's complaint about plain HTTP */
+	bool no_http;   /* it answers, and is no HTTP */
+	int status;     /* of the index */
+	bool slashless; /* the index answered without its trailing slash */
+	bool is_index, is_undecided, is_denied, has_profile_title, redirects_to_prefix;
+	struct index_page page;
+	enum symbol_evidence symbol;
+	enum control_evidence control;
+	int control_status;
+	uint64_t control_hash;
+	enum goroutine_evidence goroutine;
+	bool cmdline_read;
+	struct finding draft; /* profiles, command, go_version, module */
+};
