@@ -2,7 +2,7 @@
 /*
  * The control socket (common/control.h): reads one request a client, hands it over with who asked,
  * writes the answer, closes. Bounded clients, bytes and time; a client that sends garbage or never
- * reads costs one slot until its deadline. Loop's thread.
+ * reads costs one slot until its deadline. The program ignores SIGPIPE. Loop's thread.
  */
 #pragma once
 
@@ -29,11 +29,12 @@ typedef void control_handler(struct control_request *cr, const struct control_pe
 struct control_server;
 
 /*
- * Takes over `listen_fd`. Peers are admitted by SO_PEERCRED and SO_PEERGROUPS: root, our own uid,
- * or a member of `group`. Returns 0 or -errno.
+ * Takes over `listen_fd`, also on failure. Peers are admitted by SO_PEERCRED and SO_PEERGROUPS:
+ * root, our own uid, or a member of `group`. Returns 0 or -errno.
  */
 int control_server_new(struct event_base *base, int listen_fd, gid_t group,
                        control_handler *handler, void *arg, struct control_server **out);
+/* Answers that are still owed may come later; they are thrown away. */
 void control_server_free(struct control_server *server);
 
 /* Takes over `answer` (a JSON object); {"ok":true} is added unless it has "ok". */
