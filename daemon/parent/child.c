@@ -58,7 +58,7 @@ static void run_program(const struct child *c, int sock, int peer, uid_t prober_
                         const char *config_path)
 {
 	char uid[16], gid[16], prober[16];
-	char *argv[10] = {(char *)(uintptr_t)roles[c->role].program, "--uid", uid, "--gid", gid};
+	const char *argv[10] = {roles[c->role].program, "--uid", uid, "--gid", gid};
 	size_t n = 5;
 	sigset_t none;
 	int first, second;
@@ -74,16 +74,17 @@ static void run_program(const struct child *c, int sock, int peer, uid_t prober_
 	snprintf(gid, sizeof(gid), "%u", c->identity.gid);
 	snprintf(prober, sizeof(prober), "%u", prober_uid);
 	if (c->role == IPC_ROLE_FIREWALL) {
-		argv[n++] = (char *)(uintptr_t) "--prober-uid";
+		argv[n++] = "--prober-uid";
 		argv[n++] = prober;
 	}
 	if (c->role == IPC_ROLE_AGENT) {
-		argv[n++] = (char *)(uintptr_t) "--config";
-		argv[n++] = (char *)(uintptr_t)config_path;
+		argv[n++] = "--config";
+		argv[n++] = config_path;
 	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execv(c->program, argv);
+	/* exec does not write to them; its prototype is older than const. */
+	execv(c->program, (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 

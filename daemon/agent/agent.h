@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The agent: what its modules share. agent.c carries the configuration and the talk with the
+ * parent; observe.c turns findings into decisions; enforce.c turns decisions into blocks, in the
+ * order block, commit, alert; report.c writes status and metrics; verbs.c serves people. Loop's
+ * thread, all of it.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/agent/channel.h"
+#include "daemon/agent/control_server.h"
+#include "daemon/agent/http_server.h"
+#include "daemon/agent/metrics.h"
+#include "daemon/agent/outbox.h"
+#include "daemon/agent/schedule.h"
+#include "daemon/agent/state.h"
+#include "daemon/agent/targets.h"
+#include "daemon/agent/wall.h"
+
+enum { AGENT_PING_EVERY_MS = 500, AGENT_SILENT_AFTER_MS = 2000, AGENT_LIST_EVERY_MS = 10 * 1000 };
+
+struct agent_peer {
+	int pid;
+	unsigned restarts;
+	int64_t last_pong_ms; /* 0: none yet */
+	bool connected;
+};
+
+/* A client of the control socket whose answer waits for somebody else's. */
+enum waiter_kind { WAIT_RELOAD, WAIT_LIST, WAIT_PANIC, WAIT_WALL };
+
+struct waiter {
+	TAILQ_ENTRY(waiter) link;
+	enum waiter_kind kind;
+	struct control_request *request;
+	struct endpoint endpoint; /* WAIT_WALL */
+	bool block;               /* WAIT_WALL */
+};
+
+struct agent {
+	struct event_base *base;
+	const char *config_path; /* for messages */
+	char host[65];           /* our host's name, for events */
+	int64_t started_ms;
+	int exit_status;
+
+	struct channel *parent;
+	struct agent_peer peers[IPC_ROLE_COUNT];
+	struct event *tick;
+	int64_t listed_ms;
+
+	struct conf *conf, *candidate;
+	struct ipc_conf meta;
+	struct http_server *candidate_http;
+	int64_t conf_loaded_wall_ms;
+	bool last_reload_ok;
+	char last_reload_error[IPC_TEXT_LEN];
+
+	struct watch_set *watches;
+	struct targets *targets;
+	struct schedule *schedule;
+	struct wall *wall;
+	struct outbox *outbox;
+	struct state *state;
+
+	int control_sock;
+	struct control_server *control;
+	struct http_server *http;
+	TAILQ_HEAD(, waiter) waiters;
+
+	bool adopted; /* the kernel's blocks were read once, at the start */
+	bool panic;
+	char panic_reason[STATE_REASON_LEN];
+
+	uint64_t probes[VERDICT_COUNT];
+	struct metrics_histogram probe_duration;
+};
+
+/* agent.c */
+int agent_run(int parent_sock, const char *config_path);
+
+/* observe.c: handlers of the schedule */
+void observe_begin(struct watch *w, void *arg);
+void observe_done(struct watch *w, struct finding *finding, void *arg);
+void observe_died(struct watch *w, bool alone, void *arg);
+void observe_released(struct watch *w, void *arg);
+struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct watch *w);
+
+/* enforce.c */
+/* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
+void enforce_apply(struct agent *a, struct watch *w);
+/* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
+void enforce_settled(struct watch *w, void *arg);
+void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
+void enforce_adopt(struct agent *a, const struct firewall_reply *block);
+void enforce_adopted(struct agent *a);
+void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision);
+void enforce_set_panic(struct agent *a, bool panic, const char *reason);
+/* No target names it any more. */
+void enforce_abandon(struct agent *a, struct watch *w);
+/* Frees the watch if nothing keeps it. */
+void enforce_drop_unused(struct agent *a, struct watch *w);
+/* Is this endpoint blocked, or would it be but for the mode? For people: "drop", "observe", ... */
+const char *enforce_action(const struct agent *a, const struct watch *w);
+
+/* event.c: what alerts carry (docs/alerts.md) */
+void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+                const char *who);
+
+/* report.c */
+json_t *report_status(const struct agent *a);
+json_t *report_blocks(const struct agent *a);
+bool report_ready(struct evbuffer *out, void *arg);
+
+/* exposition.c */
+void exposition_write(struct evbuffer *out, void *arg);
+
+/* verbs.c */
+void verbs_handle(struct control_request *cr, const struct control_peer *peer,
+                  const json_t *request, void *arg);
+void verbs_answer_reload(struct agent *a, const struct ipc_result *result);
+void verbs_answer_list(struct agent *a);
+void verbs_answer_panic(struct agent *a);
+void verbs_answer_wall(struct agent *a, const struct watch *w);

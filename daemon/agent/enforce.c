@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From decisions to the wall, in the order block, commit, alert: a slow disk or a dead sink never
+ * delays a block, and an alert says what was done, not what was meant.
+ */
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/agent/agent.h"
+
+#include <string.h>
+
+enum {
+	RETRY_REFUSED_MS = 10 * 1000,
+	RENEW_AT_MOST_MS = 5 * 60 * 1000,
+};
+
+struct wanted {
+	bool block;
+	uint32_t rule; /* on the wire */
+	int64_t timeout_ms;
+};
+
+/* One winner: panic, then a person, then the rule (docs/design.md). */
+static struct wanted find_wanted(const struct agent *a, const struct watch *w)
+{
+	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
+
+	if (a->panic)
+		return (struct wanted){0};
+	if (w->decision)
+		return (struct wanted){
+		    .block = w->decision->block,
+		    .rule = FIREWALL_RULE_MANUAL,
+		    .timeout_ms = w->decision->until_ms - clock_wall_ms(),
+		};
+	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
+	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP)
+		return (struct wanted){0};
+	return (struct wanted){
+	    .block = true,
+	    .rule = w->rule + 1,
+	    /* Longer than any restart takes: crashing a process does not open the wall. */
+	    .timeout_ms = rule->open_for_ms + a->conf->firewall.slack_ms,
+	};
+}
+
+const char *enforce_action(const struct agent *a, const struct watch *w)
+{
+	if (w->wall.in_kernel)
+		return "drop";
+	if (w->wall.error)
+		return "refused";
+	if (a->panic)
+		return "panic";
+	if (w->decision)
+		return "none";
+	if (w->breaker.state == BREAKER_CLOSED)
+		return "none";
+	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT)
+		return "alert";
+	return a->conf->mode == CONF_MODE_ENFORCE ? "none" : "observe";
+}
+
+void enforce_apply(struct agent *a, struct watch *w)
+{
+	struct wanted wanted = find_wanted(a, w);
+
+	if (wanted.block) {
+		wall_block(a->wall, w, wanted.rule, wanted.timeout_ms);
+		if (!w->wall.pending)
+			enforce_settled(w, a); /* it could not even be asked for */
+	} else if (w->wall.in_kernel || w->wall.pending) {
+		wall_unblock(a->wall, w);
+	} else {
+		w->wall.error = NULL;
+		enforce_settled(w, a);
+	}
+}
+
+static void on_renew(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+
+	(void)fd;
+	(void)what;
+	if (w->configured || w->decision) {
+		enforce_apply(w->agent, w);
+		return;
+	}
+	/* A block of an earlier configuration has run out. */
+	w->wall.in_kernel = false;
+	enforce_drop_unused(w->agent, w);
+}
+
+static void set_timer(struct agent *a, struct watch *w, struct event **timer,
+                      event_callback_fn callback, int64_t in_ms)
+{
+	struct timeval delay;
+
+	if (in_ms < 1)
+		in_ms = 1;
+	delay =
+	    (struct timeval){.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (in_ms % 1000) * 1000};
+	w->agent = a;
+	if (!*timer)
+		*timer = evtimer_new(a->base, callback, w);
+	if (*timer)
+		event_add(*timer, &delay);
+}
+
+static void plan_renewal(struct agent *a, struct watch *w)
+{
+	struct wanted wanted = find_wanted(a, w);
+	int64_t in_ms = RETRY_REFUSED_MS;
+
+	if (!wanted.block) {
+		if (w->renew_timer)
+			event_del(w->renew_timer);
+		return;
+	}
+	if (w->wall.in_kernel && !w->wall.error) {
+		/* A person's block ends when it was said to end. */
+		if (w->decision)
+			return;
+		in_ms = wanted.timeout_ms / 4;
+		if (in_ms > RENEW_AT_MOST_MS)
+			in_ms = RENEW_AT_MOST_MS;
+	}
+	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
+}
+
+static void commit(struct agent *a, const struct watch *w)
+{
+	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
+	struct state_breaker b = {
+	    .endpoint = w->endpoint,
+	    .state = w->breaker.state,
+	    .opened_ms = w->breaker.opened_ms + offset,
+	    .open_until_ms = w->breaker.open_until_ms + offset,
+	    .high_risk = w->last && w->last->high_risk,
+	};
+
+	if (!a->state)
+		return;
+	if (w->breaker.state == BREAKER_CLOSED || !w->configured) {
+		state_delete_breaker(a->state, &w->endpoint);
+		return;
+	}
+	snprintf(b.rule, sizeof(b.rule), "%s", a->conf->breakers[w->rule].name);
+	state_save_breaker(a->state, &b);
+}
+
+static void alert(struct agent *a, struct watch *w)
+{
+	enum breaker_alert owed = w->owed;
+	char text[ENDPOINT_TEXT_LEN];
+
+	w->owed = BREAKER_ALERT_NONE;
+	if (owed == BREAKER_ALERT_NONE)
+		return;
+	log_warning("%s: breaker %s, %s; action: %s%s%s", endpoint_format(&w->endpoint, text),
+	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
+	            w->wall.error ? ": " : "", w->wall.error ? w->wall.error : "");
+	event_send(a, breaker_alert_name(owed), w, w->wall.error, NULL);
+}
+
+void enforce_settled(struct watch *w, void *arg)
+{
+	struct agent *a = arg;
+
+	plan_renewal(a, w);
+	commit(a, w);
+	alert(a, w);
+	verbs_answer_wall(a, w);
+	enforce_drop_unused(a, w);
+}
+
+void enforce_drop_unused(struct agent *a, struct watch *w)
+{
+	if (w->configured || w->decision || w->wall.in_kernel || w->wall.pending ||
+	    w->slot.in_flight)
+		return;
+	schedule_forget(a->schedule, w);
+	wall_forget(a->wall, w);
+	watch_set_remove(a->watches, w);
+}
+
+void enforce_abandon(struct agent *a, struct watch *w)
+{
+	w->configured = false;
+	schedule_forget(a->schedule, w);
+	if (w->breaker.state != BREAKER_CLOSED)
+		w->owed = BREAKER_ALERT_GONE;
+	breaker_reset(&w->breaker);
+	watch_forget_finding(w);
+	enforce_apply(a, w);
+}
+
+static void on_decision_over(evutil_socket_t fd, short what, void *arg)
+{
+	struct watch *w = arg;
+	struct agent *a = w->agent;
+	char text[ENDPOINT_TEXT_LEN];
+
+	(void)fd;
+	(void)what;
+	if (!w->decision)
+		return;
+	log_info("%s: the manual %s is over", endpoint_format(&w->endpoint, text),
+	         w->decision->block ? "block" : "unblock");
+	free(w->decision);
+	w->decision = NULL;
+	if (a->state)
+		state_delete_manual(a->state, &w->endpoint);
+	enforce_apply(a, w);
+}
+
+/* Puts a decision in force; `made` now or restored. */
+static bool hold(struct agent *a, struct watch *w, const struct state_manual *decision)
+{
+	struct state_manual *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return false;
+	*copy = *decision;
+	free(w->decision);
+	w->decision = copy;
+	if (!decision->block)
+		breaker_reset(&w->breaker);
+	set_timer(a, w, &w->manual_timer, on_decision_over, decision->until_ms - clock_wall_ms());
+	return true;
+}
+
+void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision)
+{
+	if (!hold(a, w, decision))
+		return;
+	if (a->state)
+		state_save_manual(a->state, decision);
+	event_send(a, decision->block ? "manual_block" : "manual_unblock", w, decision->reason,
+	           decision->who);
+	enforce_apply(a, w);
+}
+
+static unsigned find_rule(const struct conf *conf, const char *name)
+{
+	for (unsigned i = 0; i < conf->n_breakers; i++) {
+		if (strcmp(conf->breakers[i].name, name) == 0)
+			return i;
+	}
+	return 0;
+}
+
+void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
+{
+	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
+
+	for (size_t i = 0; i < snapshot->n_breakers; i++) {
+		const struct state_breaker *saved = &snapshot->breakers[i];
+		struct watch *w = watch_set_find(a->watches, &saved->endpoint);
+		struct breaker_conf conf;
+
+		if (!w || saved->state == BREAKER_CLOSED)
+			continue;
+		w->rule = find_rule(a->conf, saved->rule);
+		conf = observe_breaker_conf(a->conf, w);
+		breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
+		w->breaker.opened_ms = saved->opened_ms - offset;
+		w->high_risk_alerted = saved->high_risk;
+	}
+	for (size_t i = 0; i < snapshot->n_manuals; i++) {
+		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i].endpoint);
+
+		if (w)
+			hold(a, w, &snapshot->manuals[i]);
+	}
+}
+
+void enforce_adopt(struct agent *a, const struct firewall_reply *block)
+{
+	struct endpoint e = {.family = block->family, .port = block->port};
+	struct watch *w;
+	struct breaker_conf conf;
+
+	memcpy(e.address, block->address, sizeof(e.address));
+	w = a->adopted ? watch_set_find(a->watches, &e) : watch_set_get(a->watches, &e);
+	if (!w)
+		return;
+	wall_note_counters(a->wall, w, block);
+	if (a->adopted)
+		return;
+	w->wall.in_kernel = true;
+	w->wall.kernel_rule = block->rule;
+	w->wall.expires_ms = clock_monotonic_ms() + (int64_t)block->expires_ms;
+	if (!w->configured) /* it stays for its time, unless a target turns out to be meant */
+		set_timer(a, w, &w->renew_timer, on_renew, (int64_t)block->expires_ms);
+	if (!w->configured || w->decision || w->breaker.state != BREAKER_CLOSED ||
+	    block->rule == FIREWALL_RULE_MANUAL || block->rule > a->conf->n_breakers)
+		return;
+	w->rule = block->rule - 1;
+	conf = observe_breaker_conf(a->conf, w);
+	breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
+}
+
+void enforce_adopted(struct agent *a)
+{
+	size_t kept = 0;
+
+	a->adopted = true;
+	/* From the end: settling may remove the watch at hand. */
+	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
+		struct watch *w = watch_set_at(a->watches, i);
+
+		kept += w->wall.in_kernel;
+		if (w->configured || w->decision)
+			enforce_apply(a, w);
+	}
+	if (kept)
+		log_info("%zu block%s found in the kernel and taken over", kept,
+		         kept == 1 ? "" : "s");
+}
+
+void enforce_set_panic(struct agent *a, bool panic, const char *reason)
+{
+	if (a->panic == panic)
+		return;
+	a->panic = panic;
+	snprintf(a->panic_reason, sizeof(a->panic_reason), "%s", panic && reason ? reason : "");
+	log_warning(panic ? "panic: nothing is enforced until `pprofwall resume`%s%s"
+	                  : "resumed: enforcing again%s%s",
+	            reason && reason[0] ? ": " : "", reason ? reason : "");
+	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
+		struct watch *w = watch_set_at(a->watches, i);
+
+		if (panic) {
+			w->wall.in_kernel = false;
+			w->wall.packets = w->wall.bytes = 0;
+		}
+		enforce_apply(a, w);
+	}
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What an alert carries: docs/alerts.md has the fields, tests/integration the contract. */
+#include "common/clock.h"
+#include "daemon/agent/agent.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+enum { EVENT_SCHEMA = 1, EVENT_ID_BYTES = 16, EVENT_ID_LEN = EVENT_ID_BYTES * 2 + 1 };
+
+/* Random, so that a receiver can drop what comes twice, whichever host or process it came from. */
+static void make_id(char id[static EVENT_ID_LEN])
+{
+	uint8_t bytes[EVENT_ID_BYTES] = {0};
+
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		*(int64_t *)(void *)bytes = clock_monotonic_ms();
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(id + 2 * i, 3, "%02x", bytes[i]);
+}
+
+static json_t *breaker_to_json(const struct agent *a, const struct watch *w)
+{
+	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
+	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
+	char opened[CLOCK_TEXT_LEN], until[CLOCK_TEXT_LEN];
+	bool is_open = w->breaker.state != BREAKER_CLOSED;
+
+	clock_format_wall(w->breaker.opened_ms + offset, opened);
+	clock_format_wall(w->breaker.open_until_ms + offset, until);
+	return json_pack("{s:s, s:s, s:i, s:I, s:s?, s:s?}", "name", rule->name, "state",
+	                 breaker_state_name(w->breaker.state), "trip_after", (int)rule->trip_after,
+	                 "open_for_ms", (json_int_t)rule->open_for_ms, "opened",
+	                 is_open ? opened : NULL, "open_until", is_open ? until : NULL);
+}
+
+/* One sentence for those who read and do not parse. */
+static void describe(const struct agent *a, const struct watch *w, const char *event, char *out,
+                     size_t size)
+{
+	char endpoint[ENDPOINT_TEXT_LEN], program[128];
+	const char *action = enforce_action(a, w);
+	const char *what = w->last ? finding_verdict_name(w->last->verdict) : "no finding";
+	const char *done = "";
+
+	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0) {
+		if (strcmp(action, "drop") == 0)
+			done = "; the port is blocked";
+		else if (strcmp(action, "observe") == 0)
+			done = "; observing, so nothing is blocked (it would be)";
+		else
+			done = "; not blocked";
+	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
+		done = "; the block is lifted";
+	}
+	watch_program(w, program);
+	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s", event,
+	         endpoint_format(&w->endpoint, endpoint), program[0] ? " (" : "", program,
+	         program[0] ? ")" : "", what, w->last && w->last->high_risk ? ", HIGH_RISK" : "",
+	         done);
+}
+
+void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+                const char *who)
+{
+	char id[EVENT_ID_LEN], now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[512];
+
+	make_id(id);
+	describe(a, w, event, text, sizeof(text));
+	outbox_add(a->outbox,
+	           json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s, s:o, s:o}",
+	                     "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
+	                     clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
+	                     endpoint_format(&w->endpoint, endpoint), "mode",
+	                     a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "action",
+	                     enforce_action(a, w), "reason", reason, "who", who, "text", text,
+	                     "breaker", breaker_to_json(a, w), "finding",
+	                     w->last ? finding_to_json(w->last) : json_null()));
+}

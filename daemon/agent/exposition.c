@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* /metrics; the names are contracts (docs/operations.md lists them). */
+#include "build_info.h"
+#include "common/clock.h"
+#include "daemon/agent/agent.h"
+
+#define LABEL(n, v)                                                                                \
+	(struct metrics_label)                                                                     \
+	{                                                                                          \
+		.name = (n), .value = (v)                                                          \
+	}
+
+static void write_one(struct evbuffer *out, const char *name, enum metrics_type type,
+                      const char *help, double value)
+{
+	metrics_family(out, name, type, help);
+	metrics_sample(out, name, NULL, 0, value);
+}
+
+static void write_risks(struct evbuffer *out, const struct agent *a)
+{
+	static const char name[] = "pprofwall_endpoint_risk";
+
+	metrics_family(out, name, METRICS_GAUGE,
+	               "1 for an endpoint whose goroutine stacks are readable, until it is clean.");
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+		char endpoint[ENDPOINT_TEXT_LEN], program[128];
+
+		if (!w->last || !w->last->high_risk)
+			continue;
+		metrics_sample(out, name,
+		               (struct metrics_label[]){
+		                   LABEL("endpoint", endpoint_format(&w->endpoint, endpoint)),
+		                   LABEL("process", watch_program(w, program)),
+		                   LABEL("rule", a->conf->breakers[w->rule].name),
+		                   LABEL("risk", "HIGH_RISK"),
+		               },
+		               4, 1);
+	}
+}
+
+/* Only breakers that have something to tell: 65,536 closed ones are not worth three lines each. */
+static void write_breakers(struct evbuffer *out, const struct agent *a)
+{
+	static const char name[] = "pprofwall_breaker_state";
+
+	metrics_family(out, name, METRICS_GAUGE,
+	               "1 for the state that the breaker of an exposed endpoint is in.");
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+		char endpoint[ENDPOINT_TEXT_LEN];
+
+		if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history)
+			continue;
+		endpoint_format(&w->endpoint, endpoint);
+		for (int s = 0; s < BREAKER_STATE_COUNT; s++) {
+			metrics_sample(
+			    out, name,
+			    (struct metrics_label[]){
+			        LABEL("endpoint", endpoint),
+			        LABEL("rule", a->conf->breakers[w->rule].name),
+			        LABEL("state", breaker_state_name((enum breaker_state)s)),
+			    },
+			    3, (int)w->breaker.state == s);
+		}
+	}
+}
+
+static void write_probes(struct evbuffer *out, const struct agent *a)
+{
+	metrics_family(out, "pprofwall_probes_total", METRICS_COUNTER, "Probes by their verdict.");
+	for (int v = 0; v < VERDICT_COUNT; v++)
+		metrics_sample(out, "pprofwall_probes_total",
+		               &LABEL("verdict", finding_verdict_name((enum finding_verdict)v)), 1,
+		               (double)a->probes[v]);
+	metrics_family(out, "pprofwall_probe_duration_seconds", METRICS_HISTOGRAM,
+	               "Time of a probe's first request, of those that were answered.");
+	metrics_histogram_write(out, "pprofwall_probe_duration_seconds", NULL, 0,
+	                        &a->probe_duration);
+}
+
+static void write_alerts(struct evbuffer *out, const struct agent *a)
+{
+	static const char name[] = "pprofwall_alerts_total";
+
+	metrics_family(out, name, METRICS_COUNTER, "Alerts by sink and outcome of an attempt.");
+	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
+		const struct outbox_sink *sink = outbox_sink_at(a->outbox, i);
+		const struct {
+			const char *result;
+			uint64_t count;
+		} rows[] = {{"delivered", sink->delivered},
+		            {"retry", sink->retries},
+		            {"gave_up", sink->gave_up}};
+
+		for (size_t r = 0; r < ARRAY_LEN(rows); r++)
+			metrics_sample(out, name,
+			               (struct metrics_label[]){LABEL("sink", sink->name),
+			                                        LABEL("result", rows[r].result)},
+			               2, (double)rows[r].count);
+	}
+	write_one(out, "pprofwall_alert_queue_length", METRICS_GAUGE,
+	          "Events that not every sink has taken or refused.",
+	          (double)outbox_length(a->outbox));
+	write_one(out, "pprofwall_alerts_dropped_total", METRICS_COUNTER,
+	          "Events given up because the queue was full.", (double)outbox_dropped(a->outbox));
+}
+
+static void write_firewall(struct evbuffer *out, const struct agent *a)
+{
+	struct wall_stats wall;
+
+	wall_get_stats(a->wall, &wall);
+	write_one(out, "pprofwall_blocks", METRICS_GAUGE, "Blocks in the kernel.", wall.blocks);
+	write_one(out, "pprofwall_blocked_packets_total", METRICS_COUNTER,
+	          "Packets refused or dropped.", (double)wall.dropped_packets);
+	write_one(out, "pprofwall_firewall_reconciliations_total", METRICS_COUNTER,
+	          "Times that the ruleset had to be restored.", wall.reconciliations);
+	write_one(out, "pprofwall_firewall_persistent", METRICS_GAUGE,
+	          "1 if the kernel keeps the table from foreign flushes (Linux 6.9).",
+	          wall.persist);
+}
+
+static void write_processes(struct evbuffer *out, const struct agent *a)
+{
+	static const char *const names[IPC_ROLE_COUNT] = {
+	    [IPC_ROLE_PROBER] = "prober",
+	    [IPC_ROLE_SENDER] = "sender",
+	};
+
+	metrics_family(out, "pprofwall_process_restarts_total", METRICS_COUNTER,
+	               "Restarts of the processes that are restarted alone.");
+	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
+		if (names[role])
+			metrics_sample(out, "pprofwall_process_restarts_total",
+			               &LABEL("process", names[role]), 1, a->peers[role].restarts);
+	}
+}
+
+static void write_config(struct evbuffer *out, const struct agent *a)
+{
+	write_one(out, "pprofwall_config_hash", METRICS_GAUGE,
+	          "CRC-32 of the configuration file in force.", a->meta.crc32);
+	write_one(out, "pprofwall_config_last_reload_successful", METRICS_GAUGE,
+	          "1 if the last reload was taken, 0 if it was refused.", a->last_reload_ok);
+	write_one(out, "pprofwall_config_last_reload_success_timestamp_seconds", METRICS_GAUGE,
+	          "When the configuration in force was loaded.",
+	          (double)(a->conf_loaded_wall_ms / 1000));
+	write_one(out, "pprofwall_enforcing", METRICS_GAUGE,
+	          "1 in mode enforce and without panic, else 0.",
+	          a->conf->mode == CONF_MODE_ENFORCE && !a->panic);
+	write_one(out, "pprofwall_panic", METRICS_GAUGE,
+	          "1 from `pprofwall panic` to `pprofwall resume`.", a->panic);
+}
+
+void exposition_write(struct evbuffer *out, void *arg)
+{
+	const struct agent *a = arg;
+	struct schedule_stats schedule;
+	struct state_health health = {0};
+
+	schedule_get_stats(a->schedule, &schedule);
+	if (a->state)
+		state_get_health(a->state, &health);
+	metrics_family(out, "pprofwall_build_info", METRICS_GAUGE, "Always 1; the labels tell.");
+	metrics_sample(out, "pprofwall_build_info", &LABEL("version", PPROFWALL_VERSION), 1, 1);
+	write_risks(out, a);
+	write_breakers(out, a);
+	write_probes(out, a);
+	write_one(out, "pprofwall_endpoints", METRICS_GAUGE, "Endpoints that are watched.",
+	          (double)watch_set_count(a->watches));
+	write_one(out, "pprofwall_quarantined_endpoints", METRICS_GAUGE,
+	          "Endpoints probed alone, because a prober died on them.", schedule.quarantined);
+	write_firewall(out, a);
+	write_alerts(out, a);
+	write_processes(out, a);
+	write_one(out, "pprofwall_state_write_failures_total", METRICS_COUNTER,
+	          "Transactions of the state database that failed.", (double)health.failures);
+	write_config(out, a);
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From findings to decisions: which rule, what the breaker says, when to look again. */
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/agent/agent.h"
+
+struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct watch *w)
+{
+	const struct conf_breaker *rule = &conf->breakers[w->rule];
+
+	return (struct breaker_conf){
+	    .trip_after = rule->trip_after,
+	    .trip_window = rule->trip_window,
+	    .close_after = rule->close_after,
+	    .confirm_interval_ms = rule->confirm_interval_ms,
+	    .interval_ms = conf->scan.interval_ms,
+	    .open_for_ms = rule->open_for_ms,
+	    .remind_every_ms = rule->remind_every_ms,
+	    .unknown_after_ms = rule->unknown_after_ms,
+	};
+}
+
+void observe_begin(struct watch *w, void *arg)
+{
+	(void)arg;
+	breaker_begin_probe(&w->breaker, clock_monotonic_ms());
+}
+
+/*
+ * The first rule whose severity the finding reaches; a rule once counting or open keeps its
+ * endpoint, so that a server cannot slip from rule to rule by answering differently.
+ */
+static void choose_rule(const struct agent *a, struct watch *w, const struct finding *f)
+{
+	if (w->breaker.state != BREAKER_CLOSED || w->breaker.history)
+		return;
+	for (unsigned i = 0; i < a->conf->n_breakers; i++) {
+		if (finding_is_exposed(f, a->conf->breakers[i].severity)) {
+			w->rule = i;
+			return;
+		}
+	}
+}
+
+static void remember(struct agent *a, struct watch *w, struct finding *f)
+{
+	static const char *const stacks = "goroutine?debug=2 is readable: every stack, with file "
+	                                  "names and arguments";
+	bool high_risk = f->high_risk;
+
+	w->seen = true;
+	w->verdict = f->verdict;
+	w->seen_wall_ms = clock_wall_ms();
+	a->probes[f->verdict]++;
+	if (f->latency_ms >= 0)
+		metrics_observe(&a->probe_duration, (double)f->latency_ms / 1000.0);
+	switch (f->verdict) {
+	case VERDICT_CONFIRMED:
+	case VERDICT_LIKELY:
+	case VERDICT_PROTECTED:
+	case VERDICT_UNKNOWN: watch_keep_finding(w, f); break;
+	case VERDICT_CLEAR:
+	case VERDICT_CLOSED:
+		watch_forget_finding(w);
+		w->high_risk_alerted = false;
+		break;
+	/* No evidence: what was known of the endpoint stays. */
+	case VERDICT_ERROR:
+	case VERDICT_FILTERED:
+	case VERDICT_COUNT: break;
+	}
+	if (high_risk && !w->high_risk_alerted) {
+		w->high_risk_alerted = true;
+		event_send(a, "high_risk", w, stacks, NULL);
+	}
+}
+
+void observe_done(struct watch *w, struct finding *finding, void *arg)
+{
+	struct agent *a = arg;
+	int64_t now = clock_monotonic_ms();
+	enum breaker_observation seen = BREAKER_NO_VERDICT;
+	struct breaker_conf conf;
+	struct breaker_decision decision;
+
+	if (finding) {
+		choose_rule(a, w, finding);
+		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
+		remember(a, w, finding);
+	} else {
+		a->probes[VERDICT_ERROR]++;
+	}
+	/* While a person holds it open, it is watched, but its breaker does not count. */
+	if (w->decision && !w->decision->block) {
+		schedule_probe_in(a->schedule, w, a->conf->scan.interval_ms);
+		return;
+	}
+	conf = observe_breaker_conf(a->conf, w);
+	decision = breaker_record_probe(&w->breaker, &conf, seen, now);
+	schedule_probe_in(a->schedule, w, decision.next_probe_ms - now);
+	if (decision.alert != BREAKER_ALERT_NONE)
+		w->owed = decision.alert;
+	if (decision.block || decision.unblock)
+		enforce_apply(a, w);
+	else if (w->owed != BREAKER_ALERT_NONE && !w->wall.pending)
+		enforce_settled(w, a);
+}
+
+void observe_died(struct watch *w, bool alone, void *arg)
+{
+	struct agent *a = arg;
+	struct breaker_conf conf = observe_breaker_conf(a->conf, w);
+	struct breaker_decision decision =
+	    breaker_record_probe(&w->breaker, &conf, BREAKER_NO_VERDICT, clock_monotonic_ms());
+	char text[ENDPOINT_TEXT_LEN];
+
+	log_warning("a prober died while it probed %s%s: under quarantine",
+	            endpoint_format(&w->endpoint, text), alone ? ", alone" : ", among others");
+	event_send(a, "quarantined", w,
+	           alone ? "a prober died while it probed this endpoint and no other"
+	                 : "a prober died while it probed this endpoint and others; each is now "
+	                   "probed alone",
+	           NULL);
+	if (decision.alert != BREAKER_ALERT_NONE)
+		w->owed = decision.alert;
+	if (decision.block)
+		enforce_apply(a, w);
+}
+
+void observe_released(struct watch *w, void *arg)
+{
+	char text[ENDPOINT_TEXT_LEN];
+
+	(void)arg;
+	log_info("%s was probed alone and the prober lives: out of quarantine",
+	         endpoint_format(&w->endpoint, text));
+}

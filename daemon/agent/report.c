@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The agent's state for people and scripts: docs/control.md has the fields. */
+#include "build_info.h"
+#include "common/clock.h"
+#include "daemon/agent/agent.h"
+
+#include <string.h>
+
+static const char *const role_names[IPC_ROLE_COUNT] = {
+    [IPC_ROLE_AGENT] = "agent",
+    [IPC_ROLE_FIREWALL] = "firewall",
+    [IPC_ROLE_PROBER] = "prober",
+    [IPC_ROLE_SENDER] = "sender",
+};
+
+static json_t *wall_time(int64_t wall_ms)
+{
+	char text[CLOCK_TEXT_LEN];
+
+	return json_string(clock_format_wall(wall_ms, text));
+}
+
+static bool is_answering(const struct agent_peer *peer)
+{
+	return peer->connected && peer->last_pong_ms &&
+	       clock_monotonic_ms() - peer->last_pong_ms < AGENT_SILENT_AFTER_MS;
+}
+
+static json_t *processes_to_json(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
+		const struct agent_peer *peer = &a->peers[role];
+
+		json_array_append_new(list,
+		                      json_pack("{s:s, s:i, s:i, s:b}", "role", role_names[role],
+		                                "pid", peer->pid, "restarts", (int)peer->restarts,
+		                                "answering", is_answering(peer)));
+	}
+	return list;
+}
+
+static json_t *alerts_to_json(const struct agent *a)
+{
+	json_t *sinks = json_array();
+
+	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
+		const struct outbox_sink *sink = outbox_sink_at(a->outbox, i);
+
+		json_array_append_new(sinks,
+		                      json_pack("{s:s, s:I, s:I, s:I, s:s?}", "name", sink->name,
+		                                "delivered", (json_int_t)sink->delivered, "retries",
+		                                (json_int_t)sink->retries, "gave_up",
+		                                (json_int_t)sink->gave_up, "last_error",
+		                                sink->last_error[0] ? sink->last_error : NULL));
+	}
+	return json_pack("{s:I, s:I, s:o}", "queued", (json_int_t)outbox_length(a->outbox),
+	                 "dropped", (json_int_t)outbox_dropped(a->outbox), "sinks", sinks);
+}
+
+static json_t *targets_to_json(const struct agent *a)
+{
+	json_t *unresolved = json_array();
+	const char *name, *why;
+	size_t configured = 0;
+
+	for (size_t i = 0; (name = targets_unresolved(a->targets, i, &why)); i++)
+		json_array_append_new(unresolved, json_string(name));
+	for (size_t i = 0; i < watch_set_count(a->watches); i++)
+		configured += watch_set_at(a->watches, i)->configured;
+	return json_pack("{s:I, s:o}", "endpoints", (json_int_t)configured, "unresolved",
+	                 unresolved);
+}
+
+static json_t *watch_to_json(const struct agent *a, const struct watch *w)
+{
+	int64_t now = clock_monotonic_ms(), offset = clock_wall_ms() - now;
+	char endpoint[ENDPOINT_TEXT_LEN], program[128];
+	const struct finding *f = w->last;
+	const char *manual = w->decision ? w->decision->block ? "block" : "unblock" : NULL;
+	bool is_open = w->breaker.state != BREAKER_CLOSED;
+
+	return json_pack(
+	    "{s:s, s:s?, s:s, s:s?, s:o, s:b, s:s?, s:s?, s:s?, s:o, s:I, s:o, s:b, s:o, s:s?, "
+	    "s:s, s:s, s:s?, s:b}",
+	    "endpoint", endpoint_format(&w->endpoint, endpoint), "rule",
+	    w->configured ? a->conf->breakers[w->rule].name : NULL, "state",
+	    breaker_state_name(w->breaker.state), "manual", manual, "manual_until",
+	    w->decision ? wall_time(w->decision->until_ms) : json_null(), "quarantined",
+	    w->slot.quarantined, "verdict", w->seen ? finding_verdict_name(w->verdict) : NULL,
+	    "severity", f ? finding_severity_name(f->severity) : NULL, "risk",
+	    f && f->high_risk ? "HIGH_RISK" : NULL, "last_probe",
+	    w->seen ? wall_time(w->seen_wall_ms) : json_null(), "next_probe_ms",
+	    (json_int_t)(w->slot.next_probe_ms > now ? w->slot.next_probe_ms - now : 0),
+	    "open_until", is_open ? wall_time(w->breaker.open_until_ms + offset) : json_null(),
+	    "blocked", w->wall.in_kernel, "block_expires_ms",
+	    w->wall.in_kernel ? json_integer(w->wall.expires_ms - now) : json_null(), "block_error",
+	    w->wall.error, "action", enforce_action(a, w), "program", watch_program(w, program),
+	    "go_version", f ? f->go_version : NULL, "configured", w->configured);
+}
+
+static json_t *endpoints_to_json(const struct agent *a)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < watch_set_count(a->watches); i++)
+		json_array_append_new(list, watch_to_json(a, watch_set_at(a->watches, i)));
+	return list;
+}
+
+json_t *report_status(const struct agent *a)
+{
+	struct state_health health = {0};
+	struct wall_stats wall;
+
+	wall_get_stats(a->wall, &wall);
+	if (a->state)
+		state_get_health(a->state, &health);
+	return json_pack(
+	    "{s:b, s:s, s:s, s:b, s:s?, s:I, s:{s:s, s:I, s:I, s:o, s:b, s:s?}, s:o, "
+	    "s:{s:b, s:i, s:i}, s:{s:b, s:s?}, s:o, s:o, s:o}",
+	    "ok", 1, "version", PPROFWALL_VERSION, "mode",
+	    a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "panic", a->panic,
+	    "panic_reason", a->panic ? a->panic_reason : NULL, "uptime_ms",
+	    (json_int_t)(clock_monotonic_ms() - a->started_ms), "config", "file", a->config_path,
+	    "generation", (json_int_t)a->meta.generation, "crc32", (json_int_t)a->meta.crc32,
+	    "loaded", wall_time(a->conf_loaded_wall_ms), "last_reload_ok", a->last_reload_ok,
+	    "last_reload_error", a->last_reload_ok ? NULL : a->last_reload_error, "processes",
+	    processes_to_json(a), "firewall", "persist", wall.persist, "blocks", (int)wall.blocks,
+	    "reconciliations", (int)wall.reconciliations, "state", "ok", !health.failing, "error",
+	    health.failing ? health.error : NULL, "alerts", alerts_to_json(a), "targets",
+	    targets_to_json(a), "endpoints", endpoints_to_json(a));
+}
+
+json_t *report_blocks(const struct agent *a)
+{
+	json_t *list = json_array();
+	int64_t now = clock_monotonic_ms();
+
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+		const struct state_manual *d = w->decision;
+		char endpoint[ENDPOINT_TEXT_LEN];
+
+		if (!w->wall.in_kernel)
+			continue;
+		json_array_append_new(
+		    list,
+		    json_pack("{s:s, s:s?, s:b, s:s?, s:s?, s:I, s:I, s:I}", "endpoint",
+		              endpoint_format(&w->endpoint, endpoint), "rule",
+		              d || !w->configured ? NULL : a->conf->breakers[w->rule].name,
+		              "manual", d != NULL, "reason", d ? d->reason : NULL, "who",
+		              d ? d->who : NULL, "expires_ms",
+		              (json_int_t)(w->wall.expires_ms - now), "packets",
+		              (json_int_t)w->wall.packets, "bytes", (json_int_t)w->wall.bytes));
+	}
+	return json_pack("{s:b, s:o}", "ok", 1, "blocks", list);
+}
+
+bool report_ready(struct evbuffer *out, void *arg)
+{
+	const struct agent *a = arg;
+	struct state_health health = {0};
+	bool ready = true;
+
+	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
+		if (is_answering(&a->peers[role]))
+			continue;
+		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);
+		ready = false;
+	}
+	if (a->state)
+		state_get_health(a->state, &health);
+	if (health.failing) {
+		evbuffer_add_printf(out, "state cannot be written: %s\n", health.error);
+		ready = false;
+	}
+	if (!a->adopted) {
+		evbuffer_add_printf(out, "the blocks in the kernel are being read\n");
+		ready = false;
+	}
+	return ready;
+}

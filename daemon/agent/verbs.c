@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The control socket's verbs (common/control.h): table first, then one function for each. */
+#include "common/clock.h"
+#include "common/control.h"
+#include "common/log.h"
+#include "daemon/agent/agent.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { DEFAULT_HOLD_MS = 3600 * 1000 };
+#define MAX_HOLD_MS (INT64_C(30) * 24 * 3600 * 1000)
+
+typedef void verb_function(struct agent *a, struct control_request *cr,
+                           const struct control_peer *peer, const json_t *request);
+
+static void wait_for(struct agent *a, struct control_request *cr, enum waiter_kind kind,
+                     const struct endpoint *e, bool block)
+{
+	struct waiter *w = calloc(1, sizeof(*w));
+
+	if (!w) {
+		control_answer_error(cr, "out of memory");
+		return;
+	}
+	w->kind = kind;
+	w->request = cr;
+	w->block = block;
+	if (e)
+		w->endpoint = *e;
+	TAILQ_INSERT_TAIL(&a->waiters, w, link);
+}
+
+/* Takes the next waiter of a kind out of the list; NULL when there is none. */
+static struct waiter *next_waiter(struct agent *a, enum waiter_kind kind, const struct endpoint *e)
+{
+	struct waiter *w;
+
+	TAILQ_FOREACH (w, &a->waiters, link) {
+		if (w->kind != kind || (e && endpoint_compare(&w->endpoint, e) != 0))
+			continue;
+		TAILQ_REMOVE(&a->waiters, w, link);
+		return w;
+	}
+	return NULL;
+}
+
+static void verb_status(struct agent *a, struct control_request *cr,
+                        const struct control_peer *peer, const json_t *request)
+{
+	(void)peer;
+	(void)request;
+	control_answer(cr, report_status(a));
+}
+
+static void verb_blocks(struct agent *a, struct control_request *cr,
+                        const struct control_peer *peer, const json_t *request)
+{
+	(void)peer;
+	(void)request;
+	wait_for(a, cr, WAIT_LIST, NULL, false);
+	wall_list(a->wall);
+}
+
+void verbs_answer_list(struct agent *a)
+{
+	struct waiter *w;
+
+	while ((w = next_waiter(a, WAIT_LIST, NULL))) {
+		control_answer(w->request, report_blocks(a));
+		free(w);
+	}
+}
+
+/* Reads what block and unblock have in common; answers the error itself. */
+static bool read_decision(struct control_request *cr, const struct control_peer *peer,
+                          const json_t *request, struct state_manual *out)
+{
+	const char *endpoint = json_string_value(json_object_get(request, "endpoint"));
+	const char *reason = json_string_value(json_object_get(request, "reason"));
+	const json_t *for_ms = json_object_get(request, "for_ms");
+	int64_t hold_ms = for_ms ? json_integer_value(for_ms) : DEFAULT_HOLD_MS;
+
+	memset(out, 0, sizeof(*out));
+	if (!endpoint || endpoint_parse(endpoint, &out->endpoint) < 0) {
+		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
+		return false;
+	}
+	if (!reason || !reason[0] || strlen(reason) > CONTROL_REASON_MAX_BYTES) {
+		control_answer_error(cr, "reason: expected 1 to %d bytes",
+		                     CONTROL_REASON_MAX_BYTES);
+		return false;
+	}
+	if ((for_ms && !json_is_integer(for_ms)) || hold_ms < 1000 || hold_ms > MAX_HOLD_MS) {
+		control_answer_error(cr, "for_ms: expected 1 second to 30 days, in milliseconds");
+		return false;
+	}
+	out->made_ms = clock_wall_ms();
+	out->until_ms = out->made_ms + hold_ms;
+	snprintf(out->reason, sizeof(out->reason), "%s", reason);
+	snprintf(out->who, sizeof(out->who), "%s", peer->who);
+	return true;
+}
+
+static void decide(struct agent *a, struct control_request *cr, const struct control_peer *peer,
+                   const json_t *request, bool block)
+{
+	struct state_manual decision;
+	char text[ENDPOINT_TEXT_LEN];
+	struct watch *w;
+
+	if (!read_decision(cr, peer, request, &decision))
+		return;
+	if (block && a->panic) {
+		control_answer_error(cr,
+		                     "panic is on: nothing is enforced until `pprofwall resume`");
+		return;
+	}
+	decision.block = block;
+	w = watch_set_get(a->watches, &decision.endpoint);
+	if (!w) {
+		control_answer_error(cr, "out of memory");
+		return;
+	}
+	log_warning("%s %s by %s: %s", block ? "block" : "unblock",
+	            endpoint_format(&w->endpoint, text), decision.who, decision.reason);
+	wait_for(a, cr, WAIT_WALL, &decision.endpoint, block);
+	enforce_decide(a, w, &decision);
+}
+
+static void verb_block(struct agent *a, struct control_request *cr, const struct control_peer *peer,
+                       const json_t *request)
+{
+	decide(a, cr, peer, request, true);
+}
+
+static void verb_unblock(struct agent *a, struct control_request *cr,
+                         const struct control_peer *peer, const json_t *request)
+{
+	decide(a, cr, peer, request, false);
+}
+
+void verbs_answer_wall(struct agent *a, const struct watch *watch)
+{
+	char endpoint[ENDPOINT_TEXT_LEN], until[CLOCK_TEXT_LEN];
+	struct waiter *w;
+
+	endpoint_format(&watch->endpoint, endpoint);
+	while ((w = next_waiter(a, WAIT_WALL, &watch->endpoint))) {
+		if (watch->wall.error)
+			control_answer_error(w->request, "%s: %s", endpoint, watch->wall.error);
+		else if (w->block)
+			control_answer(w->request, json_pack("{s:b, s:s, s:I}", "ok", 1, "endpoint",
+			                                     endpoint, "expires_ms",
+			                                     (json_int_t)(watch->wall.expires_ms -
+			                                                  clock_monotonic_ms())));
+		else
+			control_answer(
+			    w->request,
+			    json_pack("{s:b, s:s, s:s}", "ok", 1, "endpoint", endpoint, "until",
+			              clock_format_wall(watch->decision ? watch->decision->until_ms
+			                                                : clock_wall_ms(),
+			                                until)));
+		free(w);
+	}
+}
+
+static void verb_reload(struct agent *a, struct control_request *cr,
+                        const struct control_peer *peer, const json_t *request)
+{
+	(void)request;
+	log_info("reload asked for by %s", peer->who);
+	if (channel_send(a->parent, IPC_CHILD_RELOAD, 0, NULL, 0) < 0) {
+		control_answer_error(cr, "the parent process does not answer");
+		return;
+	}
+	wait_for(a, cr, WAIT_RELOAD, NULL, false);
+}
+
+void verbs_answer_reload(struct agent *a, const struct ipc_result *result)
+{
+	struct waiter *w;
+
+	while ((w = next_waiter(a, WAIT_RELOAD, NULL))) {
+		if (result->error)
+			control_answer_error(w->request, "%s", result->text);
+		else
+			control_answer(w->request, json_pack("{s:b, s:I}", "ok", 1, "generation",
+			                                     (json_int_t)a->meta.generation));
+		free(w);
+	}
+}
+
+/* Panic and resume give a reason to the log and to the marker, if there is one. */
+static const char *read_reason(const json_t *request)
+{
+	const char *reason = json_string_value(json_object_get(request, "reason"));
+
+	return reason && strlen(reason) <= CONTROL_REASON_MAX_BYTES ? reason : "";
+}
+
+static void verb_panic(struct agent *a, struct control_request *cr, const struct control_peer *peer,
+                       const json_t *request)
+{
+	int err = state_panic_set(a->conf->state.directory, peer->who, read_reason(request));
+
+	log_warning("panic by %s", peer->who);
+	if (err < 0 && err != -EEXIST) /* removing the rules matters more than remembering it */
+		log_error("the panic marker cannot be written: %s", strerror(-err));
+	wait_for(a, cr, WAIT_PANIC, NULL, true);
+	wall_panic(a->wall);
+	enforce_set_panic(a, true, read_reason(request));
+}
+
+static void verb_resume(struct agent *a, struct control_request *cr,
+                        const struct control_peer *peer, const json_t *request)
+{
+	int err = state_panic_clear(a->conf->state.directory);
+
+	(void)request;
+	log_warning("resume by %s", peer->who);
+	if (err < 0 && err != -ENOENT) {
+		control_answer_error(cr, "the panic marker cannot be removed: %s", strerror(-err));
+		return;
+	}
+	wait_for(a, cr, WAIT_PANIC, NULL, false);
+	wall_resume(a->wall);
+}
+
+void verbs_answer_panic(struct agent *a)
+{
+	struct waiter *w;
+
+	while ((w = next_waiter(a, WAIT_PANIC, NULL))) {
+		control_answer(w->request,
+		               json_pack("{s:b, s:b}", "ok", 1, "panic", (int)a->panic));
+		free(w);
+	}
+}
+
+void verbs_handle(struct control_request *cr, const struct control_peer *peer,
+                  const json_t *request, void *arg)
+{
+	static const struct {
+		const char *name;
+		verb_function *run;
+	} verbs[] = {
+	    {"status", verb_status},   {"blocks", verb_blocks}, {"block", verb_block},
+	    {"unblock", verb_unblock}, {"reload", verb_reload}, {"panic", verb_panic},
+	    {"resume", verb_resume},
+	};
+	const char *name = json_string_value(json_object_get(request, "verb"));
+
+	for (size_t i = 0; name && i < ARRAY_LEN(verbs); i++) {
+		if (strcmp(name, verbs[i].name) == 0) {
+			verbs[i].run(arg, cr, peer, request);
+			return;
+		}
+	}
+	control_answer_error(cr, "verb: expected status, blocks, block, unblock, reload, panic or "
+	                         "resume");
+}

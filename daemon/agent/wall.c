@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/agent/wall.h"
+
+#include "common/clock.h"
+#include "daemon/agent/channel.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct wall_request {
+	TAILQ_ENTRY(wall_request) link;
+	uint64_t seq;
+	struct watch *watch; /* NULL: the watch is gone */
+	enum firewall_verb verb;
+	uint32_t rule;
+};
+
+struct wall {
+	struct event_base *base;
+	struct wall_handlers handlers;
+	struct channel *firewall;
+	TAILQ_HEAD(, wall_request) pending; /* answers come in the order of the questions */
+	uint64_t generation, next_seq;
+	struct wall_stats stats;
+};
+
+static void send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
+{
+	struct wall_request *pending = calloc(1, sizeof(*pending));
+
+	request->version = FIREWALL_WIRE_VERSION;
+	request->generation = wall->generation;
+	if (!pending || !wall->firewall ||
+	    channel_send(wall->firewall, FIREWALL_REQUEST, wall->next_seq + 1, request,
+	                 sizeof(*request)) < 0) {
+		free(pending);
+		if (w)
+			w->wall.error = "the firewall process is not there";
+		return;
+	}
+	pending->seq = ++wall->next_seq;
+	pending->watch = w;
+	pending->verb = (enum firewall_verb)request->verb;
+	pending->rule = request->rule;
+	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
+	if (w)
+		w->wall.pending = true;
+}
+
+static void send_simple(struct wall *wall, enum firewall_verb verb)
+{
+	struct firewall_request request = {.verb = (uint16_t)verb};
+
+	send_request(wall, &request, NULL);
+}
+
+static void set_address(struct firewall_request *request, const struct endpoint *e)
+{
+	request->family = (uint8_t)e->family;
+	request->port = e->port;
+	memcpy(request->address, e->address, sizeof(request->address));
+}
+
+void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
+{
+	struct firewall_request request = {.verb = FIREWALL_BLOCK, .rule = rule};
+
+	if (w->wall.pending) {
+		w->wall.again = true;
+		w->wall.again_block = true;
+		w->wall.again_rule = rule;
+		w->wall.again_timeout_ms = timeout_ms;
+		return;
+	}
+	request.timeout_ms = (uint64_t)timeout_ms;
+	if (request.timeout_ms < FIREWALL_TIMEOUT_MIN_MS)
+		request.timeout_ms = FIREWALL_TIMEOUT_MIN_MS;
+	if (request.timeout_ms > FIREWALL_TIMEOUT_MAX_MS)
+		request.timeout_ms = FIREWALL_TIMEOUT_MAX_MS;
+	set_address(&request, &w->endpoint);
+	send_request(wall, &request, w);
+}
+
+void wall_unblock(struct wall *wall, struct watch *w)
+{
+	struct firewall_request request = {.verb = FIREWALL_UNBLOCK};
+
+	if (w->wall.pending) {
+		w->wall.again = true;
+		w->wall.again_block = false;
+		return;
+	}
+	set_address(&request, &w->endpoint);
+	send_request(wall, &request, w);
+}
+
+void wall_forget(struct wall *wall, struct watch *w)
+{
+	struct wall_request *r;
+
+	TAILQ_FOREACH (r, &wall->pending, link) {
+		if (r->watch == w)
+			r->watch = NULL;
+	}
+}
+
+void wall_list(struct wall *wall)
+{
+	send_simple(wall, FIREWALL_LIST);
+}
+
+void wall_panic(struct wall *wall)
+{
+	send_simple(wall, FIREWALL_PANIC);
+}
+
+void wall_resume(struct wall *wall)
+{
+	send_simple(wall, FIREWALL_RESUME);
+}
+
+void wall_ping(struct wall *wall)
+{
+	if (wall->firewall)
+		channel_send(wall->firewall, IPC_PING, 0, NULL, 0);
+}
+
+void wall_note_counters(struct wall *wall, struct watch *w, const struct firewall_reply *block)
+{
+	/* A block that was taken out and put in again counts from zero. */
+	uint64_t before = block->packets >= w->wall.packets ? w->wall.packets : 0;
+
+	wall->stats.dropped_packets += block->packets - before;
+	w->wall.packets = block->packets;
+	w->wall.bytes = block->bytes;
+}
+
+/* What the answer to a BLOCK or UNBLOCK says about the kernel. */
+static void take_answer(struct watch *w, const struct wall_request *r,
+                        const struct firewall_reply *reply)
+{
+	struct wall_slot *slot = &w->wall;
+	bool ok = reply->result == FIREWALL_OK;
+
+	slot->pending = false;
+	slot->error = ok ? NULL : firewall_result_text((enum firewall_result)reply->result);
+	if (r->verb == FIREWALL_BLOCK && ok) {
+		slot->in_kernel = true;
+		slot->kernel_rule = r->rule;
+		slot->expires_ms = clock_monotonic_ms() + (int64_t)reply->expires_ms;
+	} else if (r->verb == FIREWALL_UNBLOCK && (ok || reply->result == FIREWALL_NOT_FOUND)) {
+		slot->in_kernel = false;
+		slot->error = NULL;
+		slot->packets = slot->bytes = 0;
+	} else if (reply->result == FIREWALL_PANICKED) {
+		slot->in_kernel = false;
+	}
+}
+
+static void settle(struct wall *wall, struct watch *w)
+{
+	if (w->wall.again) {
+		w->wall.again = false;
+		if (w->wall.again_block)
+			wall_block(wall, w, w->wall.again_rule, w->wall.again_timeout_ms);
+		else
+			wall_unblock(wall, w);
+		return;
+	}
+	wall->handlers.settled(w, wall->handlers.arg);
+}
+
+static void answer(struct wall *wall, struct wall_request *r, const struct firewall_reply *reply)
+{
+	if (r->verb == FIREWALL_LIST && reply->result == FIREWALL_OK) {
+		wall->handlers.found(reply, wall->handlers.arg);
+		return; /* more to come */
+	}
+	TAILQ_REMOVE(&wall->pending, r, link);
+	if (r->verb == FIREWALL_LIST)
+		wall->handlers.list_ended(wall->handlers.arg);
+	else if (r->verb == FIREWALL_PANIC || r->verb == FIREWALL_RESUME)
+		wall->handlers.panic_answered(reply->panicked, wall->handlers.arg);
+	else if (r->watch) {
+		take_answer(r->watch, r, reply);
+		settle(wall, r->watch);
+	}
+	free(r);
+}
+
+static void on_frame(struct frame *f, void *arg)
+{
+	struct wall *wall = arg;
+	struct firewall_reply reply;
+	struct wall_request *r;
+
+	if (f->type == IPC_PONG) {
+		wall->handlers.pong(wall->handlers.arg);
+		return;
+	}
+	if (f->length != sizeof(reply))
+		return;
+	memcpy(&reply, f->body, sizeof(reply));
+	wall->stats.blocks = reply.blocks;
+	wall->stats.reconciliations = reply.reconciliations;
+	wall->stats.persist = reply.persist;
+	wall->stats.panicked = reply.panicked;
+	if (f->type == FIREWALL_EVENT) {
+		wall->handlers.restored(wall->handlers.arg);
+		return;
+	}
+	TAILQ_FOREACH (r, &wall->pending, link) {
+		if (r->seq == f->seq) {
+			answer(wall, r, &reply);
+			return;
+		}
+	}
+}
+
+/* Without a firewall the service ends: the parent sees to that. */
+static void on_end(int error, void *arg)
+{
+	struct wall *wall = arg;
+
+	(void)error;
+	channel_free(wall->firewall);
+	wall->firewall = NULL;
+}
+
+int wall_new(struct event_base *base, const struct wall_handlers *handlers, struct wall **out)
+{
+	struct wall *wall = calloc(1, sizeof(*wall));
+
+	if (!wall)
+		return -ENOMEM;
+	wall->base = base;
+	wall->handlers = *handlers;
+	TAILQ_INIT(&wall->pending);
+	*out = wall;
+	return 0;
+}
+
+void wall_free(struct wall *wall)
+{
+	struct wall_request *r;
+
+	if (!wall)
+		return;
+	while ((r = TAILQ_FIRST(&wall->pending))) {
+		TAILQ_REMOVE(&wall->pending, r, link);
+		free(r);
+	}
+	channel_free(wall->firewall);
+	free(wall);
+}
+
+int wall_set_firewall(struct wall *wall, int sock)
+{
+	struct channel_handlers handlers = {.frame = on_frame, .end = on_end, .arg = wall};
+
+	channel_free(wall->firewall);
+	wall->firewall = NULL;
+	return channel_new(wall->base, sock, &handlers, &wall->firewall);
+}
+
+void wall_set_generation(struct wall *wall, uint64_t generation)
+{
+	wall->generation = generation;
+}
+
+void wall_get_stats(const struct wall *wall, struct wall_stats *out)
+{
+	*out = wall->stats;
+	out->connected = wall->firewall != NULL;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/agent/watch.h"
+
+#include <event2/event.h>
+#include <string.h>
+
+/* Sorted by endpoint: lookups by bisection; inserts move pointers, which 65,536 of them bear. */
+struct watch_set {
+	struct watch **items;
+	size_t count, room;
+};
+
+struct watch_set *watch_set_new(void)
+{
+	return calloc(1, sizeof(struct watch_set));
+}
+
+static void watch_free(struct watch *w)
+{
+	if (w->slot.timer)
+		event_free(w->slot.timer);
+	if (w->renew_timer)
+		event_free(w->renew_timer);
+	if (w->manual_timer)
+		event_free(w->manual_timer);
+	watch_forget_finding(w);
+	free(w->decision);
+	free(w->host);
+	free(w->prefix);
+	free(w);
+}
+
+void watch_set_free(struct watch_set *set)
+{
+	if (!set)
+		return;
+	for (size_t i = 0; i < set->count; i++)
+		watch_free(set->items[i]);
+	free(set->items);
+	free(set);
+}
+
+/* The place of the endpoint, or where it would go. */
+static size_t place(const struct watch_set *set, const struct endpoint *e, bool *found)
+{
+	size_t low = 0, high = set->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = endpoint_compare(&set->items[middle]->endpoint, e);
+
+		if (order == 0) {
+			*found = true;
+			return middle;
+		}
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	*found = false;
+	return low;
+}
+
+struct watch *watch_set_find(const struct watch_set *set, const struct endpoint *e)
+{
+	bool found;
+	size_t i = place(set, e, &found);
+
+	return found ? set->items[i] : NULL;
+}
+
+struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e)
+{
+	bool found;
+	size_t i = place(set, e, &found);
+	struct watch *w;
+
+	if (found)
+		return set->items[i];
+	if (set->count == set->room) {
+		size_t room = set->room ? set->room * 2 : 64;
+		struct watch **items = realloc(set->items, room * sizeof(*items));
+
+		if (!items)
+			return NULL;
+		set->items = items;
+		set->room = room;
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	w->endpoint = *e;
+	breaker_init(&w->breaker);
+	memmove(set->items + i + 1, set->items + i, (set->count - i) * sizeof(*set->items));
+	set->items[i] = w;
+	set->count++;
+	return w;
+}
+
+void watch_set_remove(struct watch_set *set, struct watch *w)
+{
+	bool found;
+	size_t i = place(set, &w->endpoint, &found);
+
+	if (!found)
+		return;
+	set->count--;
+	memmove(set->items + i, set->items + i + 1, (set->count - i) * sizeof(*set->items));
+	watch_free(w);
+}
+
+size_t watch_set_count(const struct watch_set *set)
+{
+	return set->count;
+}
+
+struct watch *watch_set_at(const struct watch_set *set, size_t i)
+{
+	return set->items[i];
+}
+
+void watch_forget_finding(struct watch *w)
+{
+	if (!w->last)
+		return;
+	finding_fini(w->last);
+	free(w->last);
+	w->last = NULL;
+}
+
+void watch_keep_finding(struct watch *w, struct finding *finding)
+{
+	struct finding *kept = w->last ? w->last : malloc(sizeof(*kept));
+	struct finding before;
+
+	if (!kept)
+		return;
+	if (!w->last)
+		finding_init(kept);
+	before = *kept;
+	*kept = *finding;
+	*finding = before;
+	w->last = kept;
+}
+
+const char *watch_program(const struct watch *w, char text[static 128])
+{
+	const char *name = "", *slash;
+
+	if (w->last && w->last->command.count > 0)
+		name = w->last->command.items[0];
+	else if (w->last && w->last->module)
+		name = w->last->module;
+	slash = strrchr(name, '/');
+	snprintf(text, 128, "%s", slash ? slash + 1 : name);
+	return text;
+}

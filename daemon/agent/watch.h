@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything the agent knows of one endpoint, and the set of them. The modules around it each own
+ * a part of the struct and leave the others alone: schedule.c the probing, enforce.c the wall.
+ * Times are CLOCK_MONOTONIC milliseconds unless the name says wall. Loop's thread.
+ */
+#pragma once
+
+#include "daemon/agent/breaker.h"
+#include "daemon/agent/state.h"
+#include "daemon/ipc.h"
+
+#include <sys/queue.h>
+
+struct agent;
+struct schedule;
+
+struct watch {
+	struct endpoint endpoint;
+	/* how to ask (targets.c) */
+	char *host, *prefix; /* owned; NULL for the address, and for the default prefix */
+	bool tls_only, plain_only;
+	bool configured; /* stands in scan.targets; false: only a block or a decision keeps it */
+	uint64_t epoch;  /* of the last targets_apply() that named it */
+
+	/* what was seen (observe.c) */
+	struct finding *last;         /* owned; kept only where there is something to tell */
+	enum finding_verdict verdict; /* of the last probe, if `seen` */
+	bool seen;
+	bool high_risk_alerted; /* until it is clean again */
+	int64_t seen_wall_ms;
+
+	/* probing (schedule.c) */
+	struct schedule_slot {
+		struct schedule *owner;
+		struct event *timer;
+		TAILQ_ENTRY(watch) link;
+		uint8_t queue; /* enum in schedule.c; 0: in none */
+		bool in_flight;
+		bool slow;        /* the last probe ran into its deadline */
+		bool quarantined; /* a prober died while this was in flight: probed alone */
+		unsigned deaths; /* provable ones, alone in flight, without a probe that survived */
+		int64_t next_probe_ms;
+		int64_t started_ms;
+		uint64_t seq;
+	} slot;
+
+	/* deciding */
+	struct breaker breaker;
+	unsigned rule;                 /* index into conf.breakers */
+	struct state_manual *decision; /* owned; a person's, in force; or NULL */
+	struct event *manual_timer;    /* its end (enforce.c) */
+
+	/* the wall (wall.c; what is wanted of it, enforce.c) */
+	struct wall_slot {
+		bool in_kernel;
+		uint32_t kernel_rule; /* as on the wire */
+		int64_t expires_ms;
+		bool pending; /* a request is under way... */
+		bool again;   /* ...and this is what is wanted after it */
+		bool again_block;
+		uint32_t again_rule;
+		int64_t again_timeout_ms;
+		const char *error; /* why there is no block though one is wanted; static text */
+		uint64_t packets, bytes; /* of the block in the kernel, at the last look */
+	} wall;
+	struct agent *agent;       /* for the timers below */
+	struct event *renew_timer; /* enforce.c */
+	enum breaker_alert owed;   /* an alert that waits for the kernel's answer (enforce.c) */
+};
+
+TAILQ_HEAD(watch_queue, watch);
+
+struct watch_set;
+
+struct watch_set *watch_set_new(void);
+void watch_set_free(struct watch_set *set);
+struct watch *watch_set_find(const struct watch_set *set, const struct endpoint *e);
+/* Finds or makes; NULL when memory is out. */
+struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e);
+/* Frees it; the caller has made sure that nothing is in flight or pending. */
+void watch_set_remove(struct watch_set *set, struct watch *w);
+size_t watch_set_count(const struct watch_set *set);
+/* In order of endpoints, 0 <= i < count; removing shifts those behind. */
+struct watch *watch_set_at(const struct watch_set *set, size_t i);
+
+/* Swaps the finding's contents into the watch; the caller still has to fini what is left. */
+void watch_keep_finding(struct watch *w, struct finding *finding);
+void watch_forget_finding(struct watch *w);
+
+/* The program's name for people and labels, from the finding; "" when it is not known. */
+const char *watch_program(const struct watch *w, char text[static 128]);
