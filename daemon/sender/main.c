@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pprofwall-sender: delivers alerts. The only process that keeps the sinks' URLs, which may hold
+ * tokens; it has no privileges, reads files only, and tells nobody where it sends.
+ */
+#include "common/frame.h"
+#include "common/log.h"
+#include "common/sandbox.h"
+#include "conf/conf.h"
+#include "daemon/agent/channel.h"
+#include "daemon/ipc.h"
+#include "daemon/sender/sink.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FLUSH_MS = 2000 };
+
+struct sender {
+	struct event_base *base;
+	struct resolver *resolver;
+	struct transport *transport;
+	struct sinks *sinks;
+	struct channel *parent, *agent; /* agent: NULL until the first configuration */
+	struct conf *candidate;
+	uint64_t candidate_generation;
+	struct event *flush_deadline;
+	bool stopping;
+	bool failed; /* the parent's protocol was broken */
+};
+
+struct name_question {
+	struct sender *sender;
+	uint64_t seq;
+};
+
+static void leave(struct sender *s)
+{
+	event_base_loopbreak(s->base);
+}
+
+/* Delivers what it can within FLUSH_MS, and ends. */
+static void begin_stop(struct sender *s)
+{
+	static const struct timeval deadline = {FLUSH_MS / 1000, FLUSH_MS % 1000 * 1000};
+
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	event_add(s->flush_deadline, &deadline);
+	sinks_flush(s->sinks);
+}
+
+static void on_flush_deadline(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	log_warning("not every alert could be delivered before the end");
+	leave(arg);
+}
+
+static void on_idle(void *arg)
+{
+	struct sender *s = arg;
+
+	/* Answers that the agent has not read yet still count. */
+	if (s->stopping && (!s->agent || channel_queued(s->agent) == 0))
+		leave(s);
+}
+
+static void tell_agent(struct sender *s, enum ipc_type type, uint64_t seq, const void *body,
+                       size_t length)
+{
+	int rc = s->agent ? channel_send(s->agent, (uint16_t)type, seq, body, length) : -EPIPE;
+
+	/* An agent that hears nothing keeps the event, and sends it again. */
+	if (rc < 0 && rc != -EPIPE)
+		log_warning("cannot answer the agent: %s", strerror(-rc));
+}
+
+static void on_result(uint64_t seq, const struct ipc_send_result *result, void *arg)
+{
+	if (result->outcome == IPC_SEND_GAVE_UP)
+		log_warning("alert %s: gave up on an event: %s", result->sink, result->text);
+	tell_agent(arg, IPC_SEND_RESULT, seq, result, sizeof(*result));
+}
+
+static void on_done(uint64_t seq, void *arg)
+{
+	tell_agent(arg, IPC_SEND_DONE, seq, NULL, 0);
+}
+
+static void take_event(struct sender *s, const struct frame *f)
+{
+	int rc = sinks_send(s->sinks, f->seq, (const char *)f->body, f->length);
+
+	if (rc == -EINVAL) {
+		/* It never will be one: without this it would come again for ever. */
+		log_error("an event is not a JSON object; dropped");
+		on_done(f->seq, s);
+	} else if (rc < 0) {
+		log_error("cannot queue an event: %s", strerror(-rc));
+	}
+}
+
+static void answer_name(struct sender *s, uint64_t seq, const struct resolve_answer *answer)
+{
+	struct ipc_addresses reply = {.error = answer->error};
+
+	_Static_assert((int)RESOLVE_MAX_ADDRESSES == (int)IPC_MAX_ADDRESSES, "one answer fits");
+	if (answer->error == -ENOENT)
+		snprintf(reply.text, sizeof(reply.text), "no such name");
+	else if (answer->error)
+		snprintf(reply.text, sizeof(reply.text), "%s", strerror(-answer->error));
+	else
+		reply.count = (uint32_t)answer->count;
+	for (uint32_t i = 0; i < reply.count; i++)
+		reply.addresses[i] = answer->addresses[i];
+	tell_agent(s, IPC_RESOLVE_RESULT, seq, &reply, sizeof(reply));
+}
+
+static void on_name(const struct resolve_answer *answer, void *arg)
+{
+	struct name_question *q = arg;
+
+	answer_name(q->sender, q->seq, answer);
+	free(q);
+}
+
+static void take_question(struct sender *s, const struct frame *f)
+{
+	const struct ipc_name *name = (const struct ipc_name *)f->body;
+	struct resolve_answer failed = {.error = -EINVAL};
+	struct name_question *q;
+	struct resolve_question *unused;
+
+	if (f->length != sizeof(*name) || !memchr(name->name, '\0', sizeof(name->name)) ||
+	    !name->name[0]) {
+		answer_name(s, f->seq, &failed);
+		return;
+	}
+	q = malloc(sizeof(*q));
+	failed.error = -ENOMEM;
+	if (q) {
+		*q = (struct name_question){.sender = s, .seq = f->seq};
+		failed.error = resolver_ask(s->resolver, name->name, on_name, q, &unused);
+	}
+	if (failed.error < 0) {
+		free(q);
+		answer_name(s, f->seq, &failed);
+	}
+}
+
+static void on_agent_frame(struct frame *f, void *arg)
+{
+	struct sender *s = arg;
+
+	switch (f->type) {
+	case IPC_SEND_EVENT: take_event(s, f); break;
+	case IPC_RESOLVE_NAME: take_question(s, f); break;
+	case IPC_PING: tell_agent(s, IPC_PONG, f->seq, NULL, 0); break;
+	case IPC_PONG: break;
+	default: log_error("message %u from the agent: not for the sender", f->type);
+	}
+}
+
+static void on_agent_end(int error, void *arg)
+{
+	struct sender *s = arg;
+
+	if (error)
+		log_error("the agent's socket: %s", strerror(-error));
+	/* The last events may still be under way. */
+	begin_stop(s);
+}
+
+static void tell_parent(struct sender *s, enum ipc_type type, uint64_t seq, const void *body,
+                        size_t length)
+{
+	if (channel_send(s->parent, (uint16_t)type, seq, body, length) < 0)
+		leave(s);
+}
+
+static void answer_conf(struct sender *s, uint64_t seq, int error, const char *text)
+{
+	struct ipc_result result = {.error = error};
+
+	snprintf(result.text, sizeof(result.text), "%s", text);
+	tell_parent(s, IPC_CHILD_CONF, seq, &result, sizeof(result));
+}
+
+static void drop_candidate(struct sender *s)
+{
+	if (!s->candidate)
+		return;
+	conf_forget_secrets(s->candidate);
+	conf_free(s->candidate);
+	s->candidate = NULL;
+}
+
+static void check_conf(struct sender *s, const struct ipc_conf *body, const struct frame *f)
+{
+	char error[CONF_ERROR_LEN] = "no file came with it";
+
+	drop_candidate(s);
+	if (f->fd >= 0)
+		s->candidate = conf_load_fd("pprofwall.yaml", f->fd, error);
+	s->candidate_generation = body->generation;
+	answer_conf(s, f->seq, s->candidate ? 0 : -EINVAL, s->candidate ? "" : error);
+}
+
+static int open_agent(struct sender *s)
+{
+	const struct channel_handlers handlers = {on_agent_frame, on_agent_end, s};
+
+	return channel_new(s->base, IPC_PEER_FD, &handlers, &s->agent);
+}
+
+static void commit_conf(struct sender *s, const struct ipc_conf *body, const struct frame *f)
+{
+	bool first = !s->agent;
+	int rc;
+
+	if (!s->candidate || s->candidate_generation != body->generation) {
+		answer_conf(s, f->seq, -ESTALE, "not the configuration that was checked");
+		return;
+	}
+	rc = sinks_configure(s->sinks, s->candidate->alerts, s->candidate->n_alerts);
+	drop_candidate(s);
+	/* Not before there are sinks: an event without any would count as delivered. */
+	if (rc == 0 && first)
+		rc = open_agent(s);
+	answer_conf(s, f->seq, rc, rc < 0 ? strerror(-rc) : "");
+	if (rc < 0)
+		return;
+	if (first)
+		tell_parent(s, IPC_CHILD_READY, 0, NULL, 0);
+	else
+		resolver_reload(s->resolver);
+}
+
+static void on_parent_frame(struct frame *f, void *arg)
+{
+	struct sender *s = arg;
+	const struct ipc_conf *body = (const struct ipc_conf *)f->body;
+
+	switch (f->type) {
+	case IPC_PARENT_CONF:
+	case IPC_PARENT_COMMIT:
+	case IPC_PARENT_ABORT:
+		if (f->length != sizeof(*body))
+			break;
+		if (f->type == IPC_PARENT_CONF)
+			check_conf(s, body, f);
+		else if (f->type == IPC_PARENT_COMMIT)
+			commit_conf(s, body, f);
+		else
+			drop_candidate(s);
+		return;
+	case IPC_PARENT_STOP: begin_stop(s); return;
+	case IPC_PING: tell_parent(s, IPC_PONG, f->seq, NULL, 0); return;
+	case IPC_PONG: return;
+	default: break;
+	}
+	log_error("message %u from the parent: not for the sender, or of a wrong size", f->type);
+	s->failed = true;
+	leave(s);
+}
+
+static void on_parent_end(int error, void *arg)
+{
+	if (error)
+		log_error("the parent's socket: %s", strerror(-error));
+	leave(arg);
+}
+
+static void sender_fini(struct sender *s)
+{
+	sinks_free(s->sinks);
+	transport_free(s->transport);
+	resolver_free(s->resolver);
+	channel_free(s->agent);
+	channel_free(s->parent);
+	drop_candidate(s);
+	if (s->flush_deadline)
+		event_free(s->flush_deadline);
+	if (s->base)
+		event_base_free(s->base);
+}
+
+static int sender_init(struct sender *s)
+{
+	const struct sinks_handlers sink_handlers = {on_result, on_done, on_idle, s};
+	const struct channel_handlers parent_handlers = {on_parent_frame, on_parent_end, s};
+	int rc;
+
+	s->base = event_base_new();
+	if (!s->base)
+		return -ENOMEM;
+	s->flush_deadline = evtimer_new(s->base, on_flush_deadline, s);
+	if (!s->flush_deadline)
+		return -ENOMEM;
+	rc = resolver_new(s->base, &s->resolver);
+	if (rc == 0)
+		rc = transport_new(s->base, s->resolver, &s->transport);
+	if (rc == 0)
+		rc = sinks_new(s->base, s->transport, &sink_handlers, &s->sinks);
+	if (rc == 0)
+		rc = channel_new(s->base, IPC_PARENT_FD, &parent_handlers, &s->parent);
+	return rc;
+}
+
+static int drop_privileges(const char *uid, const char *gid)
+{
+	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_SENDER};
+	char why[SANDBOX_ERROR_LEN];
+	uint64_t uid_number, gid_number;
+
+	if (conf_parse_number(uid, UINT32_MAX - 1, &uid_number) < 0 || uid_number == 0 ||
+	    conf_parse_number(gid, UINT32_MAX - 1, &gid_number) < 0 || gid_number == 0) {
+		log_error("--uid and --gid want numbers from 1");
+		return -EINVAL;
+	}
+	spec.uid = (uid_t)uid_number;
+	spec.gid = (gid_t)gid_number;
+	/* Started by an ordinary user as that user: in tests, and by hand. */
+	spec.keep_uid = geteuid() != 0 && geteuid() == spec.uid && getegid() == spec.gid;
+	if (sandbox_drop(&spec, why) < 0) {
+		log_error("cannot drop privileges: %s", why);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static int parse_arguments(int argc, char **argv, const char **uid, const char **gid)
+{
+	static const struct option options[] = {
+	    {"uid", required_argument, NULL, 'u'}, {"gid", required_argument, NULL, 'g'}, {0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'u')
+			*uid = optarg;
+		else if (c == 'g')
+			*gid = optarg;
+		else
+			return -EINVAL;
+	}
+	return *uid && *gid && optind == argc ? 0 : -EINVAL;
+}
+
+int main(int argc, char **argv)
+{
+	const char *uid = NULL, *gid = NULL;
+	char why[SANDBOX_ERROR_LEN];
+	struct sender s = {0};
+	int rc;
+
+	log_init("pprofwall-sender", LOG_LEVEL_INFO);
+	if (parse_arguments(argc, argv, &uid, &gid) < 0) {
+		log_error("started by pprofwalld only: --uid N --gid N");
+		return 2;
+	}
+	if (drop_privileges(uid, gid) < 0)
+		return 1;
+	signal(SIGPIPE, SIG_IGN);
+	/* A terminal or systemd may send these to all processes: the parent says when to end. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+
+	rc = sender_init(&s);
+	if (rc < 0) {
+		log_error("cannot start: %s", strerror(-rc));
+	} else if ((rc = sandbox_filter(SANDBOX_FILTER_SENDER, why)) < 0) {
+		log_error("cannot filter system calls: %s", why);
+	} else if (event_base_dispatch(s.base) < 0) {
+		log_error("the event loop failed");
+		rc = -EIO;
+	}
+	sender_fini(&s);
+	return rc < 0 || s.failed ? 1 : 0;
+}

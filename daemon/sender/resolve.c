@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/sender/resolve.h"
+
+#include <errno.h>
+#include <event2/dns.h>
+#include <event2/util.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+struct resolver {
+	struct event_base *base;
+	struct evdns_base *dns;
+	unsigned n_questions;
+	LIST_HEAD(, resolve_question) questions;
+};
+
+struct resolve_question {
+	LIST_ENTRY(resolve_question) link;
+	struct resolver *resolver;                 /* NULL once nobody waits for it any more */
+	struct evdns_getaddrinfo_request *request; /* NULL: evdns has no more to say */
+	struct event *timer;                       /* the deadline, or "answer is ready" */
+	resolve_done_cb *done;
+	void *arg;
+	struct resolve_answer answer;
+};
+
+static void configure(struct evdns_base *dns)
+{
+	/* Two tries within our deadline; a server that failed is soon tried again. */
+	evdns_base_set_option(dns, "timeout:", "2");
+	evdns_base_set_option(dns, "attempts:", "2");
+	evdns_base_set_option(dns, "max-inflight:", "512"); /* A and AAAA of each question */
+	evdns_base_set_option(dns, "initial-probe-timeout:", "2");
+}
+
+int resolver_new(struct event_base *base, struct resolver **out)
+{
+	struct resolver *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->base = base;
+	LIST_INIT(&r->questions);
+	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+	if (!r->dns) {
+		free(r);
+		return -ENOMEM;
+	}
+	/* A missing file leaves 127.0.0.1 (resolv.conf(5)). */
+	evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
+	configure(r->dns);
+	*out = r;
+	return 0;
+}
+
+void resolver_reload(struct resolver *r)
+{
+	evdns_base_clear_nameservers_and_suspend(r->dns);
+	evdns_base_clear_host_addresses(r->dns);
+	evdns_base_search_clear(r->dns);
+	evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
+	configure(r->dns);
+	evdns_base_resume(r->dns);
+}
+
+/* Nobody waits for it; its memory goes when evdns has let go of it, too. */
+static void release(struct resolve_question *q)
+{
+	if (q->resolver) {
+		q->resolver->n_questions--;
+		LIST_REMOVE(q, link);
+		q->resolver = NULL;
+	}
+	if (q->timer) {
+		event_free(q->timer);
+		q->timer = NULL;
+	}
+	if (!q->request)
+		free(q);
+}
+
+void resolve_cancel(struct resolve_question *q)
+{
+	struct evdns_getaddrinfo_request *request;
+
+	if (!q)
+		return;
+	request = q->request;
+	release(q);
+	/* Its callback still comes, from the loop or at once, and frees the question. */
+	if (request)
+		evdns_getaddrinfo_cancel(request);
+}
+
+void resolver_free(struct resolver *r)
+{
+	struct resolve_question *q;
+
+	if (!r)
+		return;
+	while ((q = LIST_FIRST(&r->questions)))
+		resolve_cancel(q);
+	evdns_base_free(r->dns, 1);
+	/* evdns defers its last callbacks. */
+	event_base_loop(r->base, EVLOOP_NONBLOCK);
+	free(r);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct resolve_question *q = arg;
+	struct resolve_answer answer = q->answer;
+	resolve_done_cb *done = q->done;
+	void *done_arg = q->arg;
+
+	(void)fd;
+	(void)what;
+	if (q->request)
+		answer.error = -ETIMEDOUT;
+	resolve_cancel(q);
+	done(&answer, done_arg);
+}
+
+static int error_from_evdns(int result)
+{
+	switch (result) {
+	case 0: return 0;
+	case EVUTIL_EAI_NONAME:
+#if defined(EVUTIL_EAI_NODATA) && EVUTIL_EAI_NODATA != EVUTIL_EAI_NONAME
+	case EVUTIL_EAI_NODATA:
+#endif
+		return -ENOENT;
+	case EVUTIL_EAI_MEMORY: return -ENOMEM;
+	case EVUTIL_EAI_AGAIN: return -ETIMEDOUT;
+	default: return -EIO;
+	}
+}
+
+static void on_evdns(int result, struct evutil_addrinfo *list, void *arg)
+{
+	struct resolve_question *q = arg;
+	struct resolve_answer *answer = &q->answer;
+
+	q->request = NULL;
+	for (struct evutil_addrinfo *ai = list;
+	     q->resolver && ai && answer->count < RESOLVE_MAX_ADDRESSES; ai = ai->ai_next)
+		if (endpoint_from_sockaddr(ai->ai_addr, &answer->addresses[answer->count]) == 0)
+			answer->addresses[answer->count++].port = 0;
+	if (list)
+		evutil_freeaddrinfo(list);
+	if (!q->resolver) {
+		release(q);
+		return;
+	}
+	answer->error = error_from_evdns(result);
+	if (answer->error == 0 && answer->count == 0)
+		answer->error = -ENOENT;
+	/* evdns answers from /etc/hosts within the question; we always answer from the loop. */
+	event_active(q->timer, EV_TIMEOUT, 0);
+}
+
+int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, void *arg,
+                 struct resolve_question **out)
+{
+	static const struct timeval deadline = {RESOLVE_DEADLINE_MS / 1000, 0};
+	const struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	struct evdns_getaddrinfo_request *request;
+	struct resolve_question *q;
+
+	if (r->n_questions >= RESOLVE_MAX_QUESTIONS)
+		return -EAGAIN;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->timer = evtimer_new(r->base, on_timer, q);
+	if (!q->timer || event_add(q->timer, &deadline) < 0) {
+		release(q);
+		return -ENOMEM;
+	}
+	q->resolver = r;
+	q->done = done;
+	q->arg = arg;
+	LIST_INSERT_HEAD(&r->questions, q, link);
+	r->n_questions++;
+	*out = q;
+
+	if (endpoint_parse_address(name, &q->answer.addresses[0]) == 0) {
+		q->answer.count = 1;
+		event_active(q->timer, EV_TIMEOUT, 0);
+		return 0;
+	}
+	/* NULL when it has been answered already: then on_evdns() has been here. */
+	request = evdns_getaddrinfo(r->dns, name, NULL, &hints, on_evdns, q);
+	if (request)
+		q->request = request;
+	return 0;
+}

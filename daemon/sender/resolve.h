@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Names to addresses, for the sender's own requests and for the agent, which has no DNS. evdns on
+ * the event loop, from /etc/resolv.conf and /etc/hosts; each question has a deadline, and their
+ * number is bounded, so that a resolver which hangs holds nothing else up. Loop's thread only.
+ */
+#pragma once
+
+#include "common/endpoint.h"
+
+#include <event2/event.h>
+
+enum {
+	RESOLVE_MAX_QUESTIONS = 256, /* at once */
+	RESOLVE_DEADLINE_MS = 5000,
+	RESOLVE_MAX_ADDRESSES = 32,
+};
+
+struct resolver;
+struct resolve_question;
+
+struct resolve_answer {
+	int error; /* 0; -ENOENT: no such name; -ETIMEDOUT; -EIO: the resolver failed */
+	size_t count;
+	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* port 0 */
+};
+
+/* The question is gone when this returns. It may ask again. */
+typedef void resolve_done_cb(const struct resolve_answer *answer, void *arg);
+
+/* Returns 0, or -ENOMEM. Without a usable resolv.conf questions go to 127.0.0.1. */
+int resolver_new(struct event_base *base, struct resolver **out);
+/* Questions under way are dropped without a callback. */
+void resolver_free(struct resolver *r);
+/* Reads resolv.conf and hosts again; questions under way go on. */
+void resolver_reload(struct resolver *r);
+
+/*
+ * Asks for A and AAAA; a numeric address is answered as it is. The callback comes from the loop,
+ * never from within this call. Returns 0, -EAGAIN when there are too many questions, -ENOMEM.
+ */
+int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, void *arg,
+                 struct resolve_question **out);
+/* No callback after this. NULL is allowed. */
+void resolve_cancel(struct resolve_question *q);
