@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/probe.h"
 
+#include "build_info.h"
 #include "common/clock.h"
 #include "scanner/curl_loop.h"
 #include "scanner/probe_transfer.h"
@@ -13,6 +14,9 @@
 #include <sys/random.h>
 
 enum { STARVED_RETRY_MS = 20 };
+
+const char probe_user_agent[] =
+    "pprofwall/" PPROFWALL_VERSION " (finds exposed Go profiling endpoints)";
 
 const struct probe_limits probe_limits_default = {
     .connect_timeout_ms = 3000,

@@ -22,6 +22,8 @@ struct probe_limits {
 };
 /* connect 3 s, request 3 s, 16 KiB headers, 64 KiB body, 10 requests, 256 at once */
 extern const struct probe_limits probe_limits_default;
+/* Who asks, for the logs of those who are asked. */
+extern const char probe_user_agent[];
 
 struct probe_request {
 	struct endpoint endpoint;

@@ -289,14 +289,17 @@ bool transfer_is_starved(const struct transfer *t, CURLcode result)
 	       (error == EADDRNOTAVAIL && t->socket_opened);
 }
 
-static bool was_connected(const struct transfer *t)
+/* CURLINFO_CONNECT_TIME will not do: it is 0 as long as TLS has not come about. */
+static bool was_connected(const struct transfer *t, CURLcode result)
 {
-	curl_off_t connected_us = 0;
+	long local_port = 0;
 
+	if (result == CURLE_COULDNT_CONNECT)
+		return false;
 	if (!t->socket_opened)
 		return t->socket_error == 0; /* on a kept connection */
-	curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
-	return connected_us > 0;
+	curl_easy_getinfo(t->easy, CURLINFO_LOCAL_PORT, &local_port);
+	return local_port != 0;
 }
 
 static bool was_encrypted(const struct transfer *t)
@@ -314,7 +317,7 @@ static int find_error(const struct transfer *t, CURLcode result)
 {
 	int error = os_error(t);
 
-	if (!was_connected(t)) {
+	if (!was_connected(t, result)) {
 		if (result == CURLE_OPERATION_TIMEDOUT)
 			return -ETIMEDOUT;
 		return error ? -error : -EIO;
@@ -339,7 +342,7 @@ static int find_error(const struct transfer *t, CURLcode result)
 void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out)
 {
 	*out = (struct http_answer){
-	    .timed_out = result == CURLE_OPERATION_TIMEDOUT && was_connected(t),
+	    .timed_out = result == CURLE_OPERATION_TIMEDOUT && was_connected(t, result),
 	    .tls = was_encrypted(t),
 	    .status = t->status,
 	    .content_type = t->content_type,

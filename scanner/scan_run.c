@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/scan_run.h"
 
-#include "build_info.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
@@ -294,9 +293,8 @@ static int set_up(struct scan_run *run)
 	err = resolver_new(run->base, &run->resolver);
 	if (err < 0)
 		return err;
-	return probe_new(run->base, &limits,
-	                 "pprofwall/" PPROFWALL_VERSION " (finds exposed Go profiling endpoints)",
-	                 run->options->show_secrets, on_probe_done, run, &run->engine);
+	return probe_new(run->base, &limits, probe_user_agent, run->options->show_secrets,
+	                 on_probe_done, run, &run->engine);
 }
 
 int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,

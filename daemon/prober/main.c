@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * pprofwall-prober --uid N --gid N: started by the parent, with its sockets on descriptors 3 and 4.
+ */
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/sandbox.h"
+#include "daemon/ipc.h"
+#include "daemon/prober/prober.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+AUTO_CLEANUP(base, struct event_base *, event_base_free)
+AUTO_CLEANUP(prober, struct prober *, prober_free)
+#define auto_base   __attribute__((cleanup(cleanup_base)))
+#define auto_prober __attribute__((cleanup(cleanup_prober)))
+
+enum { EXIT_USAGE = 2 };
+
+/* sandbox_find_user() reads numbers strictly, and refuses 0. */
+static int parse_id(const char *text, uint32_t *out)
+{
+	uid_t uid;
+	gid_t gid;
+
+	if (!text || text[strspn(text, "0123456789")] != '\0' ||
+	    sandbox_find_user(text, &uid, &gid) < 0)
+		return -EINVAL;
+	*out = uid;
+	return 0;
+}
+
+static int parse_arguments(int argc, char **argv, struct sandbox_spec *spec)
+{
+	static const struct option options[] = {
+	    {"uid", required_argument, NULL, 'u'},
+	    {"gid", required_argument, NULL, 'g'},
+	    {NULL, 0, NULL, 0},
+	};
+	bool has_uid = false, has_gid = false;
+	int id;
+
+	opterr = 0;
+	while ((id = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (id == 'u' && parse_id(optarg, &spec->uid) == 0)
+			has_uid = true;
+		else if (id == 'g' && parse_id(optarg, &spec->gid) == 0)
+			has_gid = true;
+		else
+			return -EINVAL;
+	}
+	return has_uid && has_gid && optind == argc ? 0 : -EINVAL;
+}
+
+static bool is_socket(int fd)
+{
+	int type = 0;
+	socklen_t length = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
+	       fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 &&
+	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+/* One descriptor for each endpoint under way and some that libcurl still keeps. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	/* With fewer, probes wait for each other. */
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The last thing before the first answer: libraries are set up, and need no files any more. */
+static int serve(struct event_base *base, struct prober *prober)
+{
+	char why[SANDBOX_ERROR_LEN];
+	int err;
+
+	if (sandbox_filter(SANDBOX_FILTER_NETWORK, why) < 0) {
+		log_error("%s", why);
+		return EXIT_FAILURE;
+	}
+	err = prober_announce(prober);
+	if (err < 0) {
+		log_error("parent: %s", strerror(-err));
+		return EXIT_FAILURE;
+	}
+	event_base_dispatch(base);
+	return prober_exit_status(prober);
+}
+
+int main(int argc, char **argv)
+{
+	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_NETWORK};
+	auto_base struct event_base *base = NULL;
+	auto_prober struct prober *prober = NULL;
+	char why[SANDBOX_ERROR_LEN];
+	int err;
+
+	log_init("pprofwall-prober", LOG_LEVEL_INFO);
+	if (parse_arguments(argc, argv, &spec) < 0 || !is_socket(IPC_PARENT_FD) ||
+	    !is_socket(IPC_PEER_FD)) {
+		log_error("this program is started by pprofwalld");
+		return EXIT_USAGE;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches us too, but when to stop is the parent's word */
+	raise_descriptor_limit();
+	spec.keep_uid = geteuid() != 0 && geteuid() == spec.uid && getegid() == spec.gid;
+	if (sandbox_drop(&spec, why) < 0) {
+		log_error("%s", why);
+		return EXIT_FAILURE;
+	}
+	base = event_base_new();
+	err = base ? prober_new(base, IPC_PARENT_FD, IPC_PEER_FD, &prober) : -ENOMEM;
+	if (err < 0) {
+		log_error("cannot start: %s", strerror(-err));
+		return EXIT_FAILURE;
+	}
+	return serve(base, prober);
+}
