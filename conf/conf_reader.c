@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/conf_reader.h"
+#include "conf/conf_guard.h"
+#include "conf/conf_targets.h"
+#include "conf/conf_value.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { PREFIX_LEN = 64 };
+
+struct reader {
+	yaml_document_t *document;
+	const struct conf_diag *diag;
+};
+
+static int read_mapping(const struct reader *r, const char *prefix, const yaml_node_t *mapping,
+                        void *base);
+
+static yaml_node_t *node_at(const struct reader *r, int index)
+{
+	return yaml_document_get_node(r->document, index);
+}
+
+static struct conf_mark mark_of(const yaml_node_t *node)
+{
+	return conf_mark_from(node->start_mark);
+}
+
+static struct conf_scalar scalar_of(const yaml_node_t *node)
+{
+	return (struct conf_scalar){
+	    .text = (const char *)node->data.scalar.value,
+	    .length = node->data.scalar.length,
+	    .plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE,
+	    .at = mark_of(node),
+	};
+}
+
+static const char *kind_of(const yaml_node_t *node)
+{
+	if (node->type == YAML_SEQUENCE_NODE)
+		return "a list";
+	if (node->type == YAML_MAPPING_NODE)
+		return "a mapping";
+	return node->data.scalar.length == 0 ? "empty" : "a scalar";
+}
+
+static int refuse_kind(const struct reader *r, const struct conf_key *key, const yaml_node_t *node)
+{
+	char expected[CONF_EXPECT_LEN];
+
+	return conf_fail(r->diag, mark_of(node), "%s: %s; expected %s", key->path, kind_of(node),
+	                 conf_key_expects(key, expected));
+}
+
+/* The value that a mapping gives to `name`, or NULL. */
+static const yaml_node_t *find_value(const struct reader *r, const yaml_node_t *mapping,
+                                     const char *name)
+{
+	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
+
+	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
+		if (strcmp((const char *)node_at(r, p->key)->data.scalar.value, name) == 0)
+			return node_at(r, p->value);
+	}
+	return NULL;
+}
+
+/* A key that looks like none of ours may be a value that slipped: a URL, a token. */
+static bool may_show_key(const char *text, size_t length)
+{
+	return length > 0 && length <= 32 &&
+	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == length;
+}
+
+static int refuse_unknown_key(const struct reader *r, const char *prefix, const yaml_node_t *node)
+{
+	const struct conf_scalar name = scalar_of(node);
+	const struct conf_key *guess = NULL;
+	char known[320] = "";
+	size_t n = 0;
+
+	if (may_show_key(name.text, name.length))
+		guess = conf_schema_guess(prefix, name.text);
+	if (guess)
+		return conf_fail(
+		    r->diag, name.at, "unknown key \"%s\"; did you mean \"%s\"?", name.text,
+		    conf_key_is_in(guess, prefix) ? conf_key_name(guess) : guess->path);
+	for (size_t i = 0; i < conf_schema_count && n < sizeof(known); i++) {
+		if (conf_key_is_in(&conf_schema[i], prefix))
+			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
+			                      conf_key_name(&conf_schema[i]));
+	}
+	return conf_fail(r->diag, name.at, "unknown key \"%s\"; expected one of %s",
+	                 may_show_key(name.text, name.length) ? name.text : "(hidden)", known);
+}
+
+static int read_list(const struct reader *r, const struct conf_key *key, const yaml_node_t *list,
+                     void *base)
+{
+	const yaml_node_item_t *end = list->data.sequence.items.top;
+	const yaml_node_item_t *item = list->data.sequence.items.start;
+	size_t count = (size_t)(end - item);
+
+	if (count > (size_t)key->max)
+		return conf_fail(r->diag, mark_of(list), "%s: %zu items; expected at most %lld",
+		                 key->path, count, (long long)key->max);
+	if (count == 0 && (key->flags & CONF_KEY_NONEMPTY))
+		return conf_fail(r->diag, mark_of(list), "%s: an empty list; expected at least one",
+		                 key->path);
+	if (conf_list_reserve(key, base, count) < 0)
+		return conf_fail_memory(r->diag, mark_of(list));
+	for (; item < end; item++) {
+		const yaml_node_t *node = node_at(r, *item);
+		struct conf_scalar scalar;
+		int err;
+
+		if (node->type != YAML_SCALAR_NODE)
+			return conf_fail(r->diag, mark_of(node),
+			                 "%s: %s in the list; expected a scalar", key->path,
+			                 kind_of(node));
+		scalar = scalar_of(node);
+		err = conf_value_set(key, base, &scalar, r->diag);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* The name of each record, for the duplicates: all records begin with it. */
+static const char *name_of(const void *record)
+{
+	char *name;
+
+	memcpy(&name, record, sizeof(name));
+	return name;
+}
+
+_Static_assert(offsetof(struct conf_breaker, name) == 0 && offsetof(struct conf_alert, name) == 0,
+               "name_of() reads the first member");
+
+static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
+                         struct conf_breaker *breaker)
+{
+	const yaml_node_t *window = find_value(r, mapping, "trip_window");
+
+	if (!window)
+		breaker->trip_window = breaker->trip_after;
+	if (breaker->trip_window < breaker->trip_after)
+		return conf_fail(r->diag, mark_of(window),
+		                 "breakers[].trip_window: %u is less than trip_after: the breaker "
+		                 "would never open; expected at least %u",
+		                 breaker->trip_window, breaker->trip_after);
+	return 0;
+}
+
+static int read_record(const struct reader *r, const struct conf_key *key,
+                       const yaml_node_t *mapping, char *records, size_t index)
+{
+	char *record = records + index * key->size;
+	char prefix[PREFIX_LEN];
+	int err;
+
+	if (mapping->type != YAML_MAPPING_NODE)
+		return conf_fail(r->diag, mark_of(mapping),
+		                 "%s: %s in the list; expected a mapping", key->path,
+		                 kind_of(mapping));
+	snprintf(prefix, sizeof(prefix), "%s[].", key->path);
+	err = conf_set_defaults(prefix, record, r->diag);
+	if (!err)
+		err = read_mapping(r, prefix, mapping, record);
+	if (err)
+		return err;
+	for (size_t i = 0; i < index; i++) {
+		if (strcmp(name_of(records + i * key->size), name_of(record)) == 0)
+			return conf_fail(
+			    r->diag, mark_of(find_value(r, mapping, "name")),
+			    "%s[].name: duplicate name \"%s\"; expected each only once", key->path,
+			    name_of(record));
+	}
+	return strcmp(key->path, "breakers") == 0
+	           ? check_breaker(r, mapping, (struct conf_breaker *)record)
+	           : 0;
+}
+
+static int read_records(const struct reader *r, const struct conf_key *key, const yaml_node_t *list,
+                        char *base)
+{
+	const yaml_node_item_t *start = list->data.sequence.items.start;
+	size_t count = (size_t)(list->data.sequence.items.top - start);
+	char *records;
+
+	if (count > (size_t)key->max)
+		return conf_fail(r->diag, mark_of(list), "%s: %zu items; expected at most %lld",
+		                 key->path, count, (long long)key->max);
+	if (count == 0)
+		return 0;
+	records = calloc(count, key->size);
+	if (!records)
+		return conf_fail_memory(r->diag, mark_of(list));
+	memcpy(base + key->offset, &records, sizeof(records));
+	memcpy(base + key->extra, &count, sizeof(count));
+	for (size_t i = 0; i < count; i++) {
+		int err = read_record(r, key, node_at(r, start[i]), records, i);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int read_value(const struct reader *r, const struct conf_key *key, const yaml_node_t *node,
+                      void *base)
+{
+	struct conf_scalar scalar;
+	char prefix[PREFIX_LEN];
+
+	if (key->type == CONF_TYPE_SECTION) {
+		if (node->type != YAML_MAPPING_NODE)
+			return refuse_kind(r, key, node);
+		snprintf(prefix, sizeof(prefix), "%s.", key->path);
+		return read_mapping(r, prefix, node, base);
+	}
+	if (conf_type_is_list(key->type)) {
+		if (node->type != YAML_SEQUENCE_NODE)
+			return refuse_kind(r, key, node);
+		return key->type == CONF_TYPE_RECORDS ? read_records(r, key, node, base)
+		                                      : read_list(r, key, node, base);
+	}
+	if (node->type != YAML_SCALAR_NODE)
+		return refuse_kind(r, key, node);
+	scalar = scalar_of(node);
+	return conf_value_set(key, base, &scalar, r->diag);
+}
+
+static int read_mapping(const struct reader *r, const char *prefix, const yaml_node_t *mapping,
+                        void *base)
+{
+	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
+	bool seen[CONF_SCHEMA_MAX] = {false};
+
+	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
+		const yaml_node_t *name = node_at(r, p->key);
+		const struct conf_key *key;
+		int err;
+
+		if (name->type != YAML_SCALAR_NODE)
+			return conf_fail(r->diag, mark_of(name),
+			                 "%s as a key; expected a key's name", kind_of(name));
+		key = conf_schema_find(prefix, (const char *)name->data.scalar.value,
+		                       name->data.scalar.length);
+		if (!key)
+			return refuse_unknown_key(r, prefix, name);
+		if (seen[key - conf_schema])
+			return conf_fail(r->diag, mark_of(name),
+			                 "duplicate key \"%s\"; expected each only once",
+			                 conf_key_name(key));
+		seen[key - conf_schema] = true;
+		err = read_value(r, key, node_at(r, p->value), base);
+		if (err)
+			return err;
+	}
+	for (size_t i = 0; i < conf_schema_count; i++) {
+		const struct conf_key *key = &conf_schema[i];
+
+		if (conf_key_is_in(key, prefix) && (key->flags & CONF_KEY_REQUIRED) && !seen[i])
+			return conf_fail(r->diag, mark_of(mapping),
+			                 "key \"%s\" is missing; expected it here",
+			                 conf_key_name(key));
+	}
+	return 0;
+}
+
+static int add_default_breaker(struct conf *conf, const struct conf_diag *diag)
+{
+	struct conf_breaker *breaker = calloc(1, sizeof(*breaker));
+	int err;
+
+	if (!breaker)
+		return conf_fail_memory(diag, (struct conf_mark){1, 1});
+	conf->breakers = breaker;
+	conf->n_breakers = 1;
+	err = conf_set_defaults("breakers[].", breaker, diag);
+	if (err)
+		return err;
+	breaker->trip_window = breaker->trip_after;
+	breaker->name = strdup("default");
+	return breaker->name ? 0 : conf_fail_memory(diag, (struct conf_mark){1, 1});
+}
+
+static int check_firewall(const struct reader *r, const yaml_node_t *root, const struct conf *conf)
+{
+	const yaml_node_t *firewall = find_value(r, root, "firewall");
+	const yaml_node_t *at;
+
+	if (!firewall || (conf->firewall.mark & ~conf->firewall.mark_mask) == 0)
+		return 0;
+	at = find_value(r, firewall, "mark");
+	if (!at)
+		at = find_value(r, firewall, "mark_mask");
+	return conf_fail(r->diag, mark_of(at),
+	                 "firewall.mark: 0x%08x has bits outside mark_mask 0x%08x; expected a mark "
+	                 "within the mask",
+	                 conf->firewall.mark, conf->firewall.mark_mask);
+}
+
+int conf_read_document(yaml_document_t *document, struct conf *conf, const struct conf_diag *diag)
+{
+	const struct reader r = {document, diag};
+	const yaml_node_t *root = yaml_document_get_root_node(document);
+	int err;
+
+	if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0))
+		return conf_fail(diag, root ? mark_of(root) : (struct conf_mark){1, 1},
+		                 "empty; expected keys, at least \"mode: observe\"");
+	if (root->type != YAML_MAPPING_NODE)
+		return conf_fail(diag, mark_of(root), "%s; expected a mapping of keys",
+		                 kind_of(root));
+	err = conf_set_defaults("", conf, diag);
+	if (!err)
+		err = read_mapping(&r, "", root, conf);
+	if (!err && conf->n_breakers == 0)
+		err = add_default_breaker(conf, diag);
+	if (!err)
+		err = check_firewall(&r, root, conf);
+	return err ? err : conf_targets_check(conf, diag);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/conf_schema.h"
+#include "common/control.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <sys/un.h>
+
+static const struct conf_choice modes[] = {
+    {"observe", CONF_MODE_OBSERVE}, {"enforce", CONF_MODE_ENFORCE}, {NULL, 0}};
+static const struct conf_choice actions[] = {
+    {"drop", CONF_ACTION_DROP}, {"alert", CONF_ACTION_ALERT}, {NULL, 0}};
+static const struct conf_choice on_stops[] = {
+    {"keep", CONF_ON_STOP_KEEP}, {"remove", CONF_ON_STOP_REMOVE}, {NULL, 0}};
+static const struct conf_choice persists[] = {
+    {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
+static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK}, {NULL, 0}};
+static const struct conf_choice severities[] = {
+    {"low", SEVERITY_LOW}, {"medium", SEVERITY_MEDIUM}, {"high", SEVERITY_HIGH}, {NULL, 0}};
+
+/* clang-format off: one row a key, its columns on few lines */
+#define SECTION(p, h)                                                                              \
+	{                                                                                          \
+		.path = p, .type = CONF_TYPE_SECTION, .help = h                                    \
+	}
+#define CONF(t, member)    .type = CONF_TYPE_##t, .offset = offsetof(struct conf, member)
+#define BREAKER(t, member) .type = CONF_TYPE_##t, .offset = offsetof(struct conf_breaker, member)
+#define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
+#define RANGE(least, most) .min = (least), .max = (most)
+#define SECONDS(n)         ((n)*INT64_C(1000))
+#define DAYS(n)            SECONDS((n)*INT64_C(86400))
+
+const struct conf_key conf_schema[] = {
+    {"mode", CONF(CHOICE, mode), .choices = modes, .preset = "observe",
+     .help = "observe: probe, alert and say what would be blocked; enforce: block it"},
+
+    SECTION("scan", "What is probed, and how often"),
+    {"scan.targets", CONF(TARGETS, scan.targets), RANGE(0, CONF_MAX_TARGETS),
+     .help = "Endpoints to probe: address, prefix or name, each with or without a port, or a URL"},
+    {"scan.ports", CONF(PORT_LISTS, scan.ports), RANGE(1, 1024), .preset = "top30",
+     .flags = CONF_KEY_NONEMPTY, .help = "Ports of targets that are written without one"},
+    {"scan.interval", CONF(DURATION, scan.interval_ms), RANGE(100, DAYS(7)), .preset = "60s",
+     .help = "From one probe of an endpoint to the next"},
+    {"scan.timeout", CONF(DURATION, scan.timeout_ms), RANGE(50, SECONDS(60)), .preset = "3s",
+     .help = "How long one request may take in all"},
+    {"scan.concurrency", CONF(NUMBER, scan.concurrency), RANGE(1, 1024), .preset = "64",
+     .help = "Endpoints probed at once"},
+
+    {"breakers", CONF(RECORDS, breakers), .extra = offsetof(struct conf, n_breakers),
+     .size = sizeof(struct conf_breaker), RANGE(0, CONF_MAX_BREAKERS),
+     .note = "one, named \"default\"",
+     .help = "When an endpoint is walled off, how, and when the wall comes down"},
+    {"breakers[].name", BREAKER(NAME, name), .flags = CONF_KEY_REQUIRED,
+     .help = "Stands in alerts, metrics and the control socket's answers; unique"},
+    {"breakers[].trip_after", BREAKER(NUMBER, trip_after), RANGE(1, 64), .preset = "3",
+     .help = "Exposed probes, of the last trip_window, that open the breaker"},
+    {"breakers[].trip_window", BREAKER(NUMBER, trip_window), RANGE(1, 64), .note = "as trip_after",
+     .help = "Probes that are looked back at; more than trip_after for servers that alternate"},
+    {"breakers[].confirm_interval", BREAKER(DURATION, confirm_interval_ms),
+     RANGE(10, SECONDS(3600)), .preset = "1s",
+     .help = "Between probes that confirm an exposure or a cure"},
+    {"breakers[].open_for", BREAKER(DURATION, open_for_ms), RANGE(SECONDS(1), DAYS(30)),
+     .preset = "1h", .help = "How long an endpoint stays blocked before it is probed again"},
+    {"breakers[].close_after", BREAKER(NUMBER, close_after), RANGE(1, 64), .preset = "2",
+     .help = "Clean probes in a row that lift the block"},
+    {"breakers[].remind_every", BREAKER(DURATION, remind_every_ms), RANGE(SECONDS(1), DAYS(30)),
+     .flags = CONF_KEY_OR_OFF, .preset = "24h",
+     .help = "Between reminders of an endpoint that is still exposed"},
+    {"breakers[].unknown_after", BREAKER(DURATION, unknown_after_ms), RANGE(SECONDS(1), DAYS(7)),
+     .preset = "10m", .help = "Alert when a blocked endpoint has given no verdict for so long"},
+    {"breakers[].severity", BREAKER(CHOICE, severity), .choices = severities, .preset = "medium",
+     .help = "The least severity that counts as exposed"},
+    {"breakers[].action", BREAKER(CHOICE, action), .choices = actions, .preset = "drop",
+     .help = "drop: block the port, except from allow_from; alert: only tell"},
+    {"breakers[].seal_local", BREAKER(BOOL, seal_local), .preset = "false",
+     .help = "Also cut clients on the host itself, kubelet's health probes among them"},
+    {"breakers[].allow_from", BREAKER(PREFIXES, allow_from), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "Who may still connect to a blocked port, such as the Prometheus servers"},
+
+    SECTION("protect", "What is never blocked, whatever a breaker says"),
+    {"protect.ports", CONF(PORTS, protect.ports), RANGE(0, UINT16_MAX), .preset = "22",
+     .help = "Ports that are never blocked; the list replaces the default"},
+    {"protect.sources", CONF(PREFIXES, protect.sources), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "Clients that are never cut off"},
+
+    {"alerts", CONF(RECORDS, alerts), .extra = offsetof(struct conf, n_alerts),
+     .size = sizeof(struct conf_alert), RANGE(0, CONF_MAX_ALERTS), .note = "none",
+     .help = "Where alerts go; each gets all of them"},
+    {"alerts[].name", ALERT(NAME, name), .flags = CONF_KEY_REQUIRED,
+     .help = "Stands in metrics and logs; unique"},
+    {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types, .flags = CONF_KEY_REQUIRED,
+     .help = "webhook: one JSON object, POSTed"},
+    {"alerts[].url", ALERT(URL, url), .flags = CONF_KEY_REQUIRED | CONF_KEY_SECRET,
+     .help = "Where to; kept secret, since it may hold a token"},
+    {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
+     .help = "How long one attempt may take in all"},
+    {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
+     .preset = "1h", .help = "An alert that could not be delivered for so long is dropped"},
+
+    SECTION("metrics", "Prometheus metrics and health"),
+    {"metrics.listen", CONF(LISTEN, metrics.listen),
+     .extra = offsetof(struct conf, metrics.enabled), .preset = "127.0.0.1:9464",
+     .help = "Where /metrics, /healthz and /readyz are served"},
+
+    {"on_stop", CONF(CHOICE, on_stop), .choices = on_stops, .preset = "keep",
+     .help = "What happens to blocks when the service stops: keep until they expire, or remove"},
+
+    SECTION("control", "The control socket"),
+    {"control.socket", CONF(PATH, control.socket),
+     .max = sizeof(((struct sockaddr_un *)0)->sun_path) - 1, .flags = CONF_KEY_RESTART,
+     .preset = CONTROL_DEFAULT_SOCKET, .help = "Its path"},
+    {"control.group", CONF(ACCOUNT, control.group), .min = 0, .preset = "pprofwall",
+     .help = "The group whose members may use it, besides root"},
+
+    SECTION("state", "What survives a restart"),
+    {"state.directory", CONF(PATH, state.directory), .max = 1024, .flags = CONF_KEY_RESTART,
+     .preset = PPROFWALL_STATE_DIRECTORY,
+     .help = "Breakers' states, alerts still to deliver, the panic marker"},
+
+    SECTION("firewall", "Limits of what may be done to the packet filter"),
+    {"firewall.persist", CONF(CHOICE, firewall.persist), .choices = persists,
+     .flags = CONF_KEY_RESTART, .preset = "auto",
+     .help = "auto: a table that survives a foreign flush, where the kernel can; off: never"},
+    {"firewall.max_blocks", CONF(NUMBER, firewall.max_blocks), RANGE(1, 100000), .preset = "1000",
+     .help = "Blocks at once; past it: alert, no block"},
+    {"firewall.max_blocks_per_minute", CONF(NUMBER, firewall.max_blocks_per_minute),
+     RANGE(1, 100000), .preset = "60", .help = "New blocks a minute; past it: alert, no block"},
+    {"firewall.slack", CONF(DURATION, firewall.slack_ms), RANGE(SECONDS(60), DAYS(1)),
+     .preset = "10m", .help = "A block expires in the kernel so long after open_for"},
+    {"firewall.mark", CONF(BITS, firewall.mark), RANGE(1, UINT32_MAX), .preset = "0x50000000",
+     .help = "Packet mark of our own probes on loopback; within mark_mask"},
+    {"firewall.mark_mask", CONF(BITS, firewall.mark_mask), RANGE(1, UINT32_MAX),
+     .preset = "0xf0000000", .help = "The bits of the mark that are ours"},
+
+    SECTION("users", "Whom the processes run as"),
+    {"users.agent", CONF(ACCOUNT, users.agent), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall", .help = "The agent"},
+    {"users.prober", CONF(ACCOUNT, users.prober), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-prober", .help = "The prober, whose packets pass our own wall"},
+    {"users.firewall", CONF(ACCOUNT, users.firewall), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-firewall", .help = "The firewall process"},
+    {"users.sender", CONF(ACCOUNT, users.sender), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-sender", .help = "The sender of alerts"},
+};
+/* clang-format on */
+
+const size_t conf_schema_count = ARRAY_LEN(conf_schema);
+_Static_assert(ARRAY_LEN(conf_schema) <= CONF_SCHEMA_MAX, "readers have room for each row");
+
+const char *conf_key_name(const struct conf_key *key)
+{
+	const char *dot = strrchr(key->path, '.');
+
+	return dot ? dot + 1 : key->path;
+}
+
+bool conf_key_is_in(const struct conf_key *key, const char *prefix)
+{
+	size_t n = (size_t)(conf_key_name(key) - key->path);
+
+	return strlen(prefix) == n && memcmp(key->path, prefix, n) == 0;
+}
+
+bool conf_key_is_of_record(const struct conf_key *key)
+{
+	return strchr(key->path, '[') != NULL;
+}
+
+bool conf_type_is_list(enum conf_type type)
+{
+	return type == CONF_TYPE_RECORDS || type >= CONF_TYPE_TARGETS;
+}
+
+const struct conf_key *conf_schema_find(const char *prefix, const char *name, size_t length)
+{
+	for (size_t i = 0; i < conf_schema_count; i++) {
+		const struct conf_key *key = &conf_schema[i];
+
+		if (conf_key_is_in(key, prefix) && strlen(conf_key_name(key)) == length &&
+		    memcmp(conf_key_name(key), name, length) == 0)
+			return key;
+	}
+	return NULL;
+}
+
+enum { GUESS_MAX_LEN = 32, GUESS_MAX_EDITS = 2 };
+
+static unsigned least_of(unsigned a, unsigned b, unsigned c)
+{
+	unsigned least = a < b ? a : b;
+
+	return least < c ? least : c;
+}
+
+/* Levenshtein's distance, one row at a time; `a` in either case, as ours are lower. */
+static unsigned count_edits(const char *a, const char *b)
+{
+	unsigned row[GUESS_MAX_LEN + 1];
+	size_t n = strlen(b);
+
+	if (n > GUESS_MAX_LEN)
+		return GUESS_MAX_LEN;
+	for (unsigned j = 0; j <= n; j++)
+		row[j] = j;
+	for (unsigned i = 1; a[i - 1]; i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= n; j++) {
+			unsigned above = row[j];
+
+			row[j] =
+			    least_of(above + 1, row[j - 1] + 1,
+			             diagonal + (tolower((unsigned char)a[i - 1]) != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[n];
+}
+
+const struct conf_key *conf_schema_guess(const char *prefix, const char *name)
+{
+	const struct conf_key *best = NULL;
+	unsigned least = GUESS_MAX_EDITS + 1;
+
+	for (size_t i = 0; i < conf_schema_count; i++) {
+		const struct conf_key *key = &conf_schema[i];
+		unsigned edits = count_edits(name, conf_key_name(key));
+
+		/* The same name elsewhere is a slip of the indentation. */
+		if (!conf_key_is_in(key, prefix) && edits > 0)
+			continue;
+		if (edits < least && edits < strlen(name)) {
+			least = edits;
+			best = key;
+		}
+	}
+	return best;
+}
+
+static const char *expect_choice(const struct conf_choice *choices,
+                                 char out[static CONF_EXPECT_LEN])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (const struct conf_choice *c = choices; c->name && n < CONF_EXPECT_LEN; c++)
+		n += (size_t)snprintf(out + n, CONF_EXPECT_LEN - n, "%s%s", c->name,
+		                      !c[1].name ? "" : (c[2].name ? ", " : " or "));
+	return out;
+}
+
+static const char *expect_duration(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
+{
+	char min[32], max[32];
+
+	snprintf(out, CONF_EXPECT_LEN, "a duration in %s..%s%s",
+	         conf_format_duration(key->min, min), conf_format_duration(key->max, max),
+	         key->flags & CONF_KEY_OR_OFF ? ", or off" : "");
+	return out;
+}
+
+const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
+{
+	static const char *const fixed[] = {
+	    [CONF_TYPE_SECTION] = "a mapping of keys",
+	    [CONF_TYPE_RECORDS] = "a list of mappings",
+	    [CONF_TYPE_BOOL] = "true or false",
+	    [CONF_TYPE_NAME] = "1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'",
+	    [CONF_TYPE_URL] = "an http:// or https:// URL",
+	    [CONF_TYPE_LISTEN] = "address:port, with an IPv6 address in brackets, or off",
+	    [CONF_TYPE_TARGETS] = "a list of targets",
+	    [CONF_TYPE_PORT_LISTS] = "a list of ports, ranges and port lists' names",
+	    [CONF_TYPE_PORTS] = "a list of ports in 1..65535",
+	    [CONF_TYPE_PREFIXES] = "a list of addresses and prefixes",
+	};
+
+	if (key->type == CONF_TYPE_CHOICE)
+		return expect_choice(key->choices, out);
+	if (key->type == CONF_TYPE_DURATION)
+		return expect_duration(key, out);
+	if (key->type == CONF_TYPE_NUMBER)
+		snprintf(out, CONF_EXPECT_LEN, "a number in %lld..%lld", (long long)key->min,
+		         (long long)key->max);
+	else if (key->type == CONF_TYPE_BITS)
+		snprintf(out, CONF_EXPECT_LEN, "a number in 0x%llx..0x%llx", (long long)key->min,
+		         (long long)key->max);
+	else if (key->type == CONF_TYPE_PATH)
+		snprintf(out, CONF_EXPECT_LEN, "an absolute path of at most %lld bytes",
+		         (long long)key->max);
+	else if (key->type == CONF_TYPE_ACCOUNT)
+		snprintf(out, CONF_EXPECT_LEN, "a %s's name or number%s",
+		         key->min ? "user" : "group", key->min ? ", not root" : "");
+	else
+		snprintf(out, CONF_EXPECT_LEN, "%s", fixed[key->type]);
+	return out;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The configuration's schema: one row a key. Reading, defaults, dumping, documentation and what
+ * a reload may change all come from these rows, in their order.
+ */
+#pragma once
+
+#include "conf/conf.h"
+
+enum conf_type {
+	CONF_TYPE_SECTION = 0, /* a mapping; its keys are the rows "path.*" */
+	CONF_TYPE_RECORDS,     /* a list of mappings; their keys are the rows "path[].*" */
+	CONF_TYPE_BOOL,
+	CONF_TYPE_NUMBER,   /* unsigned */
+	CONF_TYPE_BITS,     /* uint32_t, 0x hex or decimal */
+	CONF_TYPE_DURATION, /* int64_t, milliseconds */
+	CONF_TYPE_CHOICE,   /* an enum */
+	CONF_TYPE_NAME,
+	CONF_TYPE_ACCOUNT, /* a user or group: name, or number from `min` */
+	CONF_TYPE_PATH,    /* absolute, of at most `max` bytes */
+	CONF_TYPE_URL,
+	CONF_TYPE_LISTEN,     /* struct endpoint, and at `extra` a bool: false for "off" */
+	CONF_TYPE_TARGETS,    /* struct conf_strings */
+	CONF_TYPE_PORT_LISTS, /* struct conf_strings */
+	CONF_TYPE_PORTS,      /* struct conf_ports */
+	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */
+};
+
+enum conf_key_flags {
+	CONF_KEY_REQUIRED = 1 << 0,
+	CONF_KEY_OR_OFF = 1 << 1,  /* a duration that may be "off" or 0 */
+	CONF_KEY_SECRET = 1 << 2,  /* never in a message; masked in a dump */
+	CONF_KEY_RESTART = 1 << 3, /* a reload cannot change it */
+	CONF_KEY_NONEMPTY = 1 << 4,
+};
+
+struct conf_choice {
+	const char *name; /* NULL ends the list */
+	unsigned value;
+};
+
+struct conf_key {
+	const char *path; /* "scan.interval", "breakers[].name" */
+	enum conf_type type;
+	unsigned flags;
+	size_t offset; /* in struct conf, or in the record's struct */
+	size_t extra;  /* RECORDS: offset of the count; LISTEN: of the bool */
+	size_t size;   /* RECORDS: of one record */
+	int64_t min, max;
+	const struct conf_choice *choices;
+	const char *preset; /* the default, as one would write it; NULL: none */
+	const char *note;   /* said in place of a preset that is no plain text */
+	const char *help;
+};
+
+enum { CONF_SCHEMA_MAX = 64 };
+
+extern const struct conf_key conf_schema[];
+extern const size_t conf_schema_count;
+
+/* The row of `name` in the mapping with this prefix: "", "scan.", "breakers[].". Or NULL. */
+const struct conf_key *conf_schema_find(const char *prefix, const char *name, size_t length);
+/* True if the row stands in the mapping with this prefix, not deeper. */
+bool conf_key_is_in(const struct conf_key *key, const char *prefix);
+/* True if the row describes a part of a record ("breakers[].name"). */
+bool conf_key_is_of_record(const struct conf_key *key);
+const char *conf_key_name(const struct conf_key *key);
+
+/* A row whose name is a slip of the pen away from `name`: a sibling first. Or NULL. */
+const struct conf_key *conf_schema_guess(const char *prefix, const char *name);
+
+enum { CONF_EXPECT_LEN = 160 };
+
+/* What a value must be: "a duration in 1s..30d", "observe or enforce". */
+const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EXPECT_LEN]);
+bool conf_type_is_list(enum conf_type type);

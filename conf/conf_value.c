@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "conf/conf_value.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A value on its way in: all that a reader of one type needs. */
+struct input {
+	const struct conf_key *key;
+	const struct conf_scalar *scalar;
+	const struct conf_diag *diag;
+	void *base;
+};
+
+static void *slot_of(const struct input *in)
+{
+	return (char *)in->base + in->key->offset;
+}
+
+/* "PATH: VALUE WHAT; expected ..." with the value hidden where it may be a secret. */
+static int refuse_for(const struct input *in, const char *what, const char *expected)
+{
+	char shown[CONF_QUOTE_LEN] = "value";
+
+	if (!(in->key->flags & CONF_KEY_SECRET))
+		conf_quote(in->scalar->text, in->scalar->length, shown);
+	return conf_fail(in->diag, in->scalar->at, "%s: %s %s; expected %s", in->key->path, shown,
+	                 what, expected);
+}
+
+static int refuse(const struct input *in, const char *what)
+{
+	char expected[CONF_EXPECT_LEN];
+
+	return refuse_for(in, what, conf_key_expects(in->key, expected));
+}
+
+/* What is wrong with digits that conf_parse_number() or conf_parse_duration() refused. */
+static const char *blame_digits(const char *text, int err, const char *otherwise)
+{
+	if (err == -ERANGE)
+		return "is out of range";
+	if (text[0] == '-' || text[0] == '+')
+		return "has a sign";
+	if (text[0] == '0' && text[1] >= '0' && text[1] <= '9')
+		return "has a leading zero";
+	return otherwise;
+}
+
+static int set_bool(const struct input *in)
+{
+	bool value = strcmp(in->scalar->text, "true") == 0;
+
+	if (!in->scalar->plain)
+		return refuse(in, "is quoted text");
+	if (!value && strcmp(in->scalar->text, "false") != 0)
+		return refuse(in, "is no boolean");
+	memcpy(slot_of(in), &value, sizeof(value));
+	return 0;
+}
+
+static int set_number(const struct input *in)
+{
+	unsigned number;
+	uint64_t value;
+	int err;
+
+	if (!in->scalar->plain)
+		return refuse(in, "is quoted text");
+	err = conf_parse_number(in->scalar->text, (uint64_t)in->key->max, &value);
+	if (err)
+		return refuse(in, blame_digits(in->scalar->text, err, "is no number"));
+	if (value < (uint64_t)in->key->min)
+		return refuse(in, "is out of range");
+	number = (unsigned)value;
+	memcpy(slot_of(in), &number, sizeof(number));
+	return 0;
+}
+
+static int parse_hex(const char *digits, uint64_t *out)
+{
+	size_t n = strspn(digits, "0123456789abcdefABCDEF");
+
+	if (n == 0 || digits[n])
+		return -EINVAL;
+	if (n > 8)
+		return -ERANGE;
+	*out = strtoull(digits, NULL, 16);
+	return 0;
+}
+
+static int set_bits(const struct input *in)
+{
+	const char *text = in->scalar->text;
+	uint64_t value;
+	uint32_t bits;
+	int err;
+
+	if (!in->scalar->plain)
+		return refuse(in, "is quoted text");
+	if (text[0] == '0' && text[1] == 'x')
+		err = parse_hex(text + 2, &value);
+	else
+		err = conf_parse_number(text, (uint64_t)in->key->max, &value);
+	if (err)
+		return refuse(in, blame_digits(text, err, "is no number"));
+	if (value < (uint64_t)in->key->min)
+		return refuse(in, "is out of range");
+	bits = (uint32_t)value;
+	memcpy(slot_of(in), &bits, sizeof(bits));
+	return 0;
+}
+
+static int set_duration(const struct input *in)
+{
+	const char *text = in->scalar->text;
+	bool or_off = in->key->flags & CONF_KEY_OR_OFF;
+	uint64_t number;
+	int64_t ms = 0;
+	int err = 0;
+
+	if (!or_off || strcmp(text, "off") != 0)
+		err = conf_parse_duration(text, &ms);
+	if (err == -EINVAL && conf_parse_number(text, UINT64_MAX, &number) == 0)
+		return refuse(in, "has no unit (ms, s, m, h or d)");
+	if (err)
+		return refuse(in, blame_digits(text, err, "is no duration"));
+	if (!(or_off && ms == 0) && (ms < in->key->min || ms > in->key->max))
+		return refuse(in, "is out of range");
+	memcpy(slot_of(in), &ms, sizeof(ms));
+	return 0;
+}
+
+static int set_choice(const struct input *in)
+{
+	for (const struct conf_choice *c = in->key->choices; c->name; c++) {
+		if (strcmp(c->name, in->scalar->text) == 0) {
+			memcpy(slot_of(in), &c->value, sizeof(c->value));
+			return 0;
+		}
+	}
+	return refuse(in, "is unknown");
+}
+
+/* Replaces the string in the slot. */
+static int store_text(const struct input *in)
+{
+	char *copy = strdup(in->scalar->text);
+
+	if (!copy)
+		return conf_fail_memory(in->diag, in->scalar->at);
+	conf_value_free(in->key, in->base);
+	memcpy(slot_of(in), &copy, sizeof(copy));
+	return 0;
+}
+
+#define LETTERS_AND_DIGITS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+static int set_name(const struct input *in)
+{
+	size_t length = in->scalar->length;
+
+	if (length > CONF_NAME_MAX_LEN)
+		return refuse(in, "is too long");
+	if (strspn(in->scalar->text, LETTERS_AND_DIGITS "_.-") != length)
+		return refuse(in, "is no name");
+	return store_text(in);
+}
+
+static int set_account(const struct input *in)
+{
+	const char *text = in->scalar->text;
+	uint64_t id;
+	int err;
+
+	if (strspn(text, "0123456789") == in->scalar->length) {
+		/* The highest number means "no user" to the kernel. */
+		err = conf_parse_number(text, UINT32_MAX - 1, &id);
+		if (err)
+			return refuse(in, blame_digits(text, err, "is no number"));
+		if (id < (uint64_t)in->key->min)
+			return refuse(in, "is root");
+		return store_text(in);
+	}
+	if (in->key->min > 0 && strcmp(text, "root") == 0)
+		return refuse(in, "is root");
+	if (in->scalar->length > 31 || text[0] == '-' ||
+	    strspn(text, LETTERS_AND_DIGITS "_.-") != in->scalar->length)
+		return refuse(in, "is no account name");
+	return store_text(in);
+}
+
+static int set_path(const struct input *in)
+{
+	const char *text = in->scalar->text;
+
+	if (text[0] != '/')
+		return refuse(in, "is not absolute");
+	if (in->scalar->length > (size_t)in->key->max)
+		return refuse(in, "is too long");
+	if (text[1] == '\0' || text[in->scalar->length - 1] == '/')
+		return refuse(in, "ends with a slash");
+	if (!conf_text_is_clean(text, in->scalar->length))
+		return refuse(in, "has control characters");
+	return store_text(in);
+}
+
+static bool is_printable_word(const char *text)
+{
+	while (*text > ' ' && *text < 0x7f)
+		text++;
+	return *text == '\0';
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port". */
+static bool authority_is_sound(const char *text, size_t length)
+{
+	char host[256];
+	struct endpoint address;
+	size_t n;
+
+	if (length >= sizeof(host))
+		return false;
+	memcpy(host, text, length);
+	host[length] = '\0';
+	if (host[0] == '[') {
+		n = strcspn(host, "]");
+		if (host[n] == '\0')
+			return false;
+		host[n++] = '\0';
+		if (!strchr(host + 1, ':') || endpoint_parse_address(host + 1, &address) < 0)
+			return false;
+	} else {
+		n = strspn(host, LETTERS_AND_DIGITS "_.-");
+		if (n == 0)
+			return false;
+	}
+	if (host[n] == '\0')
+		return true;
+	return host[n] == ':' && endpoint_parse_port(host + n + 1, &(uint16_t){0}) == 0;
+}
+
+static int set_url(const struct input *in)
+{
+	const char *text = in->scalar->text;
+	const char *authority, *at;
+	size_t n;
+
+	if (strncasecmp(text, "http://", 7) == 0)
+		authority = text + 7;
+	else if (strncasecmp(text, "https://", 8) == 0)
+		authority = text + 8;
+	else
+		return refuse(in, "is of another scheme, or none");
+	if (in->scalar->length > 2048)
+		return refuse(in, "is longer than 2048 bytes");
+	if (!is_printable_word(text) || strchr(text, '\\'))
+		return refuse(in, "has spaces or characters that are not printable ASCII");
+	n = strcspn(authority, "/?#");
+	at = memrchr(authority, '@', n);
+	if (at) {
+		n -= (size_t)(at + 1 - authority);
+		authority = at + 1;
+	}
+	if (!authority_is_sound(authority, n))
+		return refuse(in, "has no valid host and port");
+	return store_text(in);
+}
+
+static int set_listen(const struct input *in)
+{
+	bool enabled = strcmp(in->scalar->text, "off") != 0;
+	struct endpoint listen;
+
+	if (enabled && strchr(in->scalar->text, '%'))
+		return refuse(in, "has a zone");
+	if (enabled && endpoint_parse(in->scalar->text, &listen) < 0)
+		return refuse(in, "is no address and port");
+	if (enabled)
+		memcpy(slot_of(in), &listen, sizeof(listen));
+	memcpy((char *)in->base + in->key->extra, &enabled, sizeof(enabled));
+	return 0;
+}
+
+static int add_string(const struct input *in)
+{
+	struct conf_strings *list = slot_of(in);
+	char *copy;
+
+	if (!is_printable_word(in->scalar->text))
+		return refuse(in, "has spaces or characters that are not printable ASCII");
+	copy = strdup(in->scalar->text);
+	if (!copy)
+		return conf_fail_memory(in->diag, in->scalar->at);
+	list->marks[list->count] = in->scalar->at;
+	list->items[list->count++] = copy;
+	return 0;
+}
+
+static int add_port(const struct input *in)
+{
+	struct conf_ports *list = slot_of(in);
+	const char *expected = "a port in 1..65535, without quotes";
+	uint64_t port;
+	int err;
+
+	if (!in->scalar->plain)
+		return refuse_for(in, "is quoted text", expected);
+	err = conf_parse_number(in->scalar->text, UINT16_MAX, &port);
+	if (!err && port == 0)
+		err = -ERANGE;
+	if (err)
+		return refuse_for(in, blame_digits(in->scalar->text, err, "is no port"), expected);
+	list->items[list->count++] = (uint16_t)port;
+	return 0;
+}
+
+static int add_prefix(const struct input *in)
+{
+	struct conf_prefixes *list = slot_of(in);
+	const char *text = in->scalar->text;
+	char shown[CONF_QUOTE_LEN], hint[PREFIX_TEXT_LEN];
+	struct prefix prefix;
+
+	if (strchr(text, '%'))
+		return refuse_for(in, "has a zone", "an address or prefix without one");
+	switch (prefix_parse(text, &prefix)) {
+	case PREFIX_OK: list->items[list->count++] = prefix; return 0;
+	case PREFIX_BAD_LENGTH:
+		return refuse_for(in, "has a wrong prefix length", "/0../32, or /0../128 for IPv6");
+	case PREFIX_HOST_BITS:
+		return conf_fail(in->diag, in->scalar->at,
+		                 "%s: %s: host bits are set; did you mean %s?", in->key->path,
+		                 conf_quote(text, in->scalar->length, shown),
+		                 prefix_format(&prefix, hint));
+	case PREFIX_BAD_ADDRESS:
+	default:
+		return refuse_for(in, "is no address",
+		                  "an IPv4 or IPv6 address, or a prefix such as 10.0.0.0/8");
+	}
+}
+
+static bool is_null(const struct conf_scalar *scalar)
+{
+	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
+
+	for (size_t i = 0; scalar->plain && i < ARRAY_LEN(nulls); i++) {
+		if (strcmp(scalar->text, nulls[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+int conf_value_set(const struct conf_key *key, void *base, const struct conf_scalar *scalar,
+                   const struct conf_diag *diag)
+{
+	static int (*const setters[])(const struct input *in) = {
+	    [CONF_TYPE_BOOL] = set_bool,       [CONF_TYPE_NUMBER] = set_number,
+	    [CONF_TYPE_BITS] = set_bits,       [CONF_TYPE_DURATION] = set_duration,
+	    [CONF_TYPE_CHOICE] = set_choice,   [CONF_TYPE_NAME] = set_name,
+	    [CONF_TYPE_ACCOUNT] = set_account, [CONF_TYPE_PATH] = set_path,
+	    [CONF_TYPE_URL] = set_url,         [CONF_TYPE_LISTEN] = set_listen,
+	    [CONF_TYPE_TARGETS] = add_string,  [CONF_TYPE_PORT_LISTS] = add_string,
+	    [CONF_TYPE_PORTS] = add_port,      [CONF_TYPE_PREFIXES] = add_prefix,
+	};
+	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
+	char expected[CONF_EXPECT_LEN];
+
+	if (scalar->length == 0 || is_null(scalar))
+		return conf_fail(diag, scalar->at, "%s: empty%s; expected %s", key->path,
+		                 conf_type_is_list(key->type) ? " item" : "",
+		                 conf_key_expects(key, expected));
+	/* So that strcmp() and the like see the whole value. */
+	if (strlen(scalar->text) != scalar->length)
+		return refuse(&in, "has a NUL character");
+	return setters[key->type](&in);
+}
+
+static void free_strings(struct conf_strings *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		free(list->items[i]);
+	free(list->items);
+	free(list->marks);
+	memset(list, 0, sizeof(*list));
+}
+
+void conf_value_free(const struct conf_key *key, void *base)
+{
+	void *slot = (char *)base + key->offset;
+	char *text = NULL;
+
+	switch (key->type) {
+	case CONF_TYPE_NAME:
+	case CONF_TYPE_ACCOUNT:
+	case CONF_TYPE_PATH:
+	case CONF_TYPE_URL:
+		memcpy(&text, slot, sizeof(text));
+		if (text && (key->flags & CONF_KEY_SECRET))
+			explicit_bzero(text, strlen(text));
+		free(text);
+		memset(slot, 0, sizeof(text));
+		return;
+	case CONF_TYPE_TARGETS:
+	case CONF_TYPE_PORT_LISTS: free_strings(slot); return;
+	case CONF_TYPE_PORTS:
+		free(((struct conf_ports *)slot)->items);
+		memset(slot, 0, sizeof(struct conf_ports));
+		return;
+	case CONF_TYPE_PREFIXES:
+		free(((struct conf_prefixes *)slot)->items);
+		memset(slot, 0, sizeof(struct conf_prefixes));
+		return;
+	case CONF_TYPE_SECTION:
+	case CONF_TYPE_RECORDS: /* conf_free() goes through them */
+	case CONF_TYPE_BOOL:
+	case CONF_TYPE_NUMBER:
+	case CONF_TYPE_BITS:
+	case CONF_TYPE_DURATION:
+	case CONF_TYPE_CHOICE:
+	case CONF_TYPE_LISTEN:
+	default: return;
+	}
+}
+
+int conf_list_reserve(const struct conf_key *key, void *base, size_t count)
+{
+	void *slot = (char *)base + key->offset;
+
+	conf_value_free(key, base);
+	if (count == 0)
+		return 0;
+	if (key->type == CONF_TYPE_PORTS) {
+		struct conf_ports *list = slot;
+
+		list->items = calloc(count, sizeof(*list->items));
+		return list->items ? 0 : -ENOMEM;
+	}
+	if (key->type == CONF_TYPE_PREFIXES) {
+		struct conf_prefixes *list = slot;
+
+		list->items = calloc(count, sizeof(*list->items));
+		return list->items ? 0 : -ENOMEM;
+	}
+	struct conf_strings *list = slot;
+
+	list->items = calloc(count, sizeof(*list->items));
+	list->marks = calloc(count, sizeof(*list->marks));
+	return list->items && list->marks ? 0 : -ENOMEM;
+}
+
+int conf_set_defaults(const char *record_prefix, void *base, const struct conf_diag *diag)
+{
+	for (size_t i = 0; i < conf_schema_count; i++) {
+		const struct conf_key *key = &conf_schema[i];
+		struct conf_scalar preset = {.text = key->preset, .plain = true};
+		int err = 0;
+
+		if (!key->preset ||
+		    (conf_key_is_of_record(key) ? !conf_key_is_in(key, record_prefix)
+		                                : *record_prefix != '\0'))
+			continue;
+		preset.length = strlen(key->preset);
+		if (conf_type_is_list(key->type) && conf_list_reserve(key, base, 1) < 0)
+			err = conf_fail_memory(diag, (struct conf_mark){1, 1});
+		if (!err)
+			err = conf_value_set(key, base, &preset, diag);
+		if (err)
+			return err;
+	}
+	return 0;
+}

@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "conf/conf.h"
+#include "tests/unit/conf_bad_inputs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const char good_file[] = "mode: enforce            # or observe (default)\n"
+                                "scan:\n"
+                                "  targets: [\"10.91.0.2:9100\"]\n"
+                                "  interval: 2s\n"
+                                "  timeout: 3s\n"
+                                "breakers:\n"
+                                "  - name: default\n"
+                                "    trip_after: 3\n"
+                                "    confirm_interval: 200ms\n"
+                                "    open_for: 30s\n"
+                                "    close_after: 2\n"
+                                "    action: drop          # or alert\n"
+                                "    allow_from: [\"10.91.0.3\"]\n"
+                                "protect:\n"
+                                "  ports: [22]\n"
+                                "alerts:\n"
+                                "  - name: hook\n"
+                                "    type: webhook\n"
+                                "    url: \"http://127.0.0.1:9999/\"\n"
+                                "metrics:\n"
+                                "  listen: \"127.0.0.1:9464\"\n"
+                                "on_stop: keep           # or remove\n"
+                                "control:\n"
+                                "  socket: \"/run/pprofwall/control.sock\"\n"
+                                "state:\n"
+                                "  directory: \"/var/lib/pprofwall\"\n";
+
+/* Loads, or fails the test with the error. */
+static struct conf *load(const char *text)
+{
+	char error[CONF_ERROR_LEN] = "";
+	struct conf *conf = conf_load("f", text, strlen(text), error);
+
+	if (!conf)
+		fail_msg("%s\n%s", error, text);
+	return conf;
+}
+
+static char *dump(const struct conf *conf, bool show_secrets)
+{
+	char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	assert_non_null(out);
+	assert_int_equal(conf_dump(conf, out, show_secrets), 0);
+	fclose(out);
+	return text;
+}
+
+static char *read_source(const char *path)
+{
+	const char *root = getenv("PW_SOURCE_DIR");
+	auto_fclose FILE *file = NULL;
+	char *text = calloc(1, CONF_MAX_BYTES);
+	char full[4096];
+
+	assert_non_null(root);
+	assert_non_null(text);
+	snprintf(full, sizeof(full), "%s/%s", root, path);
+	file = fopen(full, "r");
+	assert_non_null(file);
+	assert_true(fread(text, 1, CONF_MAX_BYTES - 1, file) > 0);
+	return text;
+}
+
+static void loads_the_good_file(void **state)
+{
+	auto_conf struct conf *c = load(good_file);
+	char text[ENDPOINT_TEXT_LEN], prefix[PREFIX_TEXT_LEN];
+
+	(void)state;
+	assert_int_equal(c->mode, CONF_MODE_ENFORCE);
+	assert_int_equal(c->scan.targets.count, 1);
+	assert_string_equal(c->scan.targets.items[0], "10.91.0.2:9100");
+	assert_int_equal(c->scan.targets.marks[0].line, 3);
+	assert_int_equal(c->scan.targets.marks[0].column, 13);
+	assert_int_equal(c->scan.interval_ms, 2000);
+	assert_int_equal(c->scan.timeout_ms, 3000);
+	assert_int_equal(c->n_breakers, 1);
+	assert_string_equal(c->breakers[0].name, "default");
+	assert_int_equal(c->breakers[0].trip_after, 3);
+	assert_int_equal(c->breakers[0].trip_window, 3);
+	assert_int_equal(c->breakers[0].confirm_interval_ms, 200);
+	assert_int_equal(c->breakers[0].open_for_ms, 30000);
+	assert_int_equal(c->breakers[0].close_after, 2);
+	assert_int_equal(c->breakers[0].action, CONF_ACTION_DROP);
+	assert_int_equal(c->breakers[0].allow_from.count, 1);
+	assert_string_equal(prefix_format(&c->breakers[0].allow_from.items[0], prefix),
+	                    "10.91.0.3");
+	assert_int_equal(c->protect.ports.count, 1);
+	assert_int_equal(c->protect.ports.items[0], 22);
+	assert_int_equal(c->n_alerts, 1);
+	assert_string_equal(c->alerts[0].name, "hook");
+	assert_int_equal(c->alerts[0].type, CONF_ALERT_WEBHOOK);
+	assert_string_equal(c->alerts[0].url, "http://127.0.0.1:9999/");
+	assert_true(c->metrics.enabled);
+	assert_string_equal(endpoint_format(&c->metrics.listen, text), "127.0.0.1:9464");
+	assert_int_equal(c->on_stop, CONF_ON_STOP_KEEP);
+	assert_string_equal(c->control.socket, "/run/pprofwall/control.sock");
+	assert_string_equal(c->state.directory, "/var/lib/pprofwall");
+}
+
+static void check_default_breaker(const struct conf_breaker *b)
+{
+	assert_string_equal(b->name, "default");
+	assert_int_equal(b->trip_after, 3);
+	assert_int_equal(b->trip_window, 3);
+	assert_int_equal(b->confirm_interval_ms, 1000);
+	assert_int_equal(b->open_for_ms, 3600 * 1000);
+	assert_int_equal(b->close_after, 2);
+	assert_int_equal(b->remind_every_ms, 86400 * 1000);
+	assert_int_equal(b->unknown_after_ms, 600 * 1000);
+	assert_int_equal(b->severity, SEVERITY_MEDIUM);
+	assert_int_equal(b->action, CONF_ACTION_DROP);
+	assert_false(b->seal_local);
+	assert_int_equal(b->allow_from.count, 0);
+}
+
+static void fills_in_defaults(void **state)
+{
+	auto_conf struct conf *c = load("breakers: []\nalerts:\n"
+	                                "  - {name: a, type: webhook, url: 'https://h'}\n");
+	char text[ENDPOINT_TEXT_LEN];
+
+	(void)state;
+	assert_int_equal(c->mode, CONF_MODE_OBSERVE);
+	assert_int_equal(c->scan.targets.count, 0);
+	assert_int_equal(c->scan.ports.count, 1);
+	assert_string_equal(c->scan.ports.items[0], "top30");
+	assert_int_equal(c->scan.interval_ms, 60000);
+	assert_int_equal(c->scan.timeout_ms, 3000);
+	assert_int_equal(c->scan.concurrency, 64);
+	assert_int_equal(c->n_breakers, 1);
+	check_default_breaker(&c->breakers[0]);
+	assert_int_equal(c->protect.ports.count, 1);
+	assert_int_equal(c->protect.ports.items[0], 22);
+	assert_int_equal(c->protect.sources.count, 0);
+	assert_int_equal(c->alerts[0].timeout_ms, 10000);
+	assert_int_equal(c->alerts[0].give_up_after_ms, 3600 * 1000);
+	assert_true(c->metrics.enabled);
+	assert_string_equal(endpoint_format(&c->metrics.listen, text), "127.0.0.1:9464");
+	assert_int_equal(c->on_stop, CONF_ON_STOP_KEEP);
+	assert_string_equal(c->control.socket, "/run/pprofwall/control.sock");
+	assert_string_equal(c->control.group, "pprofwall");
+	assert_string_equal(c->state.directory, "/var/lib/pprofwall");
+	assert_int_equal(c->firewall.persist, CONF_PERSIST_AUTO);
+	assert_int_equal(c->firewall.max_blocks, 1000);
+	assert_int_equal(c->firewall.max_blocks_per_minute, 60);
+	assert_int_equal(c->firewall.slack_ms, 600 * 1000);
+	assert_int_equal(c->firewall.mark, 0x50000000);
+	assert_int_equal(c->firewall.mark_mask, 0xf0000000);
+	assert_string_equal(c->users.agent, "pprofwall");
+	assert_string_equal(c->users.prober, "pprofwall-prober");
+	assert_string_equal(c->users.firewall, "pprofwall-firewall");
+	assert_string_equal(c->users.sender, "pprofwall-sender");
+}
+
+static void reads_every_other_form(void **state)
+{
+	auto_conf struct conf *c = load(
+	    "scan: {ports: [6060, \"8080-8090\", top10], targets: [h, 'H:80', \"http://h/x\"]}\n"
+	    "breakers:\n"
+	    "- {name: a, remind_every: off, trip_after: 2, trip_window: 5, severity: high}\n"
+	    "- {name: b, remind_every: 0, open_for: \"30d\", seal_local: true, action: alert}\n"
+	    "protect: {ports: [], sources: [10.0.0.0/8, '::/0']}\n"
+	    "metrics: {listen: off}\n"
+	    "firewall: {mark: 3, mark_mask: 0xF, persist: off}\n"
+	    "users: {agent: 65534, prober: '1001'}\n"
+	    "control: {group: 0}\n"
+	    "on_stop: \"remove\"\n");
+
+	(void)state;
+	assert_string_equal(c->scan.ports.items[0], "6060");
+	assert_int_equal(c->scan.ports.count, 3);
+	assert_int_equal(c->scan.targets.count, 3);
+	assert_int_equal(c->n_breakers, 2);
+	assert_int_equal(c->breakers[0].remind_every_ms, 0);
+	assert_int_equal(c->breakers[0].trip_window, 5);
+	assert_int_equal(c->breakers[0].severity, SEVERITY_HIGH);
+	assert_int_equal(c->breakers[1].remind_every_ms, 0);
+	assert_int_equal(c->breakers[1].open_for_ms, INT64_C(30) * 86400 * 1000);
+	assert_true(c->breakers[1].seal_local);
+	assert_int_equal(c->breakers[1].action, CONF_ACTION_ALERT);
+	assert_int_equal(c->protect.ports.count, 0);
+	assert_int_equal(c->protect.sources.count, 2);
+	assert_false(c->metrics.enabled);
+	assert_int_equal(c->firewall.mark, 3);
+	assert_int_equal(c->firewall.mark_mask, 15);
+	assert_int_equal(c->firewall.persist, CONF_PERSIST_OFF);
+	assert_string_equal(c->users.agent, "65534");
+	assert_string_equal(c->users.prober, "1001");
+	assert_string_equal(c->control.group, "0");
+	assert_int_equal(c->on_stop, CONF_ON_STOP_REMOVE);
+}
+
+/* "..." at the end of what is expected stands for any end. */
+static bool matches(const char *error, const char *expected)
+{
+	size_t n = strlen(expected);
+
+	if (n > 3 && strcmp(expected + n - 3, "...") == 0)
+		return strlen(error) > n && strncmp(error, expected, n - 3) == 0;
+	return strcmp(error, expected) == 0;
+}
+
+static void refuses_each_bad_input(void **state)
+{
+	unsigned wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad_inputs); i++) {
+		const struct bad_input *bad = &bad_inputs[i];
+		char error[CONF_ERROR_LEN] = "ff(loaded)";
+		auto_conf struct conf *c = conf_load("f", bad->text, bad->length, error);
+
+		if (!c && strncmp(error, "f:", 2) == 0 && matches(error + 2, bad->error) &&
+		    !strstr(error, "hunter2"))
+			continue;
+		print_error("%s\nexpected  %s\nbut is    %s\n", bad->text, bad->error, error + 2);
+		wrong++;
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* Whatever one slip of the finger makes of a file with a secret, the error does not tell it. */
+static void never_tells_a_secret(void **state)
+{
+	static const char original[] = "mode: observe\nalerts:\n  - name: hook\n"
+	                               "    type: webhook\n"
+	                               "    url: \"https://u:hunter2@h/hunter2?t=hunter2\"\n"
+	                               "    timeout: 3s\n";
+	static const char slips[] = " :\"'\n\t[]{}#&*!|>%@`-?,\\x\1\xff";
+	char text[sizeof(original)];
+	unsigned failed = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(original) - 1; i++) {
+		for (size_t s = 0; s < sizeof(slips); s++) {
+			char error[CONF_ERROR_LEN] = "";
+			struct conf *c;
+
+			memcpy(text, original, sizeof(text));
+			text[i] = slips[s];
+			c = conf_load("f", text, sizeof(text) - 1, error);
+			failed += c == NULL;
+			conf_free(c);
+			assert_null(strstr(error, "hunter2"));
+			assert_null(strchr(error, '\n'));
+		}
+	}
+	assert_true(failed > 500);
+}
+
+static void dumps_what_loads_again(void **state)
+{
+	static const char *const files[] = {
+	    good_file,
+	    "mode: observe\n",
+	    "breakers: [{name: a, remind_every: off, trip_window: 64}, {name: b}]\n"
+	    "metrics: {listen: '[::1]:1'}\nalerts: [{name: a, type: webhook, url: 'http://h'}]\n"
+	    "protect: {ports: [], sources: ['::/0', 10.0.0.0/8]}\nusers: {agent: 65534}\n"
+	    "state: {directory: \"/a b/\\\"c\\\\d\\u00e9\"}\nfirewall: {mark: 1, mark_mask: 1}\n",
+	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		auto_conf struct conf *first = load(files[i]);
+		auto_free char *once = dump(first, true);
+		auto_conf struct conf *second = load(once);
+		auto_free char *twice = dump(second, true);
+
+		assert_string_equal(once, twice);
+		assert_null(conf_find_fixed_change(first, second));
+	}
+}
+
+static void masks_and_forgets_secrets(void **state)
+{
+	auto_conf struct conf *c =
+	    load("alerts: [{name: a, type: webhook, url: 'http://h/hunter2'}]\n");
+	auto_free char *masked = dump(c, false);
+	auto_free char *shown = dump(c, true);
+	auto_free char *forgotten = NULL;
+	char error[CONF_ERROR_LEN];
+
+	(void)state;
+	assert_null(strstr(masked, "hunter2"));
+	assert_non_null(strstr(masked, "url: \"***\""));
+	assert_non_null(strstr(shown, "url: \"http://h/hunter2\""));
+	assert_null(conf_load("f", masked, strlen(masked), error));
+	conf_forget_secrets(c);
+	assert_null(c->alerts[0].url);
+	assert_string_equal(c->alerts[0].name, "a");
+	forgotten = dump(c, true);
+	assert_string_equal(forgotten, masked);
+}
+
+/* "#key: value" and "#  key: value" are settings; "# prose" is prose. */
+static char *uncomment(const char *text)
+{
+	char *out = calloc(1, strlen(text) + 1);
+	char *to = out;
+	bool start = true;
+
+	assert_non_null(out);
+	for (; *text; text++) {
+		if (!start || *text != '#' || text[1] == '\n' || (text[1] == ' ' && text[2] != ' '))
+			*to++ = *text;
+		start = *text == '\n';
+	}
+	return out;
+}
+
+static void ships_its_defaults(void **state)
+{
+	auto_free char *shipped = read_source("conf/pprofwall.yaml");
+	auto_free char *explicit = uncomment(shipped);
+	auto_conf struct conf *c = load(shipped);
+	auto_conf struct conf *spelt_out = load(explicit);
+	auto_conf struct conf *bare = load("mode: observe\n");
+	auto_conf struct conf *with_alert = load("alerts:\n  - name: hook\n    type: webhook\n"
+	                                         "    url: \"https://alerts.example/pprofwall\"\n");
+	auto_free char *shipped_dump = dump(c, true), *bare_dump = dump(bare, true);
+	auto_free char *explicit_dump = dump(spelt_out, true), *alert_dump = dump(with_alert, true);
+
+	(void)state;
+	assert_int_equal(c->mode, CONF_MODE_OBSERVE);
+	assert_string_equal(shipped_dump, bare_dump);
+	assert_string_equal(explicit_dump, alert_dump);
+}
+
+/* Each key of the schema stands in the reference, and in the shipped file. */
+static void documents_every_key(void **state)
+{
+	auto_free char *docs = read_source("docs/configuration.md");
+	auto_free char *shipped = read_source("conf/pprofwall.yaml");
+	auto_free char *schema = NULL;
+	char *rest, *line;
+	size_t length, keys = 0;
+	FILE *out = open_memstream(&schema, &length);
+
+	(void)state;
+	assert_int_equal(conf_print_schema(out), 0);
+	fclose(out);
+	rest = schema;
+	while ((line = strsep(&rest, "\n"))) {
+		const char *dot = strrchr(line, '.');
+		char cell[128];
+
+		if (*line == ' ' || *line == '\0')
+			continue;
+		keys++;
+		snprintf(cell, sizeof(cell), "`%s`", line);
+		if (!strstr(docs, cell))
+			fail_msg("docs/configuration.md lacks %s", cell);
+		snprintf(cell, sizeof(cell), "%s:", dot ? dot + 1 : line);
+		if (!strstr(shipped, cell))
+			fail_msg("conf/pprofwall.yaml lacks %s", cell);
+	}
+	assert_true(keys > 40);
+}
+
+static void names_what_needs_a_restart(void **state)
+{
+	static const struct {
+		const char *text, *key;
+	} cases[] = {
+	    {"mode: enforce", NULL},
+	    {"control: {group: wheel}", NULL},
+	    {"firewall: {max_blocks: 5}", NULL},
+	    {"metrics: {listen: off}", NULL},
+	    {"control: {socket: /run/other}", "control.socket"},
+	    {"state: {directory: /srv/x}", "state.directory"},
+	    {"firewall: {persist: off}", "firewall.persist"},
+	    {"users: {agent: x}", "users.agent"},
+	    {"users: {prober: x}", "users.prober"},
+	    {"users: {firewall: x}", "users.firewall"},
+	    {"users: {sender: x}", "users.sender"},
+	};
+	auto_conf struct conf *running = load("mode: observe");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		auto_conf struct conf *next = load(cases[i].text);
+		const char *key = conf_find_fixed_change(running, next);
+
+		assert_string_equal(key ? key : "none", cases[i].key ? cases[i].key : "none");
+	}
+}
+
+/* `head`, then so many times `before`, a number, `after`. Returns the error, or "". */
+static const char *load_repeated(const char *head, const char *before, const char *after,
+                                 unsigned times, char error[static CONF_ERROR_LEN])
+{
+	auto_free char *text = NULL;
+	size_t length;
+	FILE *out = open_memstream(&text, &length);
+
+	fputs(head, out);
+	for (unsigned i = 0; i < times; i++)
+		fprintf(out, "%s%08u%s", before, 1 + i, after);
+	fclose(out);
+	error[0] = '\0';
+	conf_free(conf_load("f", text, length, error));
+	return error;
+}
+
+static void bounds_what_it_reads(void **state)
+{
+	char error[CONF_ERROR_LEN];
+
+	(void)state;
+	load_repeated("breakers:\n", "- name: b", "\n", 255, error);
+	assert_string_equal(error, "");
+	load_repeated("breakers:\n", "- name: b", "\n", 256, error);
+	assert_string_equal(error, "f:2:1: breakers: 256 items; expected at most 255");
+	load_repeated("alerts:\n", "- {name: b", ", type: webhook, url: 'http://h'}\n", 65, error);
+	assert_string_equal(error, "f:2:1: alerts: 65 items; expected at most 64");
+	load_repeated("protect:\n  sources:\n", "  - 2001:db8::/32 #", "\n", 4096, error);
+	assert_string_equal(error, "");
+	load_repeated("protect:\n  sources:\n", "  - 2001:db8::/32 #", "\n", 4097, error);
+	assert_string_equal(error, "f:3:3: protect.sources: 4097 items; expected at most 4096");
+	load_repeated("scan:\n  ports: [80]\n  targets:\n", "  -  h", "\n", 65536, error);
+	assert_string_equal(error, "");
+	load_repeated("scan:\n  ports: [80]\n  targets:\n", "  - h", "\n", 65537, error);
+	assert_string_equal(error, "f:4:3: scan.targets: 65537 items; expected at most 65536");
+	load_repeated("scan:\n  ports: [80,81]\n  targets:\n", "  - h", "\n", 32769, error);
+	assert_string_equal(error, "f:32772:5: scan.targets: expands to 65538 endpoints; expected "
+	                           "at most 65536");
+	load_repeated("", "- - - - - - - - - - #", "", 1, error);
+	assert_string_equal(error, "f:1:17: nested too deeply; expected at most 8 levels");
+	load_repeated("", "# ", "\n", 1048576 / 11, error);
+	assert_string_equal(error, "f:1:1: empty; expected keys, at least \"mode: observe\"");
+	load_repeated("", "# ", "\n", 1048576 / 11 + 1, error);
+	assert_string_equal(error, "f:1:1: file is 1048586 bytes; expected at most 1048576");
+}
+
+/* As many nodes as a file of that size can hold, and as deep. */
+static void bounds_what_it_builds(void **state)
+{
+	static char text[CONF_MAX_BYTES];
+	char error[CONF_ERROR_LEN];
+
+	(void)state;
+	memset(text, ',', sizeof(text));
+	memcpy(text, "a: [", 4);
+	for (size_t i = 4; i < sizeof(text); i += 2)
+		text[i] = 'b';
+	assert_null(conf_load("f", text, sizeof(text), error));
+	assert_string_equal(error, "f:1:524287: too many values; expected at most 262144");
+	memset(text, '[', sizeof(text));
+	assert_null(conf_load("f", text, sizeof(text), error));
+	assert_string_equal(error, "f:1:9: nested too deeply; expected at most 8 levels");
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = "- "[i % 2];
+	assert_null(conf_load("f", text, sizeof(text), error));
+	assert_string_equal(error, "f:1:17: nested too deeply; expected at most 8 levels");
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = "? "[i % 2];
+	assert_null(conf_load("f", text, sizeof(text), error));
+	assert_string_equal(error, "f:1:17: nested too deeply; expected at most 8 levels");
+}
+
+static void reads_files_without_moving_them(void **state)
+{
+	auto_close int fd = memfd_create("conf", MFD_CLOEXEC);
+	auto_close int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char error[CONF_ERROR_LEN] = "";
+	int pipes[2];
+
+	(void)state;
+	assert_int_equal(write(fd, good_file, strlen(good_file)), strlen(good_file));
+	assert_int_equal(lseek(fd, 7, SEEK_SET), 7);
+	for (int i = 0; i < 2; i++) {
+		auto_conf struct conf *c = conf_load_fd("f", fd, error);
+
+		assert_string_equal(error, "");
+		assert_non_null(c);
+		assert_int_equal(lseek(fd, 0, SEEK_CUR), 7);
+	}
+	assert_int_equal(ftruncate(fd, 10485760), 0);
+	assert_null(conf_load_fd("f", fd, error));
+	assert_string_equal(error, "f:1:1: file is 10485760 bytes; expected at most 1048576");
+	assert_null(conf_load_fd("f", directory, error));
+	assert_string_equal(error,
+	                    "f:1:1: cannot be read: Is a directory; expected a readable file");
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_null(conf_load_fd("f", pipes[0], error));
+	assert_string_equal(error, "f:1:1: cannot be read: Illegal seek; expected a readable file");
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void keeps_errors_to_one_line(void **state)
+{
+	char error[CONF_ERROR_LEN];
+	char file[1000];
+
+	(void)state;
+	assert_null(conf_load("a\nb\xff", "x", 1, error));
+	assert_string_equal(error, "a?b?:1:1: a scalar; expected a mapping of keys");
+	memset(file, 'x', sizeof(file));
+	file[sizeof(file) - 1] = '\0';
+	assert_null(conf_load(file, "xyz: x", 6, error));
+	assert_memory_equal(error, "...xxx", 6);
+	assert_non_null(strstr(error, "x:1:1: unknown key \"xyz\"; expected one of mode, scan"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(loads_the_good_file),
+	    cmocka_unit_test(fills_in_defaults),
+	    cmocka_unit_test(reads_every_other_form),
+	    cmocka_unit_test(refuses_each_bad_input),
+	    cmocka_unit_test(never_tells_a_secret),
+	    cmocka_unit_test(dumps_what_loads_again),
+	    cmocka_unit_test(masks_and_forgets_secrets),
+	    cmocka_unit_test(ships_its_defaults),
+	    cmocka_unit_test(documents_every_key),
+	    cmocka_unit_test(names_what_needs_a_restart),
+	    cmocka_unit_test(bounds_what_it_reads),
+	    cmocka_unit_test(bounds_what_it_builds),
+	    cmocka_unit_test(reads_files_without_moving_them),
+	    cmocka_unit_test(keeps_errors_to_one_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
