@@ -148,7 +148,7 @@ int conf_targets_check(const struct conf *conf, const struct conf_diag *diag)
 	if (!list.items)
 		return conf_fail_memory(diag, targets->marks[0]);
 	for (size_t i = 0; i < targets->count; i++) {
-		struct target target;
+		struct target target = {0};
 
 		err = parse_target(targets->items[i], targets->marks[i], diag, &target);
 		if (err)
