@@ -147,6 +147,7 @@ class Process:
         """Waits for the end and for the last output; returns the exit status."""
         status = self._process.wait(timeout)
         self._reader.join(5)
+        self._process.stdout.close()
         return status
 
     def signal(self, number):

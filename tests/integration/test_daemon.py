@@ -37,6 +37,12 @@ class DaemonTest(unittest.TestCase):
         self.daemon = self.lab.daemon(self.lab.config(**changes))
         return self.daemon.start(ready=ready)
 
+    def config_of(self, **rule):
+        """The usual configuration, with these keys of its one breaker."""
+        config = self.lab.config()
+        config["breakers"][0].update(rule)
+        return config
+
     def start_tripped(self, **changes):
         """node_exporter, a webhook, the daemon, and the wall up."""
         self.exporter = self.lab.serve_node_exporter()
@@ -131,8 +137,6 @@ class Wall(DaemonTest):
         self.assertEqual(self.daemon.metric("pprofwall_blocks"), 1)
         self.assertEqual(self.daemon.metric("pprofwall_endpoint_risk", endpoint=ENDPOINT,
                                             risk="HIGH_RISK"), 1)
-        # Our own probes still pass, or the cure would never be seen.
-        self.wait_probes(0)
         return self.daemon
 
     def test_three_exposed_probes_wall_it_off(self):
@@ -160,8 +164,8 @@ class Wall(DaemonTest):
 
     def test_ipv6(self):
         self.exporter = self.lab.serve_node_exporter(address=Lab.TARGET6)
-        config = self.lab.config(scan={"targets": [ENDPOINT6]})
-        config["breakers"][0]["allow_from"] = [Lab.ALLOWED6]
+        config = self.config_of(allow_from=[Lab.ALLOWED6])
+        config["scan"]["targets"] = [ENDPOINT6]
         self.daemon = self.lab.daemon(config).start()
         self.wait_open(ENDPOINT6)
         self.assertTrue(self.refused(Lab.STRANGER6, Lab.TARGET6))
@@ -170,7 +174,9 @@ class Wall(DaemonTest):
     def test_a_protected_port_is_never_blocked(self):
         self.lab.serve_node_exporter()
         hook = self.lab.webhook()
-        self.start(protect={"ports": [22, 9100]})
+        config = self.config_of(open_for="1s")
+        config["protect"]["ports"] = [22, 9100]
+        self.daemon = self.lab.daemon(config).start()
         hook.wait_event("opened")
         self.wait_probes(2)
         self.assert_open_to_all()
@@ -179,9 +185,7 @@ class Wall(DaemonTest):
     def test_action_alert_blocks_nothing(self):
         self.lab.serve_node_exporter()
         hook = self.lab.webhook()
-        config = self.lab.config()
-        config["breakers"][0]["action"] = "alert"
-        self.daemon = self.lab.daemon(config).start()
+        self.daemon = self.lab.daemon(self.config_of(action="alert", open_for="1s")).start()
         hook.wait_event("opened")
         self.wait_probes(2)
         self.assert_open_to_all()
@@ -189,8 +193,9 @@ class Wall(DaemonTest):
     def test_observe_blocks_nothing_and_says_what_it_would(self):
         self.lab.serve_node_exporter()
         hook = self.lab.webhook()
-        daemon = self.start(mode="observe")
-        hook.wait_event("opened")
+        self.daemon = daemon = self.lab.daemon(
+            {**self.config_of(open_for="1s"), "mode": "observe"}).start()
+        self.assertEqual(hook.wait_event("opened")["action"], "observe")
         daemon.process.wait_line(r"would block .*10\.91\.0\.2:9100")
         self.wait_probes(2)
         self.assert_open_to_all()
@@ -205,9 +210,7 @@ class Wall(DaemonTest):
 
 class Recovery(DaemonTest):
     def quick(self):
-        config = self.lab.config()
-        config["breakers"][0].update(open_for="1s", close_after=2)
-        return config
+        return self.config_of(open_for="1s", close_after=2)
 
     def test_a_repaired_server_closes_the_breaker(self):
         exporter = self.lab.serve_node_exporter()
@@ -257,7 +260,6 @@ class Alerts(DaemonTest):
         high = self.hook.wait_event("high_risk")
         if not any(e["event"] == "opened" for _, _, e in self.hook.requests):
             self.hook.wait_event("opened")
-        self.wait_probes(0)
         events = [e for _, _, e in self.hook.requests]
         self.assertEqual(sorted(e["event"] for e in events), ["high_risk", "opened"])
         for event in events:
@@ -274,9 +276,7 @@ class Alerts(DaemonTest):
     def test_high_risk_does_not_wait_for_the_breaker(self):
         self.lab.serve_node_exporter()
         hook = self.lab.webhook()
-        config = self.lab.config()
-        config["breakers"][0]["trip_after"] = 64
-        self.daemon = self.lab.daemon(config).start()
+        self.daemon = self.lab.daemon(self.config_of(trip_after=64)).start()
         hook.wait_event("high_risk")
         self.assertEqual(self.daemon.metric("pprofwall_breaker_state", endpoint=ENDPOINT,
                                             state="closed"), 1)
@@ -286,11 +286,11 @@ class Alerts(DaemonTest):
         hook = self.lab.webhook()
         hook.answer = 500
         self.start()
-        wait_until(lambda: len(hook.requests) >= 2, 20, "two attempts")
+        wait_until(lambda: hook.requests, 10 * SLOW, "a first attempt")
         hook.answer = 200
-        event = hook.wait_event("opened", timeout=60)
-        same = [e for _, _, e in hook.requests if e["id"] == event["id"]]
-        self.assertGreaterEqual(len(same), 2)
+        first = hook.requests[0][2]
+        again = hook.wait_event(first["event"], timeout=60)
+        self.assertEqual(again, first)
         wait_until(lambda: self.daemon.metric("pprofwall_alert_queue_length") == 0, 60,
                    "an empty queue")
 
@@ -302,7 +302,6 @@ class Alerts(DaemonTest):
         self.wait_open()
         self.assert_walled()
         self.assertEqual(self.daemon.http("/healthz")[0], 200)
-        self.wait_probes(0)
         self.assertEqual(self.daemon.stop(), 0)
 
     def test_without_a_webhook_at_all(self):
@@ -429,7 +428,7 @@ class Deaths(DaemonTest):
         daemon.start()
         self.assert_walled()
         wait_until(lambda: daemon.metric("pprofwall_blocks") == 1, 10, "one block")
-        self.wait_probes(2)
+        wait_until(lambda: self.probes() >= 1, 10 * SLOW, "a probe through the wall")
         self.assert_walled()
         self.assertEqual([e["event"] for _, _, e in self.hook.requests].count("opened"), 1)
         daemon.ctl("unblock", ENDPOINT, "--reason", "test")
@@ -529,9 +528,7 @@ class Configuration(DaemonTest):
     def test_a_good_reload_takes_effect(self):
         self.start_tripped()
         before = self.daemon.metrics()["pprofwall_config_hash"]
-        config = self.lab.config()
-        config["breakers"][0]["allow_from"] = [Lab.ALLOWED, Lab.STRANGER]
-        self.daemon.write_config(config)
+        self.daemon.write_config(self.config_of(allow_from=[Lab.ALLOWED, Lab.STRANGER]))
         self.daemon.process.signal(signal.SIGHUP)
         wait_until(lambda: self.daemon.metrics()["pprofwall_config_hash"] != before, 10,
                    "another hash")
@@ -568,7 +565,7 @@ class Control(DaemonTest):
 
     def test_a_manual_block_holds_in_observe_mode(self):
         self.lab.serve_node_exporter()
-        self.start(mode="observe")
+        self.start(mode="observe", breakers=self.config_of(open_for="1s")["breakers"])
         self.daemon.ctl("block", ENDPOINT, "--reason", "incident 7", "--for", "10m")
         self.assertTrue(self.refused())
         block = self.daemon.ctl_json("blocks")["blocks"][0]
@@ -629,7 +626,6 @@ class Control(DaemonTest):
             self.connect().sendall(b'{"verb":"blocks"}\n')
         self.assertTrue(wait_until(lambda: self.daemon.ctl("status", check=False).returncode == 0,
                                    20, "an answer for others"))
-        self.wait_probes(0)
         self.assertEqual(self.daemon.http("/readyz")[0], 200)
         idle[0].settimeout(15)
         while idle[0].recv(4096):  # it is told, or just closed, at its deadline
@@ -637,6 +633,11 @@ class Control(DaemonTest):
 
 
 class Panic(DaemonTest):
+    def start_tripped(self, **changes):
+        # Probes go on quickly, so that there is something to see staying off.
+        return super().start_tripped(breakers=self.config_of(open_for="1s")["breakers"],
+                                     **changes)
+
     def panic(self):
         begin = time.monotonic()
         done = self.daemon.ctl("panic", "--reason", "test", check=False)

@@ -19,7 +19,7 @@ class Documents(unittest.TestCase):
         schema = read("conf", "conf_schema.c")
         manual = read("docs", "man", "pprofwall.yaml.5")
         words = set(re.findall(r"[\w-]+", manual))
-        keys = re.findall(r'^\t(?:\{|SECTION\()"([a-z_.\[\]]+)"', schema, re.M)
+        keys = re.findall(r'^\s+(?:\{|SECTION\()"([a-z_.\[\]]+)"', schema, re.M)
         self.assertGreater(len(keys), 40)
         for key in keys:
             self.assertIn(key.replace("[]", "").rpartition(".")[2], words, key)
