@@ -32,11 +32,6 @@ struct sender {
 	bool failed; /* the parent's protocol was broken */
 };
 
-struct name_question {
-	struct sender *sender;
-	uint64_t seq;
-};
-
 static void leave(struct sender *s)
 {
 	event_base_loopbreak(s->base);
@@ -113,6 +108,8 @@ static void answer_name(struct sender *s, uint64_t seq, const struct resolve_ans
 	_Static_assert((int)RESOLVE_MAX_ADDRESSES == (int)IPC_MAX_ADDRESSES, "one answer fits");
 	if (answer->error == -ENOENT)
 		snprintf(reply.text, sizeof(reply.text), "no such name");
+	else if (answer->error == -EIO)
+		snprintf(reply.text, sizeof(reply.text), "the name has no address, or DNS failed");
 	else if (answer->error)
 		snprintf(reply.text, sizeof(reply.text), "%s", strerror(-answer->error));
 	else
@@ -122,36 +119,22 @@ static void answer_name(struct sender *s, uint64_t seq, const struct resolve_ans
 	tell_agent(s, IPC_RESOLVE_RESULT, seq, &reply, sizeof(reply));
 }
 
-static void on_name(const struct resolve_answer *answer, void *arg)
+static void on_name(const struct resolve_answer *answer, uint64_t seq, void *arg)
 {
-	struct name_question *q = arg;
-
-	answer_name(q->sender, q->seq, answer);
-	free(q);
+	answer_name(arg, seq, answer);
 }
 
 static void take_question(struct sender *s, const struct frame *f)
 {
 	const struct ipc_name *name = (const struct ipc_name *)f->body;
 	struct resolve_answer failed = {.error = -EINVAL};
-	struct name_question *q;
 	struct resolve_question *unused;
 
-	if (f->length != sizeof(*name) || !memchr(name->name, '\0', sizeof(name->name)) ||
-	    !name->name[0]) {
+	if (f->length == sizeof(*name) && memchr(name->name, '\0', sizeof(name->name)) &&
+	    name->name[0])
+		failed.error = resolver_ask(s->resolver, name->name, on_name, f->seq, s, &unused);
+	if (failed.error < 0)
 		answer_name(s, f->seq, &failed);
-		return;
-	}
-	q = malloc(sizeof(*q));
-	failed.error = -ENOMEM;
-	if (q) {
-		*q = (struct name_question){.sender = s, .seq = f->seq};
-		failed.error = resolver_ask(s->resolver, name->name, on_name, q, &unused);
-	}
-	if (failed.error < 0) {
-		free(q);
-		answer_name(s, f->seq, &failed);
-	}
 }
 
 static void on_agent_frame(struct frame *f, void *arg)
@@ -279,14 +262,15 @@ static void on_parent_end(int error, void *arg)
 
 static void sender_fini(struct sender *s)
 {
+	/* First what could call us: letting go of the resolver takes a turn of the loop. */
+	channel_free(s->agent);
+	channel_free(s->parent);
+	if (s->flush_deadline)
+		event_free(s->flush_deadline);
 	sinks_free(s->sinks);
 	transport_free(s->transport);
 	resolver_free(s->resolver);
-	channel_free(s->agent);
-	channel_free(s->parent);
 	drop_candidate(s);
-	if (s->flush_deadline)
-		event_free(s->flush_deadline);
 	if (s->base)
 		event_base_free(s->base);
 }

@@ -21,15 +21,19 @@ struct resolve_question {
 	struct evdns_getaddrinfo_request *request; /* NULL: evdns has no more to say */
 	struct event *timer;                       /* the deadline, or "answer is ready" */
 	resolve_done_cb *done;
+	uint64_t token;
 	void *arg;
 	struct resolve_answer answer;
 };
 
 static void configure(struct evdns_base *dns)
 {
-	/* Two tries within our deadline; a server that failed is soon tried again. */
+	/*
+	 * Three tries, the last of which our own deadline cuts short: evdns has one error for a
+	 * server that fails and one that says nothing. A server that failed is soon tried again.
+	 */
 	evdns_base_set_option(dns, "timeout:", "2");
-	evdns_base_set_option(dns, "attempts:", "2");
+	evdns_base_set_option(dns, "attempts:", "3");
 	evdns_base_set_option(dns, "max-inflight:", "512"); /* A and AAAA of each question */
 	evdns_base_set_option(dns, "initial-probe-timeout:", "2");
 }
@@ -112,6 +116,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	struct resolve_question *q = arg;
 	struct resolve_answer answer = q->answer;
 	resolve_done_cb *done = q->done;
+	uint64_t token = q->token;
 	void *done_arg = q->arg;
 
 	(void)fd;
@@ -119,7 +124,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (q->request)
 		answer.error = -ETIMEDOUT;
 	resolve_cancel(q);
-	done(&answer, done_arg);
+	done(&answer, token, done_arg);
 }
 
 static int error_from_evdns(int result)
@@ -160,8 +165,8 @@ static void on_evdns(int result, struct evutil_addrinfo *list, void *arg)
 	event_active(q->timer, EV_TIMEOUT, 0);
 }
 
-int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, void *arg,
-                 struct resolve_question **out)
+int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
+                 void *arg, struct resolve_question **out)
 {
 	static const struct timeval deadline = {RESOLVE_DEADLINE_MS / 1000, 0};
 	const struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
@@ -180,6 +185,7 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, vo
 	}
 	q->resolver = r;
 	q->done = done;
+	q->token = token;
 	q->arg = arg;
 	LIST_INSERT_HEAD(&r->questions, q, link);
 	r->n_questions++;

@@ -20,13 +20,15 @@ struct resolver;
 struct resolve_question;
 
 struct resolve_answer {
-	int error; /* 0; -ENOENT: no such name; -ETIMEDOUT; -EIO: the resolver failed */
+	/* 0; -ENOENT: no such name; -ETIMEDOUT; -EIO: the resolver failed, or the name has no
+	 * address (evdns does not tell these two apart) */
+	int error;
 	size_t count;
 	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* port 0 */
 };
 
-/* The question is gone when this returns. It may ask again. */
-typedef void resolve_done_cb(const struct resolve_answer *answer, void *arg);
+/* The question is gone when this returns. It may ask again. `token` is as it was given. */
+typedef void resolve_done_cb(const struct resolve_answer *answer, uint64_t token, void *arg);
 
 /* Returns 0, or -ENOMEM. Without a usable resolv.conf questions go to 127.0.0.1. */
 int resolver_new(struct event_base *base, struct resolver **out);
@@ -39,7 +41,7 @@ void resolver_reload(struct resolver *r);
  * Asks for A and AAAA; a numeric address is answered as it is. The callback comes from the loop,
  * never from within this call. Returns 0, -EAGAIN when there are too many questions, -ENOMEM.
  */
-int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, void *arg,
-                 struct resolve_question **out);
+int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
+                 void *arg, struct resolve_question **out);
 /* No callback after this. NULL is allowed. */
 void resolve_cancel(struct resolve_question *q);

@@ -160,7 +160,6 @@ static int set_options(struct transfer *x, const struct transport_request *reque
 	bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	bad |= curl_easy_setopt(e, CURLOPT_DNS_CACHE_TIMEOUT, 0L);
 	bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, "pprofwall-sender/" PPROFWALL_VERSION);
 	bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->headers);
 	bad |= curl_easy_setopt(e, CURLOPT_POSTFIELDS, request->body);
@@ -214,11 +213,14 @@ static void start_curl(struct transfer *x)
 	x->running = true;
 }
 
-/* "host:port:address,address": libcurl then never resolves by itself. */
+/*
+ * "host:port:address,address" takes the place of what an earlier attempt put into libcurl's cache,
+ * and does not expire there: so libcurl never resolves by itself (the filter would not let it).
+ */
 static int set_addresses(struct transfer *x, const struct resolve_answer *answer)
 {
 	char entry[512 + RESOLVE_MAX_ADDRESSES * (ENDPOINT_TEXT_LEN + 3)];
-	size_t at = (size_t)snprintf(entry, sizeof(entry), "+%s:", x->resolve_key);
+	size_t at = (size_t)snprintf(entry, sizeof(entry), "%s:", x->resolve_key);
 
 	for (size_t i = 0; i < answer->count && at < sizeof(entry); i++) {
 		char text[ENDPOINT_TEXT_LEN];
@@ -236,15 +238,17 @@ static int set_addresses(struct transfer *x, const struct resolve_answer *answer
 	return 0;
 }
 
-static void on_resolved(const struct resolve_answer *answer, void *arg)
+static void on_resolved(const struct resolve_answer *answer, uint64_t token, void *arg)
 {
 	struct transfer *x = arg;
+
+	(void)token;
 
 	x->question = NULL;
 	if (answer->error == -ENOENT)
 		finish_failed(x, "the receiver's name does not exist");
 	else if (answer->error)
-		finish_failed(x, "the receiver's name cannot be resolved");
+		finish_failed(x, "the receiver's name has no address, or DNS failed");
 	else if (set_addresses(x, answer) < 0)
 		finish_failed(x, "out of memory");
 	else
@@ -308,7 +312,7 @@ static int prepare(struct transfer *x, const struct transport_request *request)
 	if (rc < 0)
 		return rc;
 	if (name[0])
-		return resolver_ask(x->transport->resolver, name, on_resolved, x, &x->question);
+		return resolver_ask(x->transport->resolver, name, on_resolved, 0, x, &x->question);
 	event_active(x->timer, EV_TIMEOUT, 0);
 	return 0;
 }

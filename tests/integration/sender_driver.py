@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What test_sender.py stands on: a driver that plays parent and agent, and receivers."""
+import collections
+import fcntl
+import json
+import os
+import queue
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import zlib
+
+BUILD_DIR = os.environ["PW_BUILD_DIR"]
+PROGRAM = os.path.join(BUILD_DIR, "libexec", "pprofwall", "pprofwall-sender")
+SECRET = "s3cr3t-t0ken"
+UID, GID = 61511, 61512
+
+HEADER = struct.Struct("=IHHIIQ")
+CONF = struct.Struct("=QIB3x")
+RESULT = struct.Struct("=iI512s")
+SEND_RESULT = struct.Struct("=Ii64s128s")
+NAME = struct.Struct("=256s")
+ENDPOINT = struct.Struct("=HHI16s")
+MAGIC, VERSION = 0x70777266, 1
+PARENT_CONF, PARENT_COMMIT, PARENT_ABORT, PARENT_STOP = 1, 2, 3, 6
+CHILD_READY, CHILD_CONF = 32, 33
+SEND_EVENT, RESOLVE_NAME, SEND_RESULT_TYPE, SEND_DONE, RESOLVE_RESULT = 96, 97, 98, 99, 100
+PING, PONG = 120, 121
+OUTCOMES = ("delivered", "retry", "gave-up")
+
+Frame = collections.namedtuple("Frame", "type seq body")
+Result = collections.namedtuple("Result", "seq outcome status sink text")
+
+
+def text_of(field):
+    return field.split(b"\0", 1)[0].decode()
+
+
+class Peer:
+    """Our end of one SEQPACKET socket."""
+
+    def __init__(self):
+        self.sock, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.theirs.setblocking(False)
+
+    def send(self, kind, seq=0, body=b"", fd=None):
+        packet = HEADER.pack(MAGIC, VERSION, kind, len(body), 0, seq) + body
+        if fd is None:
+            self.sock.send(packet)
+        else:
+            socket.send_fds(self.sock, [packet], [fd])
+
+    def receive(self, timeout=10):
+        """The next frame, or None at the end of the connection."""
+        self.sock.settimeout(timeout)
+        try:
+            packet = self.sock.recv(65536)
+        except ConnectionResetError:
+            return None
+        if not packet:
+            return None
+        magic, version, kind, length, zero, seq = HEADER.unpack_from(packet)
+        body = packet[HEADER.size:]
+        assert (magic, version, zero, length) == (MAGIC, VERSION, 0, len(body))
+        return Frame(kind, seq, body)
+
+    def close(self):
+        self.sock.close()
+
+
+class Sender:
+    """The program, started as the parent does it."""
+
+    def __init__(self, files=None):
+        """`files`: {path: content} that the process sees in place of the machine's own."""
+        self.parent, self.agent = Peer(), Peer()
+        self.generation = 0
+        self._folder = tempfile.TemporaryDirectory(prefix="pprofwall-test-")
+        argv = [PROGRAM, "--uid", str(UID), "--gid", str(GID)]
+        if files:
+            argv = self._with_files(files, argv)
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
+            preexec_fn=self._place_sockets, pass_fds=(3, 4), env=self._environment())
+        self.pid = self._process.pid
+        self.parent.theirs.close()
+        self.agent.theirs.close()
+
+    @staticmethod
+    def _environment():
+        # The proxy must be ignored: nothing listens there.
+        env = {"PATH": os.environ["PATH"], "http_proxy": "http://127.0.0.1:1",
+               "https_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            if name in os.environ:
+                env[name] = os.environ[name]
+        return env
+
+    def _with_files(self, files, argv):
+        os.chmod(self._folder.name, 0o755)
+        script = []
+        for number, (path, content) in enumerate(files.items()):
+            ours = os.path.join(self._folder.name, str(number))
+            with open(ours, "w", encoding="ascii") as file:
+                file.write(content)
+            os.chmod(ours, 0o644)
+            script.append(f"mount --bind '{ours}' '{path}' || exit 1")
+        script.append('exec "$@"')
+        return ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *argv]
+
+    def _place_sockets(self):
+        pair = [fcntl.fcntl(peer.theirs.fileno(), fcntl.F_DUPFD, 64)
+                for peer in (self.parent, self.agent)]
+        os.dup2(pair[0], 3)
+        os.dup2(pair[1], 4)
+
+    # the parent's side
+
+    def check(self, text, kind=PARENT_CONF):
+        """Sends a configuration; returns (error, text)."""
+        self.generation += 1
+        data = text.encode()
+        fd = os.memfd_create("config", os.MFD_CLOEXEC)
+        try:
+            os.write(fd, data)
+            self.crc = zlib.crc32(data)
+            self.parent.send(kind, self.generation,
+                             CONF.pack(self.generation, self.crc, 0), fd)
+        finally:
+            os.close(fd)
+        return self._conf_answer()
+
+    def commit(self, generation=None):
+        generation = self.generation if generation is None else generation
+        self.parent.send(PARENT_COMMIT, generation, CONF.pack(generation, self.crc, 0))
+        return self._conf_answer()
+
+    def abort(self):
+        self.parent.send(PARENT_ABORT, 0, CONF.pack(self.generation, self.crc, 0))
+
+    def _conf_answer(self):
+        frame = self.parent.receive()
+        assert frame.type == CHILD_CONF, frame
+        error, zero, text = RESULT.unpack(frame.body)
+        assert zero == 0
+        return error, text_of(text)
+
+    def configure(self, alerts):
+        answer = self.check(config(alerts))
+        assert answer == (0, ""), answer
+        answer = self.commit()
+        assert answer == (0, ""), answer
+
+    def start(self, alerts):
+        self.configure(alerts)
+        frame = self.parent.receive()
+        assert frame.type == CHILD_READY, frame
+        return self
+
+    def stop(self):
+        self.parent.send(PARENT_STOP)
+
+    # the agent's side
+
+    def send(self, seq, event=None):
+        body = json.dumps({"id": f"event-{seq}", "n": seq} if event is None else event)
+        self.agent.send(SEND_EVENT, seq, body.encode())
+        return body.encode()
+
+    def results(self, timeout=10, until=None):
+        """Results up to the SEND_DONE of `until` (any seq if None), which must be the end."""
+        found = []
+        deadline = time.monotonic() + timeout
+        while True:
+            frame = self.agent.receive(max(deadline - time.monotonic(), 0.001))
+            assert frame, "the sender closed its socket"
+            if frame.type == SEND_DONE:
+                if until is None or frame.seq == until:
+                    return found
+                continue
+            found.append(self.read_result(frame))
+
+    @staticmethod
+    def read_result(frame):
+        assert frame.type == SEND_RESULT_TYPE, frame
+        outcome, status, sink, text = SEND_RESULT.unpack(frame.body)
+        return Result(frame.seq, OUTCOMES[outcome], status, text_of(sink), text_of(text))
+
+    def ask(self, seq, name):
+        self.agent.send(RESOLVE_NAME, seq, NAME.pack(name.encode()))
+
+    def addresses(self, timeout=10):
+        """The next answer: (seq, error, [address])."""
+        frame = self.agent.receive(timeout)
+        assert frame.type == RESOLVE_RESULT, frame
+        error, count = struct.unpack_from("=iI", frame.body)
+        found = []
+        for i in range(count):
+            family, port, _, raw = ENDPOINT.unpack_from(frame.body, 8 + i * ENDPOINT.size)
+            assert port == 0
+            size = 4 if family == socket.AF_INET else 16
+            found.append(socket.inet_ntop(family, raw[:size]))
+        return frame.seq, error, found
+
+    # the process
+
+    def status(self):
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file)
+
+    def wait(self, timeout=10):
+        return self._process.wait(timeout)
+
+    def close(self):
+        """Ends it; returns what it wrote to stderr."""
+        self.parent.close()
+        self.agent.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._folder.cleanup()
+        with self._errors as errors:
+            errors.seek(0)
+            return errors.read().decode("utf-8", "replace")
+
+
+def config(alerts):
+    """alerts: [(name, url, {key: value})]"""
+    lines = ["alerts:" if alerts else "alerts: []"]
+    for name, url, more in alerts:
+        lines += [f"  - name: {name}", "    type: webhook", f"    url: {url}"]
+        lines += [f"    {key}: {value}" for key, value in more.items()]
+    return "\n".join(lines) + "\n"
+
+
+Request = collections.namedtuple("Request", "time head body")
+
+
+class Receiver:
+    """A webhook receiver on loopback. `answer(number, connection)` says what comes back: bytes,
+    or None after having written to the connection itself."""
+
+    def __init__(self, answer=b"HTTP/1.1 204 No Content\r\n\r\n", port=0, tls=None):
+        self.answer = answer
+        self.requests = queue.Queue()
+        self._tls = tls
+        self._number = 0
+        self._open = True
+        self._lock = threading.Lock()
+        self._connections = []
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = self._listener.getsockname()[1]
+        self._threads = []
+        self._spawn(self._accept)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/hook?token={SECRET}"
+
+    def _spawn(self, target, *args):
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._open:
+                connection.close()
+                return
+            with self._lock:
+                self._connections.append(connection)
+            self._spawn(self._serve, connection)
+
+    def _serve(self, connection):
+        try:
+            if self._tls:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            connection.settimeout(30)
+            while self._serve_one(connection):
+                pass
+        except OSError:
+            pass  # the client went away, or TLS was refused
+        finally:
+            connection.close()
+
+    def _serve_one(self, connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            more = connection.recv(65536)
+            if not more:
+                return False
+            data += more
+        head, body = data.split(b"\r\n\r\n", 1)
+        length = int(re.search(rb"(?im)^content-length: (\d+)", head).group(1))
+        while len(body) < length:
+            body += connection.recv(65536)
+        with self._lock:
+            self._number += 1
+            number = self._number
+        self.requests.put(Request(time.monotonic(), head.decode(), body))
+        answer = self.answer(number, connection) if callable(self.answer) else self.answer
+        if answer is None:
+            return False
+        connection.sendall(answer)
+        return True
+
+    def close(self):
+        self._open = False
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in self._connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+        for thread in self._threads:
+            thread.join(5)
+
+
+class NameServer:
+    """Answers A and AAAA questions from a table; a name that is mapped to None gets no answer."""
+
+    def __init__(self, table):
+        self._table = table
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self.port = self._sock.getsockname()[1]
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while True:
+            query, client = self._sock.recvfrom(4096)
+            if query == b"stop":
+                return
+            answer = self._answer(query)
+            if answer:
+                self._sock.sendto(answer, client)
+
+    def _answer(self, query):
+        labels, at = [], 12
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode().lower())
+            at += 1 + query[at]
+        kind, = struct.unpack_from(">H", query, at + 1)
+        question = query[12:at + 5]
+        name = ".".join(labels)
+        if name in self._table and self._table[name] is None:
+            return None
+        records = []
+        for text in self._table.get(name, ()):
+            family = socket.AF_INET6 if ":" in text else socket.AF_INET
+            if kind == (28 if family == socket.AF_INET6 else 1):
+                records.append(socket.inet_pton(family, text))
+        code = 0 if name in self._table else 3
+        head = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(records), 0, 0)
+        return head + question + b"".join(
+            struct.pack(">HHHIH", 0xc00c, kind, 1, 60, len(raw)) + raw for raw in records)
+
+    def close(self):
+        self._sock.sendto(b"stop", ("127.0.0.1", self.port))
+        self._thread.join(5)
+        self._sock.close()
+
+
+def make_certificate(folder):
+    """A self-signed certificate for localhost: (server's TLS context, PEM)."""
+    key, certificate = os.path.join(folder, "key"), os.path.join(folder, "certificate")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with open(certificate, encoding="ascii") as file:
+        return context, file.read()
