@@ -83,5 +83,13 @@ struct firewall_reply {
 };
 _Static_assert(sizeof(struct firewall_reply) == 72, "fixed on the wire");
 
-/* One line for people: "port 22 is protected", ... */
+/* One line for people: "the port is protected", ... (library pw_firewall_wire) */
 const char *firewall_result_text(enum firewall_result result);
+
+/*
+ * Is this a well-formed request: size, version, verb, family, and zero wherever the verb has no use
+ * for a field? Judges the form only, not what is asked. Pure. Returns FIREWALL_OK and copies the
+ * request to *out, or FIREWALL_MALFORMED and leaves *out alone.
+ */
+enum firewall_result firewall_wire_check(const void *bytes, size_t length,
+                                         struct firewall_request *out);

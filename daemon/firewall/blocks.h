@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The shadow of what is blocked in the kernel: from it the ruleset is rebuilt when the
+ * configuration changes or somebody else has removed it. The kernel expires its elements itself;
+ * the shadow forgets them by the same deadline. Single-threaded; times are CLOCK_MONOTONIC.
+ */
+#pragma once
+
+#include "common/endpoint.h"
+
+/* The rule of a block whose breaker is no longer in the configuration. */
+#define BLOCKS_RULE_ORPHAN UINT32_MAX
+
+struct block {
+	struct endpoint endpoint;
+	uint32_t rule; /* as in wire.h, or BLOCKS_RULE_ORPHAN */
+	int64_t deadline_ms;
+	uint64_t packets; /* refused; as last read from the kernel */
+	uint64_t bytes;
+};
+
+struct blocks;
+
+struct blocks *blocks_new(void); /* NULL when memory is out */
+void blocks_free(struct blocks *blocks);
+
+size_t blocks_count(const struct blocks *blocks);
+/* The block of an endpoint, or NULL. Its endpoint must not be changed; valid until removed. */
+struct block *blocks_find(const struct blocks *blocks, const struct endpoint *e);
+/* Inserts, or replaces the block of the same endpoint. Returns 0 or -ENOMEM. */
+int blocks_put(struct blocks *blocks, const struct block *block);
+void blocks_remove(struct blocks *blocks, const struct endpoint *e);
+void blocks_clear(struct blocks *blocks);
+/* Forgets what has expired. Cheap while nothing has. */
+void blocks_expire(struct blocks *blocks, int64_t now_ms);
+/*
+ * All blocks, ordered by endpoint, in a malloc()ed array of pointers into the shadow.
+ * Returns 0 or -ENOMEM; *out is NULL when there are none.
+ */
+int blocks_list(const struct blocks *blocks, struct block ***out, size_t *count);

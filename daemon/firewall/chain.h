@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The names of the chains that blocks jump to: "manual", "orphan", and "rule_NAME" for a breaker.
+ * By the name of its rule a block survives a restart and a reload, whatever the rule's number is
+ * then. Pure.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/firewall/nft.h"
+
+/* Also the end of the names of a breaker's sets: "allow4_NAME". Returns text. */
+const char *chain_name_of_rule(const struct conf *conf, uint32_t rule,
+                               char text[static NFT_NAME_MAXLEN]);
+/* A breaker that is no longer there gives BLOCKS_RULE_ORPHAN. */
+uint32_t chain_rule_from_name(const struct conf *conf, const char *name);

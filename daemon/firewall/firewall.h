@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The helper's state and what it does with it: every request, configuration and panic comes here,
+ * and the table in the kernel follows. No loop, no frames: main.c has those. Single-threaded.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/firewall/wire.h"
+#include "daemon/ipc.h"
+
+struct firewall;
+
+/*
+ * Opens the netlink sockets: call it after privileges were dropped and before the system call
+ * filter. Returns 0 or -errno.
+ */
+int firewall_new(uid_t prober_uid, struct firewall **out);
+/* Leaves the table as it is. */
+void firewall_free(struct firewall *fw);
+
+/* To be polled for reading while it is not -1; then firewall_read_monitor(). */
+int firewall_monitor_fd(const struct firewall *fw);
+/* *restored: somebody had changed our table, and it is whole again. Returns 0 or -errno. */
+int firewall_read_monitor(struct firewall *fw, int64_t now_ms, bool *restored);
+
+/* Checks a configuration, from the file behind `fd`, and keeps it as the candidate. */
+void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
+                         struct ipc_result *result);
+/* Puts the candidate in force, in one transaction; *first: it is the first one. */
+void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_t now_ms,
+                          struct ipc_result *result, bool *first);
+void firewall_abort_conf(struct firewall *fw);
+
+/* Deletes the table; nothing is blocked until RESUME. Returns 0 or -errno (try again). */
+int firewall_panic(struct firewall *fw);
+/* The parent's STOP: keeps or deletes the table, as the configuration says. */
+int firewall_stop(struct firewall *fw);
+
+/* What every reply carries; result OK. */
+struct firewall_reply firewall_status(const struct firewall *fw);
+/* One request other than LIST; the reply counts after the kernel's acknowledgement. */
+struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_request *request,
+                                     int64_t now_ms);
+/*
+ * LIST: one reply for each block and the end, in a malloc()ed array. Returns 0 or -ENOMEM; what the
+ * kernel refuses to tell is the last reply's result.
+ */
+int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **out, size_t *count);

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/nft.h"
+
+#include "common/cleanup.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/set.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <string.h>
+
+enum {
+	/* A transaction is one message to the kernel: 100,000 blocks are about 60 MB. EMSGSIZE
+	 * came at 360 KB with the default. */
+	SEND_BUFFER_BYTES = 256 * 1024 * 1024,
+	RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024,
+	DUMP_TRIES = 5,
+};
+
+AUTO_CLEANUP(nftnl_set, struct nftnl_set *, nftnl_set_free)
+AUTO_CLEANUP(nftnl_iter, struct nftnl_set_elems_iter *, nftnl_set_elems_iter_destroy)
+
+static int set_buffers(int fd)
+{
+	const int send_bytes = SEND_BUFFER_BYTES, receive_bytes = RECEIVE_BUFFER_BYTES, on = 1;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_bytes, sizeof(send_bytes)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &receive_bytes, sizeof(receive_bytes)))
+		return -errno;
+	/* Acknowledgements without the request, which may be larger than our buffer. */
+	if (setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on)))
+		return -errno;
+	return 0;
+}
+
+int nft_open(struct nft *nft)
+{
+	struct nft opened = {0};
+	int err;
+
+	opened.buffer = malloc(NFT_BUFFER_BYTES);
+	if (!opened.buffer)
+		return -ENOMEM;
+	/* Non-blocking: a kernel that does not answer is an error, not a hang. */
+	opened.socket = mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!opened.socket || mnl_socket_bind(opened.socket, 0, MNL_SOCKET_AUTOPID) < 0)
+		err = -errno;
+	else
+		err = set_buffers(mnl_socket_get_fd(opened.socket));
+	if (err) {
+		nft_close(&opened);
+		return err;
+	}
+	opened.portid = mnl_socket_get_portid(opened.socket);
+	*nft = opened;
+	return 0;
+}
+
+void nft_close(struct nft *nft)
+{
+	if (nft->socket)
+		mnl_socket_close(nft->socket);
+	free(nft->buffer);
+	*nft = (struct nft){0};
+}
+
+/* Transactions */
+
+void nft_batch_init(struct nft *nft, struct nft_batch *batch)
+{
+	struct nlmsghdr *message;
+
+	*batch = (struct nft_batch){.seq = nft->seq};
+	message = nft_batch_message(batch, NFNL_MSG_BATCH_BEGIN, 0);
+	if (message)
+		nft_batch_end_message(batch, message);
+}
+
+void nft_batch_fini(struct nft_batch *batch)
+{
+	free(batch->bytes);
+	batch->bytes = NULL;
+}
+
+struct nlmsghdr *nft_batch_message(struct nft_batch *batch, uint16_t type, uint16_t flags)
+{
+	const bool is_frame = type == NFNL_MSG_BATCH_BEGIN || type == NFNL_MSG_BATCH_END;
+	struct nlmsghdr *message;
+	struct nfgenmsg *family;
+
+	if (batch->failed)
+		return NULL;
+	if (batch->size - batch->used < NFT_BUFFER_BYTES) {
+		size_t size = 2 * batch->size + NFT_BUFFER_BYTES;
+		uint8_t *bytes = realloc(batch->bytes, size);
+
+		if (!bytes) {
+			batch->failed = true;
+			return NULL;
+		}
+		batch->bytes = bytes;
+		batch->size = size;
+	}
+	message = mnl_nlmsg_put_header(batch->bytes + batch->used);
+	message->nlmsg_type = is_frame ? type : (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
+	message->nlmsg_flags = NLM_F_REQUEST | flags;
+	message->nlmsg_seq = batch->seq++;
+	family = mnl_nlmsg_put_extra_header(message, sizeof(*family));
+	family->nfgen_family = is_frame ? NFPROTO_UNSPEC : NFPROTO_INET;
+	family->version = NFNETLINK_V0;
+	family->res_id = htons(is_frame ? NFNL_SUBSYS_NFTABLES : 0);
+	return message;
+}
+
+void nft_batch_end_message(struct nft_batch *batch, const struct nlmsghdr *message)
+{
+	batch->last = batch->used;
+	batch->used += NLMSG_ALIGN(message->nlmsg_len);
+}
+
+void nft_batch_delete_table(struct nft_batch *batch)
+{
+	struct nlmsghdr *message = nft_batch_message(batch, NFT_MSG_DELTABLE, 0);
+
+	if (!message)
+		return;
+	mnl_attr_put_strz(message, NFTA_TABLE_NAME, NFT_TABLE_NAME);
+	nft_batch_end_message(batch, message);
+}
+
+/* The verdict: the last message is acknowledged only when the whole transaction was committed. */
+static int read_verdict(struct nft *nft, uint32_t last_seq)
+{
+	bool acknowledged = false;
+	int first_error = 0;
+	ssize_t length;
+
+	while ((length = mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES)) > 0) {
+		const struct nlmsghdr *m = (const void *)nft->buffer;
+		int left = (int)length;
+
+		for (; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+			const struct nlmsgerr *e = mnl_nlmsg_get_payload(m);
+
+			if (m->nlmsg_type != NLMSG_ERROR ||
+			    mnl_nlmsg_get_payload_len(m) < sizeof(e->error))
+				continue;
+			if (e->error && !first_error)
+				first_error = e->error;
+			else if (!e->error && m->nlmsg_seq == last_seq)
+				acknowledged = true;
+		}
+	}
+	if (length < 0 && errno != EAGAIN)
+		return -errno;
+	return first_error ? first_error : acknowledged ? 0 : -EIO;
+}
+
+int nft_batch_commit(struct nft *nft, struct nft_batch *batch)
+{
+	struct nlmsghdr *message;
+	uint32_t last_seq;
+
+	if (batch->failed)
+		return -ENOMEM;
+	message = (struct nlmsghdr *)(void *)(batch->bytes + batch->last);
+	message->nlmsg_flags |= NLM_F_ACK;
+	last_seq = message->nlmsg_seq;
+	message = nft_batch_message(batch, NFNL_MSG_BATCH_END, 0);
+	if (!message)
+		return -ENOMEM;
+	nft_batch_end_message(batch, message);
+	nft->seq = batch->seq;
+	if (mnl_socket_sendto(nft->socket, batch->bytes, batch->used) < 0)
+		return -errno;
+	return read_verdict(nft, last_seq);
+}
+
+/* Dumps */
+
+static struct nlmsghdr *request(struct nft *nft, uint16_t type, uint16_t flags)
+{
+	struct nlmsghdr *message = mnl_nlmsg_put_header(nft->buffer);
+	struct nfgenmsg *family;
+
+	message->nlmsg_type = (uint16_t)(NFNL_SUBSYS_NFTABLES << 8 | type);
+	message->nlmsg_flags = NLM_F_REQUEST | flags;
+	message->nlmsg_seq = nft->seq++;
+	family = mnl_nlmsg_put_extra_header(message, sizeof(*family));
+	family->nfgen_family = NFPROTO_INET;
+	family->version = NFNETLINK_V0;
+	return message;
+}
+
+/* Sends a request and runs `see` over its answers; 0 at their end, or -errno. */
+static int ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure)
+{
+	const uint32_t seq = message->nlmsg_seq;
+	ssize_t length;
+	int rc;
+
+	if (mnl_socket_sendto(nft->socket, message, message->nlmsg_len) < 0)
+		return -errno;
+	for (;;) {
+		length = mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES);
+		if (length < 0)
+			return errno == EAGAIN ? -EIO : -errno;
+		rc = mnl_cb_run(nft->buffer, (size_t)length, seq, nft->portid, see, closure);
+		if (rc < 0)
+			return -errno;
+		if (rc == MNL_CB_STOP)
+			return 0;
+	}
+}
+
+/* What is still in the socket belongs to an answer that we gave up. */
+static void drain(struct nft *nft)
+{
+	while (mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES) > 0)
+		;
+}
+
+int nft_table_exists(struct nft *nft)
+{
+	struct nlmsghdr *message = request(nft, NFT_MSG_GETTABLE, NLM_F_ACK);
+	int err;
+
+	mnl_attr_put_strz(message, NFTA_TABLE_NAME, NFT_TABLE_NAME);
+	err = ask(nft, message, NULL, NULL);
+	return err == -ENOENT ? 0 : err ? err : 1;
+}
+
+struct nft_key nft_key_from_endpoint(const struct endpoint *e)
+{
+	const size_t address_bytes = e->family == AF_INET ? 4 : 16;
+	const uint16_t port = htons(e->port);
+	struct nft_key key = {.length = (uint32_t)address_bytes + 8};
+
+	memcpy(key.bytes, e->address, address_bytes);
+	key.bytes[address_bytes] = IPPROTO_TCP;
+	memcpy(key.bytes + address_bytes + 4, &port, sizeof(port));
+	return key;
+}
+
+static bool endpoint_from_key(const uint8_t *key, uint32_t length, struct nft_element *out)
+{
+	const size_t address_bytes = length - 8;
+	uint16_t port;
+
+	if (length != NFT_KEY4_BYTES && length != NFT_KEY6_BYTES)
+		return false;
+	out->endpoint.family = length == NFT_KEY4_BYTES ? AF_INET : AF_INET6;
+	memcpy(out->endpoint.address, key, address_bytes);
+	out->is_tcp = key[address_bytes] == IPPROTO_TCP;
+	memcpy(&port, key + address_bytes + 4, sizeof(port));
+	out->endpoint.port = ntohs(port);
+	return true;
+}
+
+static bool read_element(struct nftnl_set_elem *from, struct nft_element *out)
+{
+	uint32_t length;
+	const uint8_t *key = nftnl_set_elem_get(from, NFTNL_SET_ELEM_KEY, &length);
+	const char *chain = nftnl_set_elem_get_str(from, NFTNL_SET_ELEM_CHAIN);
+	const struct nftnl_expr *counter;
+
+	*out = (struct nft_element){0};
+	if (!key || !endpoint_from_key(key, length, out))
+		return false;
+	if (chain && strlen(chain) < sizeof(out->chain))
+		memcpy(out->chain, chain, strlen(chain) + 1);
+	if (nftnl_set_elem_is_set(from, NFTNL_SET_ELEM_EXPIRATION))
+		out->expires_ms = nftnl_set_elem_get_u64(from, NFTNL_SET_ELEM_EXPIRATION);
+	counter = nftnl_set_elem_get(from, NFTNL_SET_ELEM_EXPR, &length);
+	if (counter && !strcmp(nftnl_expr_get_str(counter, NFTNL_EXPR_NAME), "counter")) {
+		out->packets = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS);
+		out->bytes = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES);
+	}
+	return true;
+}
+
+struct reading {
+	int (*see)(const struct nft_element *, void *);
+	void *closure;
+	int result; /* of `see`, or -errno */
+	bool interrupted;
+};
+
+static int see_elements(const struct nlmsghdr *message, void *closure)
+{
+	struct reading *reading = closure;
+	__attribute__((cleanup(cleanup_nftnl_set))) struct nftnl_set *set = nftnl_set_alloc();
+	__attribute__((cleanup(cleanup_nftnl_iter))) struct nftnl_set_elems_iter *iter = NULL;
+	struct nftnl_set_elem *element;
+
+	if (message->nlmsg_flags & NLM_F_DUMP_INTR)
+		reading->interrupted = true;
+	if (set && nftnl_set_elems_nlmsg_parse(message, set) == 0)
+		iter = nftnl_set_elems_iter_create(set);
+	if (!iter) {
+		reading->result = -ENOMEM;
+		return MNL_CB_STOP;
+	}
+	while ((element = nftnl_set_elems_iter_next(iter))) {
+		struct nft_element e;
+
+		if (!read_element(element, &e))
+			continue;
+		reading->result = reading->see(&e, reading->closure);
+		if (reading->result)
+			return MNL_CB_STOP;
+	}
+	return MNL_CB_OK;
+}
+
+/* A dump that was interrupted by another transaction is read again: `see` meets elements twice. */
+int nft_dump_set(struct nft *nft, const char *set, int (*see)(const struct nft_element *, void *),
+                 void *closure)
+{
+	int err = -EINTR;
+
+	for (unsigned i = 0; i < DUMP_TRIES && err == -EINTR; i++) {
+		struct reading reading = {.see = see, .closure = closure};
+		struct nlmsghdr *message = request(nft, NFT_MSG_GETSETELEM, NLM_F_DUMP);
+
+		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE_NAME);
+		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
+		err = ask(nft, message, see_elements, &reading);
+		if (!err)
+			err = reading.result ? reading.result : reading.interrupted ? -EINTR : 0;
+		if (err)
+			drain(nft);
+	}
+	return err;
+}
+
+static int take_element(const struct nft_element *e, void *closure)
+{
+	*(struct nft_element *)closure = *e;
+	return 0;
+}
+
+int nft_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes)
+{
+	const struct nft_key key = nft_key_from_endpoint(e);
+	struct nft_element found = {0};
+	struct reading reading = {.see = take_element, .closure = &found};
+	struct nlmsghdr *message = request(nft, NFT_MSG_GETSETELEM, NLM_F_ACK);
+	struct nlattr *list, *element, *value;
+	int err;
+
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE_NAME);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET,
+	                  e->family == AF_INET ? "hits4" : "hits6");
+	list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
+	element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
+	value = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
+	mnl_attr_put(message, NFTA_DATA_VALUE, key.length, key.bytes);
+	mnl_attr_nest_end(message, value);
+	mnl_attr_nest_end(message, element);
+	mnl_attr_nest_end(message, list);
+	err = ask(nft, message, see_elements, &reading);
+	if (err || reading.result) {
+		drain(nft);
+		return err ? err : reading.result;
+	}
+	*packets = found.packets;
+	*bytes = found.bytes;
+	return 0;
+}

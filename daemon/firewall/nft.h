@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Talking to nf_tables: transactions (batches) with an acknowledgement, and dumps. One socket for
+ * everything: its port id is what owns the table. The kernel works synchronously, so an answer lies
+ * in the socket when send returns, and nothing here waits. Single-threaded.
+ *
+ * Opener and sender must both hold CAP_NET_ADMIN: open after having dropped to the final user.
+ */
+#pragma once
+
+#include "common/endpoint.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+/* Newer than the headers of Debian 12: an owned table that survives its owner (Linux 6.9). */
+#ifndef NFT_TABLE_F_PERSIST
+#define NFT_TABLE_F_PERSIST 0x4
+#endif
+#define NFT_TABLE_F_OWNED_PERSISTENT (0x2 | NFT_TABLE_F_PERSIST)
+
+#define NFT_TABLE_NAME "pprofwall"
+
+enum { NFT_BUFFER_BYTES = 128 * 1024 }; /* one message: the longest attribute is 64 KB */
+
+struct nft {
+	struct mnl_socket *socket;
+	uint32_t portid;
+	uint32_t seq;
+	uint8_t *buffer; /* NFT_BUFFER_BYTES, for receiving */
+};
+
+/* Both return 0 or -errno. On failure nothing is left open. */
+int nft_open(struct nft *nft);
+void nft_close(struct nft *nft);
+
+/* 1: our table is there, 0: it is not, or -errno. */
+int nft_table_exists(struct nft *nft);
+
+/* One transaction being written. Running out of memory is remembered and told by the commit. */
+struct nft_batch {
+	uint8_t *bytes;
+	size_t used, size;
+	uint32_t seq;
+	size_t last; /* offset of the last message */
+	bool failed;
+};
+
+void nft_batch_init(struct nft *nft, struct nft_batch *batch);
+void nft_batch_fini(struct nft_batch *batch);
+#define auto_batch __attribute__((cleanup(nft_batch_fini)))
+/*
+ * Begins a message NFT_MSG_*, for up to NFT_BUFFER_BYTES; NULL when memory is out. `family` is
+ * NFPROTO_INET for all but the batch's own frame. nft_batch_end_message() makes it part of the
+ * batch.
+ */
+struct nlmsghdr *nft_batch_message(struct nft_batch *batch, uint16_t type, uint16_t flags);
+void nft_batch_end_message(struct nft_batch *batch, const struct nlmsghdr *message);
+/* Removes our table, with all that is in it. */
+void nft_batch_delete_table(struct nft_batch *batch);
+/* Sends the transaction and reads the verdict: 0, or -errno of the first message that failed. */
+int nft_batch_commit(struct nft *nft, struct nft_batch *batch);
+
+/* One element of block4, block6, hits4 or hits6. */
+struct nft_element {
+	struct endpoint endpoint;
+	bool is_tcp;
+	char chain[NFT_NAME_MAXLEN]; /* "" without a jump */
+	uint64_t expires_ms;         /* 0: never */
+	uint64_t packets, bytes;     /* of the element's counter */
+};
+
+/*
+ * Reads a whole set, calling `see` for every element; a non-zero value from it ends the reading and
+ * is returned. Returns 0 or -errno, -ENOENT when there is no such set.
+ */
+int nft_dump_set(struct nft *nft, const char *set, int (*see)(const struct nft_element *, void *),
+                 void *closure);
+/* Reads one element of hits4 or hits6. Returns 0 or -errno, -ENOENT when it is not there. */
+int nft_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes);
+
+/* The key of an endpoint in our sets: address, protocol and port, each padded to 32 bits. */
+enum { NFT_KEY4_BYTES = 12, NFT_KEY6_BYTES = 24 };
+struct nft_key {
+	uint8_t bytes[NFT_KEY6_BYTES];
+	uint32_t length;
+};
+struct nft_key nft_key_from_endpoint(const struct endpoint *e);

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/rule.h"
+
+#include <arpa/inet.h>
+#include <linux/rtnetlink.h>
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+
+enum { NO_DIRECTION = -1 };
+
+void rule_begin(struct rule *r, struct nft_batch *batch, const char *chain)
+{
+	*r = (struct rule){.batch = batch, .rule = nftnl_rule_alloc()};
+	if (!r->rule || nftnl_rule_set_str(r->rule, NFTNL_RULE_TABLE, NFT_TABLE_NAME) ||
+	    nftnl_rule_set_str(r->rule, NFTNL_RULE_CHAIN, chain))
+		batch->failed = true;
+}
+
+void rule_end(struct rule *r)
+{
+	struct nlmsghdr *message =
+	    nft_batch_message(r->batch, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+
+	if (message) {
+		nftnl_rule_nlmsg_build_payload(message, r->rule);
+		nft_batch_end_message(r->batch, message);
+	}
+	if (r->rule)
+		nftnl_rule_free(r->rule);
+	r->rule = NULL;
+}
+
+/* A new expression, which the rule owns; NULL when memory is out. */
+static struct nftnl_expr *add(struct rule *r, const char *name)
+{
+	struct nftnl_expr *e = r->rule ? nftnl_expr_alloc(name) : NULL;
+
+	if (e)
+		nftnl_rule_add_expr(r->rule, e);
+	else
+		r->batch->failed = true;
+	return e;
+}
+
+static void load_meta(struct rule *r, uint32_t key)
+{
+	struct nftnl_expr *e = add(r, "meta");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, NFT_REG32_00);
+}
+
+static void load_ct(struct rule *r, uint32_t key, int direction, uint32_t reg)
+{
+	struct nftnl_expr *e = add(r, "ct");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, reg);
+	if (direction != NO_DIRECTION)
+		nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, (uint8_t)direction);
+}
+
+static void load_payload(struct rule *r, uint32_t base, size_t offset, uint32_t length,
+                         uint32_t reg)
+{
+	struct nftnl_expr *e = add(r, "payload");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, (uint32_t)offset);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, length);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
+}
+
+static void compare(struct rule *r, uint32_t op, const void *value, uint32_t length)
+{
+	struct nftnl_expr *e = add(r, "cmp");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG32_00);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, op);
+	nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, value, length);
+}
+
+/* register = (register & mask) ^ xor */
+static void mask_bits(struct rule *r, const void *mask, const void * xor, uint32_t length)
+{
+	struct nftnl_expr *e = add(r, "bitwise");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG32_00);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG32_00);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, length);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, length);
+	nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, xor, length);
+}
+
+static void match_any_bit(struct rule *r, uint32_t bits)
+{
+	const uint32_t zero = 0;
+
+	mask_bits(r, &bits, &zero, sizeof(bits));
+	compare(r, NFT_CMP_NEQ, &zero, sizeof(zero));
+}
+
+void rule_match_meta(struct rule *r, uint32_t key, const void *value, uint32_t length)
+{
+	load_meta(r, key);
+	compare(r, NFT_CMP_EQ, value, length);
+}
+
+void rule_match_meta_not(struct rule *r, uint32_t key, const void *value, uint32_t length)
+{
+	load_meta(r, key);
+	compare(r, NFT_CMP_NEQ, value, length);
+}
+
+void rule_match_mark(struct rule *r, uint32_t mark, uint32_t mask)
+{
+	const uint32_t zero = 0;
+
+	load_meta(r, NFT_META_MARK);
+	mask_bits(r, &mask, &zero, sizeof(mask));
+	compare(r, NFT_CMP_EQ, &mark, sizeof(mark));
+}
+
+void rule_match_family(struct rule *r, sa_family_t family)
+{
+	const uint8_t protocol = family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6;
+
+	rule_match_meta(r, NFT_META_NFPROTO, &protocol, sizeof(protocol));
+}
+
+void rule_match_direction(struct rule *r, enum rule_direction direction)
+{
+	const uint8_t value = (uint8_t)direction;
+
+	load_ct(r, NFT_CT_DIRECTION, NO_DIRECTION, NFT_REG32_00);
+	compare(r, NFT_CMP_EQ, &value, sizeof(value));
+}
+
+void rule_match_ct_bits(struct rule *r, uint32_t key, uint32_t bits)
+{
+	load_ct(r, key, NO_DIRECTION, NFT_REG32_00);
+	match_any_bit(r, bits);
+}
+
+/* (flags & mask) OP value; the protocol is there for nft(8), which then shows the flags by name. */
+static void match_tcp_flags(struct rule *r, uint8_t mask, uint32_t op, uint8_t value)
+{
+	enum { FLAGS_OFFSET = 13 }; /* RFC 9293, 3.1 */
+	const uint8_t tcp = IPPROTO_TCP, zero = 0;
+
+	rule_match_meta(r, NFT_META_L4PROTO, &tcp, sizeof(tcp));
+	load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, FLAGS_OFFSET, sizeof(mask), NFT_REG32_00);
+	mask_bits(r, &mask, &zero, sizeof(mask));
+	compare(r, op, &value, sizeof(value));
+}
+
+void rule_match_tcp_rst(struct rule *r)
+{
+	match_tcp_flags(r, TH_RST, NFT_CMP_NEQ, 0);
+}
+
+void rule_match_tcp_not_opening(struct rule *r)
+{
+	match_tcp_flags(r, TH_SYN | TH_ACK, NFT_CMP_NEQ, TH_SYN);
+}
+
+void rule_match_local_destination(struct rule *r)
+{
+	const uint32_t local = RTN_LOCAL;
+	struct nftnl_expr *e = add(r, "fib");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, NFT_REG32_00);
+	compare(r, NFT_CMP_EQ, &local, sizeof(local));
+}
+
+static void load_packet_address(struct rule *r, sa_family_t family, enum rule_key key)
+{
+	const bool is_source = key == RULE_KEY_PACKET_SOURCE;
+
+	if (family == AF_INET)
+		load_payload(r, NFT_PAYLOAD_NETWORK_HEADER,
+		             is_source ? offsetof(struct iphdr, saddr)
+		                       : offsetof(struct iphdr, daddr),
+		             4, NFT_REG32_00);
+	else
+		load_payload(r, NFT_PAYLOAD_NETWORK_HEADER,
+		             is_source ? offsetof(struct ip6_hdr, ip6_src)
+		                       : offsetof(struct ip6_hdr, ip6_dst),
+		             16, NFT_REG32_00);
+}
+
+static void load_address(struct rule *r, sa_family_t family, enum rule_key key)
+{
+	const bool is4 = family == AF_INET;
+
+	switch (key) {
+	case RULE_KEY_PACKET_DESTINATION:
+	case RULE_KEY_PACKET_SOURCE: load_packet_address(r, family, key); break;
+	case RULE_KEY_CT_ORIGINAL_DESTINATION:
+		load_ct(r, is4 ? NFT_CT_DST_IP : NFT_CT_DST_IP6, RULE_ORIGINAL, NFT_REG32_00);
+		break;
+	case RULE_KEY_CT_REPLY_SOURCE:
+		load_ct(r, is4 ? NFT_CT_SRC_IP : NFT_CT_SRC_IP6, RULE_REPLY, NFT_REG32_00);
+		break;
+	case RULE_KEY_CT_ORIGINAL_SOURCE:
+		load_ct(r, is4 ? NFT_CT_SRC_IP : NFT_CT_SRC_IP6, RULE_ORIGINAL, NFT_REG32_00);
+		break;
+	}
+}
+
+static void load_port(struct rule *r, enum rule_key key, uint32_t reg)
+{
+	switch (key) {
+	case RULE_KEY_PACKET_DESTINATION:
+		load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, offsetof(struct tcphdr, th_dport), 2,
+		             reg);
+		break;
+	case RULE_KEY_PACKET_SOURCE:
+		load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, offsetof(struct tcphdr, th_sport), 2,
+		             reg);
+		break;
+	case RULE_KEY_CT_ORIGINAL_DESTINATION:
+		load_ct(r, NFT_CT_PROTO_DST, RULE_ORIGINAL, reg);
+		break;
+	case RULE_KEY_CT_REPLY_SOURCE: load_ct(r, NFT_CT_PROTO_SRC, RULE_REPLY, reg); break;
+	case RULE_KEY_CT_ORIGINAL_SOURCE: load_ct(r, NFT_CT_PROTO_SRC, RULE_ORIGINAL, reg); break;
+	}
+}
+
+static void load_endpoint(struct rule *r, sa_family_t family, enum rule_key key)
+{
+	const uint32_t protocol_reg = family == AF_INET ? NFT_REG32_01 : NFT_REG32_04;
+	struct nftnl_expr *e;
+
+	load_address(r, family, key);
+	e = add(r, "meta");
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_L4PROTO);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, protocol_reg);
+	load_port(r, key, protocol_reg + 1);
+}
+
+static struct nftnl_expr *lookup(struct rule *r, const char *set)
+{
+	struct nftnl_expr *e = add(r, "lookup");
+
+	if (!e)
+		return NULL;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
+	if (nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set))
+		r->batch->failed = true;
+	return e;
+}
+
+void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, const char *set)
+{
+	load_address(r, family, key);
+	lookup(r, set);
+}
+
+void rule_match_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *set)
+{
+	load_endpoint(r, family, key);
+	lookup(r, set);
+}
+
+void rule_jump_by_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *map)
+{
+	struct nftnl_expr *e;
+
+	load_endpoint(r, family, key);
+	e = lookup(r, map);
+	if (e)
+		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+}
+
+void rule_set_mark(struct rule *r, uint32_t mark, uint32_t mask)
+{
+	const uint32_t others = ~mask;
+	struct nftnl_expr *e;
+
+	load_meta(r, NFT_META_MARK);
+	mask_bits(r, &others, &mark, sizeof(mark));
+	e = add(r, "meta");
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, NFT_META_MARK);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_META_SREG, NFT_REG32_00);
+}
+
+void rule_verdict(struct rule *r, int code, const char *chain)
+{
+	struct nftnl_expr *e = add(r, "immediate");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)code);
+	if (chain && nftnl_expr_set_str(e, NFTNL_EXPR_IMM_CHAIN, chain))
+		r->batch->failed = true;
+}
+
+void rule_reject_with_reset(struct rule *r)
+{
+	struct nftnl_expr *e = add(r, "reject");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
+	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 0);
+}

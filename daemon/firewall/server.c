@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/server.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/frame.h"
+#include "common/log.h"
+#include "daemon/firewall/peer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+enum { STOPPED = 1 }; /* of handlers: an orderly end */
+
+struct server {
+	struct firewall *fw;
+	struct peer parent, agent;
+	bool serving; /* after the first COMMIT */
+};
+
+static void announce(struct server *s, enum firewall_result result)
+{
+	struct firewall_reply event = firewall_status(s->fw);
+
+	event.result = (uint16_t)result;
+	/* Only a hint: every reply has the same numbers. */
+	if (s->serving && !peer_is_waiting(&s->agent))
+		(void)peer_send(&s->agent, FIREWALL_EVENT, 0, &event, sizeof(event));
+}
+
+/* The parent */
+
+static int commit(struct server *s, uint64_t seq, const struct ipc_conf *id)
+{
+	struct ipc_result result;
+	bool first = false;
+	int err;
+
+	firewall_commit_conf(s->fw, id, clock_monotonic_ms(), &result, &first);
+	if (result.error)
+		log_error("configuration %llu: %s", (unsigned long long)id->generation,
+		          result.text);
+	err = peer_send(&s->parent, IPC_CHILD_CONF, seq, &result, sizeof(result));
+	if (err || !first)
+		return err;
+	s->serving = true;
+	return peer_send(&s->parent, IPC_CHILD_READY, 0, NULL, 0);
+}
+
+static int check(struct server *s, const struct frame *f, const struct ipc_conf *id)
+{
+	struct ipc_result result;
+
+	firewall_check_conf(s->fw, id, f->fd, &result);
+	return peer_send(&s->parent, IPC_CHILD_CONF, f->seq, &result, sizeof(result));
+}
+
+static int stop(struct server *s)
+{
+	int err = firewall_stop(s->fw);
+
+	if (err)
+		log_error("the table could not be deleted: %s", strerror(-err));
+	return err ? err : STOPPED;
+}
+
+static bool read_conf_id(const struct frame *f, struct ipc_conf *id)
+{
+	static const uint8_t zero[sizeof(id->zero)];
+
+	if (f->length != sizeof(*id))
+		return false;
+	memcpy(id, f->body, sizeof(*id));
+	return id->panic <= 1 && !memcmp(id->zero, zero, sizeof(zero));
+}
+
+static int handle_parent(struct server *s, const struct frame *f)
+{
+	struct ipc_conf id;
+
+	if (f->type == IPC_PING && !f->length)
+		return peer_send(&s->parent, IPC_PONG, f->seq, NULL, 0);
+	if (f->type == IPC_PARENT_STOP && !f->length)
+		return stop(s);
+	if (f->fd >= 0 && f->type != IPC_PARENT_CONF)
+		return -EPROTO;
+	if (!read_conf_id(f, &id))
+		return -EPROTO;
+	switch (f->type) {
+	case IPC_PARENT_CONF: return check(s, f, &id);
+	case IPC_PARENT_COMMIT: return commit(s, f->seq, &id);
+	case IPC_PARENT_ABORT: firewall_abort_conf(s->fw); return 0;
+	default: return -EPROTO;
+	}
+}
+
+/* The agent */
+
+static int send_list(struct server *s, uint64_t seq)
+{
+	auto_free struct firewall_reply *replies = NULL;
+	size_t count;
+	int err = firewall_list(s->fw, clock_monotonic_ms(), &replies, &count);
+
+	for (size_t i = 0; !err && i < count; i++)
+		err = peer_send(&s->agent, FIREWALL_REPLY, seq, &replies[i], sizeof(replies[i]));
+	return err;
+}
+
+static void log_outcome(const struct firewall_request *request, const struct firewall_reply *reply)
+{
+	if (reply->result == FIREWALL_KERNEL)
+		log_error("request %u: %s: %s", request->verb,
+		          firewall_result_text(FIREWALL_KERNEL), strerror(reply->error));
+	else if (request->verb == FIREWALL_PANIC)
+		log_warning("panic: the table is deleted, nothing is blocked");
+	else if (request->verb == FIREWALL_RESUME)
+		log_warning("resumed");
+}
+
+static int handle_agent(struct server *s, const struct frame *f)
+{
+	struct firewall_request request;
+	struct firewall_reply reply;
+
+	if (f->type == IPC_PING && !f->length && f->fd < 0)
+		return peer_send(&s->agent, IPC_PONG, f->seq, NULL, 0);
+	if (f->type != FIREWALL_REQUEST || f->fd >= 0)
+		return -EPROTO;
+	if (firewall_wire_check(f->body, f->length, &request)) {
+		/* Answered, and then the connection is closed: our agent does not send such. */
+		reply = firewall_status(s->fw);
+		reply.result = FIREWALL_MALFORMED;
+		(void)peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
+		return -EPROTO;
+	}
+	if (request.verb == FIREWALL_LIST)
+		return send_list(s, f->seq);
+	reply = firewall_serve(s->fw, &request, clock_monotonic_ms());
+	log_outcome(&request, &reply);
+	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
+}
+
+/* The loop */
+
+static int read_signal(struct server *s, int signal_fd)
+{
+	struct signalfd_siginfo info;
+	int err;
+
+	if (read(signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return errno == EAGAIN ? 0 : -errno;
+	err = firewall_panic(s->fw);
+	if (err)
+		log_error("panic: the table could not be deleted: %s", strerror(-err));
+	else
+		log_warning("SIGUSR1: panic: the table is deleted, nothing is blocked");
+	announce(s, FIREWALL_PANICKED);
+	return 0;
+}
+
+static int read_monitor(struct server *s)
+{
+	bool restored = false;
+	int err = firewall_read_monitor(s->fw, clock_monotonic_ms(), &restored);
+
+	if (err)
+		log_error("the table could not be restored: %s", strerror(-err));
+	if (restored) {
+		log_warning("the table was changed by another program, and is restored");
+		announce(s, FIREWALL_OK);
+	}
+	return err;
+}
+
+/* One frame at a time, so that a panic need not wait for a queue of requests. */
+static int read_peer(struct server *s, struct peer *peer, const char *name,
+                     int (*handle)(struct server *, const struct frame *), struct frame *f)
+{
+	int err = frame_recv(peer->fd, f);
+
+	if (err == -EAGAIN)
+		return 0;
+	if (err == 0) {
+		log_error("the %s is gone; the table stays", name);
+		return -EPIPE;
+	}
+	if (err > 0) {
+		auto_close int fd = f->fd;
+
+		err = handle(s, f);
+		(void)fd;
+	}
+	if (err == -EPROTO)
+		log_error("the %s broke the protocol; the table stays", name);
+	return err;
+}
+
+static short peer_events(const struct peer *peer, bool may_ask)
+{
+	return peer_is_waiting(peer) ? POLLOUT : may_ask ? POLLIN : 0;
+}
+
+static int serve_peer(struct server *s, struct peer *peer, short revents, const char *name,
+                      int (*handle)(struct server *, const struct frame *), struct frame *f)
+{
+	int err = revents & POLLOUT ? peer_flush(peer) : 0;
+
+	if (!err && revents & (POLLIN | POLLHUP | POLLERR) && !peer_is_waiting(peer))
+		err = read_peer(s, peer, name, handle, f);
+	return err;
+}
+
+static int turn(struct server *s, int signal_fd, struct frame *f)
+{
+	struct pollfd fds[] = {
+	    {.fd = signal_fd, .events = POLLIN},
+	    {.fd = firewall_monitor_fd(s->fw), .events = POLLIN},
+	    {.fd = s->parent.fd, .events = peer_events(&s->parent, true)},
+	    {.fd = s->agent.fd, .events = peer_events(&s->agent, s->serving)},
+	};
+	int err = 0;
+
+	if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+		return errno == EINTR ? 0 : -errno;
+	/* The signal first: what the monitor saw may be a panic's deletion of the table. */
+	if (fds[0].revents)
+		err = read_signal(s, signal_fd);
+	if (!err && fds[1].revents)
+		err = read_monitor(s);
+	if (!err && fds[2].revents)
+		err = serve_peer(s, &s->parent, fds[2].revents, "parent", handle_parent, f);
+	if (!err && fds[3].revents)
+		err = serve_peer(s, &s->agent, fds[3].revents, "agent", handle_agent, f);
+	return err;
+}
+
+int server_run(struct firewall *fw, int parent_fd, int agent_fd, int signal_fd)
+{
+	auto_free struct frame *f = malloc(sizeof(*f));
+	struct server s = {.fw = fw};
+	int err = f ? 0 : -ENOMEM;
+
+	peer_init(&s.parent, parent_fd);
+	peer_init(&s.agent, agent_fd);
+	while (!err)
+		err = turn(&s, signal_fd, f);
+	peer_fini(&s.parent);
+	peer_fini(&s.agent);
+	return err == STOPPED ? 0 : err;
+}

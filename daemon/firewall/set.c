@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/set.h"
+
+#include "common/cleanup.h"
+#include "daemon/firewall/chain.h"
+
+#include <errno.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/set.h>
+#include <string.h>
+
+enum {
+	/* An element list is one attribute, whose length has 16 bits: 64 KB. With a chain's name of
+	 * 255 bytes an element takes at most some 450. */
+	ELEMENTS_A_MESSAGE = 128,
+	/* What nft(8) needs to show our sets as they are meant: its numbers of data types
+	 * (libnftables, datatype.h), six bits each in a concatenation. */
+	TYPE_IPV4_ADDRESS = 7,
+	TYPE_IPV6_ADDRESS = 8,
+	TYPE_INET_PROTOCOL = 12,
+	TYPE_INET_SERVICE = 13,
+	TYPE_BITS = 6,
+};
+#define TYPE_VERDICT 0xffffff00U
+
+AUTO_CLEANUP(nftnl_set, struct nftnl_set *, nftnl_set_free)
+#define auto_set __attribute__((cleanup(cleanup_nftnl_set)))
+
+const char *set_map_name(sa_family_t family)
+{
+	return family == AF_INET ? "block4" : "block6";
+}
+
+const char *set_hits_name(sa_family_t family)
+{
+	return family == AF_INET ? "hits4" : "hits6";
+}
+
+static uint32_t address_type(sa_family_t family)
+{
+	return family == AF_INET ? TYPE_IPV4_ADDRESS : TYPE_IPV6_ADDRESS;
+}
+
+static uint32_t endpoint_type(sa_family_t family)
+{
+	return address_type(family) << 2 * TYPE_BITS | TYPE_INET_PROTOCOL << TYPE_BITS |
+	       TYPE_INET_SERVICE;
+}
+
+/* A set to put attributes or elements in; NULL, and the batch failed, when memory is out. */
+static struct nftnl_set *new_set(struct nft_batch *batch, const char *name)
+{
+	auto_set struct nftnl_set *set = nftnl_set_alloc();
+
+	if (!set || nftnl_set_set_str(set, NFTNL_SET_TABLE, NFT_TABLE_NAME) ||
+	    nftnl_set_set_str(set, NFTNL_SET_NAME, name)) {
+		batch->failed = true;
+		return NULL;
+	}
+	return steal_ptr(&set);
+}
+
+void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
+             uint32_t id)
+{
+	auto_set struct nftnl_set *set = new_set(batch, name);
+	const bool is4 = family == AF_INET;
+	struct nlmsghdr *message;
+
+	if (!set)
+		return;
+	nftnl_set_set_u32(set, NFTNL_SET_FAMILY, NFPROTO_INET);
+	nftnl_set_set_u32(set, NFTNL_SET_ID, id);
+	if (kind == SET_ADDRESSES) {
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, address_type(family));
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, is4 ? 4 : 16);
+		nftnl_set_set_u32(set, NFTNL_SET_FLAGS, NFT_SET_INTERVAL);
+	} else {
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, endpoint_type(family));
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, is4 ? NFT_KEY4_BYTES : NFT_KEY6_BYTES);
+		nftnl_set_set_u32(set, NFTNL_SET_FLAGS,
+		                  NFT_SET_TIMEOUT | (kind == SET_BLOCKS ? NFT_SET_MAP : 0U));
+	}
+	if (kind == SET_BLOCKS)
+		nftnl_set_set_u32(set, NFTNL_SET_DATA_TYPE, TYPE_VERDICT);
+	message = nft_batch_message(batch, NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL);
+	if (!message)
+		return;
+	nftnl_set_nlmsg_build_payload(message, set);
+	nft_batch_end_message(batch, message);
+}
+
+static void put_elements(struct nft_batch *batch, uint16_t type, struct nftnl_set *set)
+{
+	struct nlmsghdr *message =
+	    nft_batch_message(batch, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
+
+	if (!message)
+		return;
+	nftnl_set_elems_nlmsg_build_payload(message, set);
+	nft_batch_end_message(batch, message);
+}
+
+/* Prefixes */
+
+static bool add_bound(struct nftnl_set *set, const uint8_t *address, uint32_t length,
+                      uint32_t flags)
+{
+	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+
+	if (!element)
+		return false;
+	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, address, length);
+	if (flags)
+		nftnl_set_elem_set_u32(element, NFTNL_SET_ELEM_FLAGS, flags);
+	nftnl_set_elem_add(set, element);
+	return true;
+}
+
+/* The first address after the prefix; false when there is none. */
+static bool find_end(const struct prefix *p, uint8_t end[static 16])
+{
+	memcpy(end, p->address, 16);
+	if (!p->bits)
+		return false;
+	for (unsigned bit = p->bits; bit-- > 0;) {
+		const uint8_t value = (uint8_t)(0x80U >> bit % 8);
+
+		end[bit / 8] ^= value;
+		if (end[bit / 8] & value)
+			return true;
+	}
+	return false;
+}
+
+static bool add_prefix(struct nftnl_set *set, const struct prefix *p, uint32_t length)
+{
+	uint8_t end[16];
+
+	if (!add_bound(set, p->address, length, 0))
+		return false;
+	return !find_end(p, end) || add_bound(set, end, length, NFT_SET_ELEM_INTERVAL_END);
+}
+
+static size_t select_prefixes(struct prefix *out, sa_family_t family, const struct prefix *items,
+                              size_t count)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (items[i].family == family)
+			out[n++] = items[i];
+	return prefix_simplify(out, n);
+}
+
+bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t family, uint32_t id,
+                      const struct prefix *items, size_t count)
+{
+	auto_free struct prefix *list = calloc(count + 1, sizeof(*list));
+	size_t n;
+
+	if (!list) {
+		batch->failed = true;
+		return false;
+	}
+	n = select_prefixes(list, family, items, count);
+	if (!n)
+		return false;
+	set_add(batch, name, SET_ADDRESSES, family, id);
+	for (size_t from = 0; from < n; from += ELEMENTS_A_MESSAGE) {
+		auto_set struct nftnl_set *set = new_set(batch, name);
+
+		for (size_t i = from; set && i < n && i < from + ELEMENTS_A_MESSAGE; i++)
+			if (!add_prefix(set, &list[i], family == AF_INET ? 4 : 16))
+				batch->failed = true;
+		if (set)
+			put_elements(batch, NFT_MSG_NEWSETELEM, set);
+	}
+	return true;
+}
+
+/* Blocks */
+
+static struct nftnl_set_elem *new_element(const struct block *block, uint16_t type, int64_t now_ms)
+{
+	const struct nft_key key = nft_key_from_endpoint(&block->endpoint);
+	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+
+	if (!element)
+		return NULL;
+	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key.bytes, key.length);
+	if (type == NFT_MSG_NEWSETELEM) {
+		/* 0 would be "never": what is about to expire gets another millisecond. */
+		int64_t left_ms = block->deadline_ms - now_ms;
+
+		nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT,
+		                       left_ms > 0 ? (uint64_t)left_ms : 1);
+	}
+	return element;
+}
+
+static bool add_jump(struct nftnl_set *set, const struct block *block, const struct conf *conf,
+                     uint16_t type, int64_t now_ms)
+{
+	struct nftnl_set_elem *element = new_element(block, type, now_ms);
+	char chain[NFT_NAME_MAXLEN];
+
+	if (!element)
+		return false;
+	nftnl_set_elem_set_u32(element, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_JUMP);
+	nftnl_set_elem_set_str(element, NFTNL_SET_ELEM_CHAIN,
+	                       chain_name_of_rule(conf, block->rule, chain));
+	nftnl_set_elem_add(set, element);
+	return true;
+}
+
+static bool add_counter(struct nftnl_set *set, const struct block *block, uint16_t type,
+                        int64_t now_ms)
+{
+	struct nftnl_set_elem *element = new_element(block, type, now_ms);
+	struct nftnl_expr *counter;
+
+	if (!element)
+		return false;
+	nftnl_set_elem_add(set, element);
+	if (type != NFT_MSG_NEWSETELEM)
+		return true;
+	counter = nftnl_expr_alloc("counter");
+	if (!counter)
+		return false;
+	nftnl_expr_set_u64(counter, NFTNL_EXPR_CTR_PACKETS, block->packets);
+	nftnl_expr_set_u64(counter, NFTNL_EXPR_CTR_BYTES, block->bytes);
+	nftnl_set_elem_add_expr(element, counter);
+	return true;
+}
+
+void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
+                    sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms)
+{
+	for (size_t i = 0; i < count;) {
+		auto_set struct nftnl_set *map = new_set(batch, set_map_name(family));
+		auto_set struct nftnl_set *hits = new_set(batch, set_hits_name(family));
+		size_t n = 0;
+
+		if (!map || !hits)
+			return;
+		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
+			if (blocks[i]->endpoint.family != family)
+				continue;
+			if (!add_jump(map, blocks[i], conf, type, now_ms) ||
+			    !add_counter(hits, blocks[i], type, now_ms)) {
+				batch->failed = true;
+				return;
+			}
+			n++;
+		}
+		if (!n)
+			return;
+		put_elements(batch, type, map);
+		put_elements(batch, type, hits);
+	}
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sets and maps of our table, and their elements, written into a transaction. */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/firewall/blocks.h"
+#include "daemon/firewall/nft.h"
+
+enum set_kind {
+	SET_ADDRESSES, /* disjoint prefixes */
+	SET_BLOCKS,    /* endpoint : verdict, with timeouts */
+	SET_HITS,      /* endpoint, with timeouts and counters */
+};
+
+/* `id` is the set's own within the transaction. */
+void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
+             uint32_t id);
+
+/* A new set of the prefixes of one family; false and no set when there are none. */
+bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t family, uint32_t id,
+                      const struct prefix *items, size_t count);
+
+/*
+ * The elements of one family's blocks, in the map and in the set of counters; `type` is
+ * NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family are passed over.
+ */
+void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
+                    sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms);
+
+/* "block4", "hits6" */
+const char *set_map_name(sa_family_t family);
+const char *set_hits_name(sa_family_t family);
