@@ -23,22 +23,22 @@ enum {
 
 /* What came back for one request. Plain pointers into the caller's memory, not kept after feed. */
 struct http_answer {
+	const char *content_type; /* "" when absent; likewise below */
+	const char *location;
+	const uint8_t *body; /* decoded */
+	size_t body_length;
 	/*
 	 * 0, or a negative errno: ECONNREFUSED; ETIMEDOUT and EHOSTUNREACH when no connection came
 	 * about; EPROTO when TLS did not; ECONNRESET when it was cut, or closed without a byte.
 	 * Not an error: a peer that spoke, but not HTTP (status 0).
 	 */
 	int error;
-	bool timed_out;           /* connected, then the deadline cut it off; what came counts */
-	bool tls;                 /* the answer came over TLS */
-	int status;               /* 0: no status line (HTTP/0.9, a banner, nothing) */
-	const char *content_type; /* "" when absent; likewise below */
-	const char *location;
+	int status;           /* 0: no status line (HTTP/0.9, a banner, nothing) */
+	bool timed_out;       /* connected, then the deadline cut it off; what came counts */
+	bool truncated;       /* a cap or the deadline cut the body */
+	bool tls;             /* the answer came over TLS */
 	bool go_pprof_header; /* X-Go-Pprof: 1 */
 	bool nosniff;         /* X-Content-Type-Options: nosniff */
-	const uint8_t *body;  /* decoded */
-	size_t body_length;
-	bool truncated; /* a cap or the deadline cut the body */
 };
 
 enum fingerprint_step {

@@ -105,7 +105,7 @@ static bool is_slash_variant(const char *a, size_t a_length, const char *b)
 
 	if (a_length == b_length || a_length == 0)
 		return false;
-	if (a_length > 0 && a[a_length - 1] == '/')
+	if (a[a_length - 1] == '/')
 		a_length--;
 	if (b_length > 0 && b[b_length - 1] == '/')
 		b_length--;
