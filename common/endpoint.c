@@ -35,9 +35,11 @@ int endpoint_parse_port(const char *text, uint16_t *out)
 
 static void set_v4(struct endpoint *e, const uint8_t address[static 4])
 {
-	memset(e, 0, sizeof(*e));
-	e->family = AF_INET;
-	memcpy(e->address, address, 4);
+	struct endpoint v4 = {.family = AF_INET};
+
+	/* `address` may lie in *e. */
+	memcpy(v4.address, address, 4);
+	*e = v4;
 }
 
 int endpoint_parse_address(const char *text, struct endpoint *out)

@@ -15,36 +15,43 @@ enum { EXIT_USAGE = 2 };
 
 struct options {
 	const char *config;
-	bool check, foreground;
+	bool check, dump, foreground;
 };
 
 static void print_usage(FILE *out)
 {
-	fputs("usage: pprofwalld [--config FILE] [--foreground]\n"
-	      "       pprofwalld [--config FILE] --check\n"
-	      "\n"
-	      "  -c, --config FILE  configuration (default: PREFIX/etc/pprofwall/pprofwall.yaml)\n"
-	      "  -C, --check        read the configuration, say what is wrong with it, and end\n"
-	      "  -f, --foreground   log to standard error, not to the journal\n"
-	      "  -h, --help\n"
-	      "  -V, --version\n",
-	      out);
+	fputs(
+	    "usage: pprofwalld [--config FILE] [--foreground]\n"
+	    "       pprofwalld [--config FILE] --check | --dump-config\n"
+	    "\n"
+	    "  -c, --config FILE  configuration (default: PREFIX/etc/pprofwall/pprofwall.yaml)\n"
+	    "  -C, --check        read the configuration, say what is wrong with it, and end\n"
+	    "  -D, --dump-config  print it with every default filled in, secrets masked, and end\n"
+	    "  -f, --foreground   log to standard error, not to the journal\n"
+	    "  -h, --help\n"
+	    "  -V, --version\n",
+	    out);
 }
 
 /* Returns -1 to go on, or an exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
 	static const struct option longs[] = {
-	    {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'C'},
-	    {"foreground", no_argument, NULL, 'f'},   {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},      {0},
+	    {"config", required_argument, NULL, 'c'},
+	    {"check", no_argument, NULL, 'C'},
+	    {"dump-config", no_argument, NULL, 'D'},
+	    {"foreground", no_argument, NULL, 'f'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {0},
 	};
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:CfhV", longs, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, "c:CDfhV", longs, NULL)) != -1) {
 		switch (option) {
 		case 'c': o->config = optarg; break;
 		case 'C': o->check = true; break;
+		case 'D': o->dump = true; break;
 		case 'f': o->foreground = true; break;
 		case 'h': print_usage(stdout); return 0;
 		case 'V': puts("pprofwalld " PPROFWALL_VERSION); return 0;
@@ -110,7 +117,7 @@ int main(int argc, char **argv)
 		return status;
 	if (!o.config && paths_sysconf("pprofwall.yaml", default_config) == 0)
 		o.config = default_config;
-	if (!o.foreground && !o.check)
+	if (!o.foreground && !o.check && !o.dump)
 		notify_log_to_journal();
 	log_init("pprofwalld", LOG_LEVEL_INFO);
 
@@ -128,6 +135,8 @@ int main(int argc, char **argv)
 	if (o.check) {
 		printf("%s: ok\n", o.config);
 		status = 0;
+	} else if (o.dump) {
+		status = conf_dump(p.conf, stdout, false) < 0 || fflush(stdout) != 0;
 	} else {
 		/* The sender reads them for itself, from the file's bytes. */
 		conf_forget_secrets(p.conf);

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+pw_unit_test(test_schedule pw_agent)
+pw_unit_test(test_wall pw_agent)
+pw_unit_test(test_targets pw_agent)

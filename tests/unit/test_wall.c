@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The agent's side of the firewall, against a helper that the test plays itself. */
+#include "common/frame.h"
+#include "daemon/agent/wall.h"
+
+#include <errno.h>
+
+#include <event2/event.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+struct bench {
+	struct event_base *base;
+	struct wall *wall;
+	struct watch_set *set;
+	struct watch *watch;
+	int helper;
+	unsigned settled, found, list_ended, restored;
+	struct frame frame;
+};
+
+static void on_settled(struct watch *w, void *arg)
+{
+	(void)w;
+	((struct bench *)arg)->settled++;
+}
+
+static void on_found(const struct firewall_reply *block, void *arg)
+{
+	struct bench *b = arg;
+
+	b->found++;
+	wall_note_counters(b->wall, b->watch, block);
+}
+
+static void on_list_ended(void *arg)
+{
+	((struct bench *)arg)->list_ended++;
+}
+
+static void on_restored(void *arg)
+{
+	((struct bench *)arg)->restored++;
+}
+
+static void on_pong(void *arg)
+{
+	(void)arg;
+}
+
+static void on_panic(bool panicked, void *arg)
+{
+	(void)panicked;
+	(void)arg;
+}
+
+static int set_up(void **state)
+{
+	struct bench *b = calloc(1, sizeof(*b));
+	const struct wall_handlers handlers = {.settled = on_settled,
+	                                       .found = on_found,
+	                                       .list_ended = on_list_ended,
+	                                       .restored = on_restored,
+	                                       .pong = on_pong,
+	                                       .panic_answered = on_panic,
+	                                       .arg = b};
+	struct endpoint e;
+	int pair[2];
+
+	assert_non_null(b);
+	b->base = event_base_new();
+	b->set = watch_set_new();
+	assert_int_equal(endpoint_parse("192.0.2.1:9100", &e), 0);
+	b->watch = watch_set_get(b->set, &e);
+	assert_int_equal(frame_socketpair(pair), 0);
+	b->helper = pair[0];
+	assert_int_equal(wall_new(b->base, &handlers, &b->wall), 0);
+	assert_int_equal(wall_set_firewall(b->wall, pair[1]), 0);
+	wall_set_generation(b->wall, 7);
+	*state = b;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct bench *b = *state;
+
+	wall_free(b->wall);
+	watch_set_free(b->set);
+	close(b->helper);
+	event_base_free(b->base);
+	free(b);
+	return 0;
+}
+
+static void turn(struct bench *b)
+{
+	for (int i = 0; i < 3; i++)
+		event_base_loop(b->base, EVLOOP_NONBLOCK);
+}
+
+static struct firewall_request next_request(struct bench *b, uint64_t *seq)
+{
+	struct firewall_request request;
+
+	assert_int_equal(frame_recv(b->helper, &b->frame), 1);
+	assert_int_equal(b->frame.type, FIREWALL_REQUEST);
+	assert_int_equal(b->frame.length, sizeof(request));
+	memcpy(&request, b->frame.body, sizeof(request));
+	assert_int_equal(request.version, FIREWALL_WIRE_VERSION);
+	assert_int_equal(request.generation, 7);
+	*seq = b->frame.seq;
+	return request;
+}
+
+static void reply(struct bench *b, uint64_t seq, struct firewall_reply r)
+{
+	r.version = FIREWALL_WIRE_VERSION;
+	assert_int_equal(frame_send(b->helper, FIREWALL_REPLY, seq, &r, sizeof(r), -1), 0);
+	turn(b);
+}
+
+static void test_block_and_unblock(void **state)
+{
+	struct bench *b = *state;
+	struct firewall_request r;
+	uint64_t seq;
+
+	wall_block(b->wall, b->watch, 3, 60000);
+	r = next_request(b, &seq);
+	assert_int_equal(r.verb, FIREWALL_BLOCK);
+	assert_int_equal(r.rule, 3);
+	assert_int_equal(r.port, 9100);
+	assert_int_equal(r.timeout_ms, 60000);
+	assert_false(b->watch->wall.in_kernel); /* only the kernel's word counts */
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 60000});
+	assert_true(b->watch->wall.in_kernel);
+	assert_int_equal(b->settled, 1);
+
+	wall_unblock(b->wall, b->watch);
+	r = next_request(b, &seq);
+	assert_int_equal(r.verb, FIREWALL_UNBLOCK);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_NOT_FOUND});
+	assert_false(b->watch->wall.in_kernel); /* it had expired: gone is gone */
+	assert_null(b->watch->wall.error);
+	assert_int_equal(b->settled, 2);
+}
+
+static void test_refusal_is_told(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seq;
+
+	wall_block(b->wall, b->watch, 1, 60000);
+	next_request(b, &seq);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_PROTECTED_PORT});
+	assert_false(b->watch->wall.in_kernel);
+	assert_string_equal(b->watch->wall.error, "the port is protected");
+	assert_int_equal(b->settled, 1);
+}
+
+static void test_only_the_last_wish_counts(void **state)
+{
+	struct bench *b = *state;
+	struct firewall_request r;
+	uint64_t seq;
+
+	wall_block(b->wall, b->watch, 1, 60000);
+	next_request(b, &seq);
+	/* All of this while the first is under way. */
+	wall_block(b->wall, b->watch, 2, 60000);
+	wall_unblock(b->wall, b->watch);
+	wall_block(b->wall, b->watch, 0, 5000);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 60000});
+	assert_int_equal(b->settled, 0);
+	r = next_request(b, &seq);
+	assert_int_equal(r.verb, FIREWALL_BLOCK);
+	assert_int_equal(r.rule, 0);
+	assert_int_equal(r.timeout_ms, 5000);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 5000});
+	assert_int_equal(b->settled, 1);
+	assert_int_equal(frame_recv(b->helper, &b->frame), -EAGAIN);
+}
+
+static void test_watch_freed_meanwhile(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seq;
+
+	wall_block(b->wall, b->watch, 1, 60000);
+	next_request(b, &seq);
+	wall_forget(b->wall, b->watch);
+	watch_set_remove(b->set, b->watch);
+	b->watch = NULL;
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK});
+	assert_int_equal(b->settled, 0);
+}
+
+static void test_counters_never_run_backwards(void **state)
+{
+	struct bench *b = *state;
+	struct wall_stats stats;
+	uint64_t seq;
+	static const uint64_t seen[] = {10, 25, 3, 3};
+
+	for (size_t i = 0; i < 4; i++) {
+		wall_list(b->wall);
+		next_request(b, &seq);
+		reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .packets = seen[i]});
+		reply(b, seq, (struct firewall_reply){.result = FIREWALL_END, .blocks = 1});
+	}
+	wall_get_stats(b->wall, &stats);
+	assert_int_equal(stats.dropped_packets, 28); /* 10, +15, begun anew: +3, +0 */
+	assert_int_equal(b->list_ended, 4);
+	assert_int_equal(stats.blocks, 1);
+}
+
+static void test_without_helper_it_is_said(void **state)
+{
+	struct bench *b = *state;
+
+	close(b->helper);
+	turn(b);
+	wall_block(b->wall, b->watch, 1, 60000);
+	assert_false(b->watch->wall.pending);
+	assert_string_equal(b->watch->wall.error, "the firewall process is not there");
+	b->helper = dup(0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_block_and_unblock, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_refusal_is_told, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_only_the_last_wish_counts, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_watch_freed_meanwhile, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_counters_never_run_backwards, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_without_helper_it_is_said, set_up, tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
