@@ -219,7 +219,7 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	bool starved;
 
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&p);
-	curl_multi_remove_handle(curl_loop_multi(engine->loop), easy);
+	transfer_detach(&p->transfer, curl_loop_multi(engine->loop));
 	TAILQ_REMOVE(&engine->running, p, link);
 	transfer_answer(&p->transfer, result, &answer);
 	starved = transfer_is_starved(&p->transfer, result);

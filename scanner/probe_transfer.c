@@ -92,6 +92,12 @@ static void read_header(struct transfer *t, const char *line, size_t length)
 		t->nosniff = n == 7 && strncasecmp(value, "nosniff", 7) == 0;
 }
 
+/* A guess at whether there will be another request; a wrong one costs a connection, no more. */
+static bool promises_more(const struct transfer *t)
+{
+	return t->status < 400 || t->status == 401 || t->status == 403 || t->go_pprof_header;
+}
+
 static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct transfer *t = arg;
@@ -110,6 +116,12 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
 		/* After a 1xx head the real one comes. */
 		t->head_done = t->status >= 200;
+		/*
+		 * Most of a sweep is endpoints that have nothing to show. To keep a connection that
+		 * is not asked again is costly: libcurl looks through all of them for one to drop.
+		 */
+		if (t->head_done)
+			curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, promises_more(t) ? 0L : 1L);
 	} else if (!t->head_done) {
 		read_header(t, bytes, length);
 	}
@@ -185,6 +197,7 @@ int transfer_init(struct transfer *t, const struct probe_limits *limits, const c
                   void *owner)
 {
 	memset(t, 0, sizeof(*t));
+	t->kept_socket = CURL_SOCKET_BAD;
 	t->header_max_bytes = limits->header_max_bytes;
 	t->easy = curl_easy_init();
 	if (!t->easy)
@@ -257,6 +270,7 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->body_cut = false;
 	t->socket_opened = false;
 	t->socket_error = 0;
+	t->kept_socket = CURL_SOCKET_BAD;
 	t->tls = request->tls;
 	t->body_max_bytes = request->body_max_bytes < limits->body_max_bytes
 	                        ? request->body_max_bytes
@@ -358,12 +372,19 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 		out->error = find_error(t, result);
 }
 
-void transfer_hang_up(const struct transfer *t)
+void transfer_detach(struct transfer *t, CURLM *multi)
 {
-	curl_socket_t fd = CURL_SOCKET_BAD;
+	/* Only as long as the handle is in there does libcurl know the connection. */
+	if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &t->kept_socket))
+		t->kept_socket = CURL_SOCKET_BAD;
+	curl_multi_remove_handle(multi, t->easy);
+}
 
-	if (!curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &fd) && fd != CURL_SOCKET_BAD)
-		shutdown(fd, SHUT_RDWR);
+void transfer_hang_up(struct transfer *t)
+{
+	if (t->kept_socket != CURL_SOCKET_BAD)
+		shutdown(t->kept_socket, SHUT_RDWR);
+	t->kept_socket = CURL_SOCKET_BAD;
 }
 
 void transfer_release(struct transfer *t)

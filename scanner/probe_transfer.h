@@ -36,8 +36,9 @@ struct transfer {
 	size_t body_size;
 	bool body_cut;
 
-	bool socket_opened; /* not a kept connection */
-	int socket_error;   /* errno of a socket(2) that failed, or 0 */
+	bool socket_opened;        /* not a kept connection */
+	curl_socket_t kept_socket; /* of the connection that libcurl keeps, or CURL_SOCKET_BAD */
+	int socket_error;          /* errno of a socket(2) that failed, or 0 */
 };
 
 /* Returns 0 or -ENOMEM. `owner` is what CURLINFO_PRIVATE gives back. */
@@ -59,8 +60,14 @@ bool transfer_is_starved(const struct transfer *t, CURLcode result);
 /* What the result means. Points into *t, until the next transfer_prepare(). */
 void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out);
 
-/* The kept connection, if there is one, ends now. The handle is out of its multi handle. */
-void transfer_hang_up(const struct transfer *t);
+/* Takes the handle of a transfer that is over out of its multi handle. */
+void transfer_detach(struct transfer *t, CURLM *multi);
+
+/*
+ * Ends the connection, if it was kept; right after transfer_detach(), as long as no other transfer
+ * can have taken it over. libcurl closes the descriptor later.
+ */
+void transfer_hang_up(struct transfer *t);
 
 /* The probe is over: gives back what was large. */
 void transfer_release(struct transfer *t);
