@@ -366,6 +366,17 @@ class Names(SenderTest):
         sender.agent.send(driver.RESOLVE_NAME, 98, b"x" * 256)
         self.assertEqual(sender.addresses(), (98, -errno.EINVAL, []))
 
+    def test_names_survive_a_reload(self):
+        sender = self.named([])
+        sender.ask(1, "mute.example")
+        for seq in (2, 3):
+            sender.ask(seq, "both.example")
+            self.assertEqual(sender.addresses()[:2], (seq, 0))
+            sender.configure([])
+        self.assertEqual(sender.addresses(), (1, -errno.ETIMEDOUT, []))
+        sender.ask(4, "fixed.example")
+        self.assertEqual(sender.addresses(), (4, 0, ["192.0.2.9"]))
+
     def test_a_resolver_that_hangs_blocks_nothing(self):
         good = self.receiver()
         sender = self.named([
