@@ -52,9 +52,9 @@ enum prefix_error prefix_parse(const char *text, struct prefix *out)
 		if (n == 0 || n > 3 || strspn(digits, "0123456789") != n ||
 		    (n > 1 && *digits == '0'))
 			return PREFIX_BAD_LENGTH;
-		if ((unsigned)atoi(digits) > bits)
+		if (strtoul(digits, NULL, 10) > bits)
 			return PREFIX_BAD_LENGTH;
-		bits = (unsigned)atoi(digits);
+		bits = (unsigned)strtoul(digits, NULL, 10);
 	}
 	p.family = e.family;
 	p.bits = (uint8_t)bits;

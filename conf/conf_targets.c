@@ -74,7 +74,7 @@ static void canonical_list_fini(struct canonical_list *list)
 static char *format_canonical(const struct target *t)
 {
 	char prefix[PREFIX_TEXT_LEN] = "";
-	char *text;
+	char *text = NULL;
 
 	if (!t->host[0])
 		prefix_format(&t->prefix, prefix);

@@ -146,7 +146,7 @@ static void write_config(struct evbuffer *out, const struct agent *a)
 	          "1 if the last reload was taken, 0 if it was refused.", a->last_reload_ok);
 	write_one(out, "pprofwall_config_last_reload_success_timestamp_seconds", METRICS_GAUGE,
 	          "When the configuration in force was loaded.",
-	          (double)(a->conf_loaded_wall_ms / 1000));
+	          (double)a->conf_loaded_wall_ms / 1000.0);
 	write_one(out, "pprofwall_enforcing", METRICS_GAUGE,
 	          "1 in mode enforce and without panic, else 0.",
 	          a->conf->mode == CONF_MODE_ENFORCE && !a->panic);

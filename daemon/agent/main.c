@@ -43,6 +43,10 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	signal(SIGPIPE, SIG_IGN);
+	/* ^C reaches the whole group: the parent alone says when to stop, and in which order. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	if (sandbox_drop(&spec, why) < 0) {
 		log_error("%s", why);
 		return 1;

@@ -44,6 +44,8 @@ int peer_send(struct peer *peer, uint16_t type, uint64_t seq, const void *body, 
 {
 	struct peer_message *m;
 
+	if (peer->fd < 0)
+		return 0; /* gone: nobody waits for it */
 	if (!peer_is_waiting(peer)) {
 		int err = frame_send(peer->fd, type, seq, body, length, -1);
 

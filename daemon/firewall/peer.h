@@ -13,7 +13,7 @@
 STAILQ_HEAD(peer_queue, peer_message);
 
 struct peer {
-	int fd; /* the caller's */
+	int fd; /* the caller's; -1 when the peer is gone */
 	struct peer_queue waiting;
 };
 

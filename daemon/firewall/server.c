@@ -183,6 +183,11 @@ static int read_peer(struct server *s, struct peer *peer, const char *name,
 
 	if (err == -EAGAIN)
 		return 0;
+	if (err == 0 && peer == &s->agent) {
+		/* It ends before us in an orderly stop too: the parent says which it is. */
+		peer->fd = -1;
+		return 0;
+	}
 	if (err == 0) {
 		log_error("the %s is gone; the table stays", name);
 		return -EPIPE;
