@@ -14,6 +14,16 @@ enum {
 	URL_MAX_LEN = 8 + 256 + 6 + FINGERPRINT_PATH_MAX_LEN,
 };
 
+/*
+ * Most of a sweep is endpoints that have nothing to show, and to keep a connection that is not used
+ * again is costly: libcurl looks through all of them for one to drop. So each answer is a guess at
+ * whether another request follows; a wrong one costs a connection, no more.
+ */
+static void keep_connection(struct transfer *t, bool keep)
+{
+	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep ? 0L : 1L);
+}
+
 /* What the server sends is decoded by libcurl; past the cap we stop it, and keep what we have. */
 static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -22,6 +32,10 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t room = t->body_max_bytes - t->body_length;
 	size_t take = length < room ? length : room;
 
+	/* Every index has it in its first lines. */
+	if (t->first && t->status == 200 && t->body_length == 0 &&
+	    !memmem(bytes, length, "pprof", 5))
+		keep_connection(t, false);
 	if (t->body_length + take > t->body_size) {
 		size_t grown = t->body_size ? t->body_size : BODY_FIRST_BYTES;
 		uint8_t *body;
@@ -92,12 +106,6 @@ static void read_header(struct transfer *t, const char *line, size_t length)
 		t->nosniff = n == 7 && strncasecmp(value, "nosniff", 7) == 0;
 }
 
-/* A guess at whether there will be another request; a wrong one costs a connection, no more. */
-static bool promises_more(const struct transfer *t)
-{
-	return t->status < 400 || t->status == 401 || t->status == 403 || t->go_pprof_header;
-}
-
 static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct transfer *t = arg;
@@ -116,12 +124,9 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
 		/* After a 1xx head the real one comes. */
 		t->head_done = t->status >= 200;
-		/*
-		 * Most of a sweep is endpoints that have nothing to show. To keep a connection that
-		 * is not asked again is costly: libcurl looks through all of them for one to drop.
-		 */
 		if (t->head_done)
-			curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, promises_more(t) ? 0L : 1L);
+			keep_connection(t, t->status < 400 || t->status == 401 ||
+			                       t->status == 403 || t->go_pprof_header);
 	} else if (!t->head_done) {
 		read_header(t, bytes, length);
 	}
@@ -271,6 +276,7 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->socket_opened = false;
 	t->socket_error = 0;
 	t->kept_socket = CURL_SOCKET_BAD;
+	t->first = first;
 	t->tls = request->tls;
 	t->body_max_bytes = request->body_max_bytes < limits->body_max_bytes
 	                        ? request->body_max_bytes

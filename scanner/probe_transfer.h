@@ -22,6 +22,7 @@ struct transfer {
 	size_t header_max_bytes;
 	size_t body_max_bytes;
 	bool tls;
+	bool first; /* of its probe */
 
 	/* What has come. */
 	size_t header_bytes;
