@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+add_test(NAME integration.firewall
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_firewall.py)
+set_tests_properties(integration.firewall PROPERTIES LABELS integration TIMEOUT 300
+  ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=$<IF:$<BOOL:${PW_SANITIZE}>,1,0>")
