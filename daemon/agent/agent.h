@@ -8,7 +8,7 @@
 #pragma once
 
 #include "conf/conf.h"
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
 #include "daemon/agent/metrics.h"

@@ -199,6 +199,13 @@ void enforce_abandon(struct agent *a, struct watch *w)
 	enforce_apply(a, w);
 }
 
+/* What was planned was planned for another state. */
+static void probe_soon(struct agent *a, struct watch *w)
+{
+	if (w->configured)
+		schedule_probe_in(a->schedule, w, 0);
+}
+
 static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 {
 	struct watch *w = arg;
@@ -215,6 +222,7 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 	w->decision = NULL;
 	if (a->state)
 		state_delete_manual(a->state, &w->endpoint);
+	probe_soon(a, w);
 	enforce_apply(a, w);
 }
 
@@ -240,6 +248,7 @@ void enforce_decide(struct agent *a, struct watch *w, const struct state_manual 
 		return;
 	if (a->state)
 		state_save_manual(a->state, decision);
+	probe_soon(a, w);
 	event_send(a, decision->block ? "manual_block" : "manual_unblock", w, decision->reason,
 	           decision->who);
 	enforce_apply(a, w);

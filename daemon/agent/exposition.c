@@ -160,11 +160,13 @@ void exposition_write(struct evbuffer *out, void *arg)
 	struct schedule_stats schedule;
 	struct state_health health = {0};
 
+	metrics_family(out, "pprofwall_build_info", METRICS_GAUGE, "Always 1; the labels tell.");
+	metrics_sample(out, "pprofwall_build_info", &LABEL("version", PPROFWALL_VERSION), 1, 1);
+	if (!a->conf)
+		return; /* bound while the configuration is checked, in force an instant later */
 	schedule_get_stats(a->schedule, &schedule);
 	if (a->state)
 		state_get_health(a->state, &health);
-	metrics_family(out, "pprofwall_build_info", METRICS_GAUGE, "Always 1; the labels tell.");
-	metrics_sample(out, "pprofwall_build_info", &LABEL("version", PPROFWALL_VERSION), 1, 1);
 	write_risks(out, a);
 	write_breakers(out, a);
 	write_probes(out, a);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/outbox.h"
 
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 #include "scanner/target.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #include "daemon/agent/wall.h"
 
 #include "common/clock.h"
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 #include "daemon/ipc.h"
 
 #include <errno.h>

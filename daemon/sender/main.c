@@ -7,7 +7,7 @@
 #include "common/log.h"
 #include "common/sandbox.h"
 #include "conf/conf.h"
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 #include "daemon/ipc.h"
 #include "daemon/sender/sink.h"
 

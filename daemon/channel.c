@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/agent/channel.h"
+#include "daemon/channel.h"
 
 #include "common/cleanup.h"
 
