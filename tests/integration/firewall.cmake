@@ -3,4 +3,4 @@ find_package(Python3 REQUIRED COMPONENTS Interpreter)
 add_test(NAME integration.firewall
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_firewall.py)
 set_tests_properties(integration.firewall PROPERTIES LABELS integration TIMEOUT 300
-  ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=$<IF:$<BOOL:${PW_SANITIZE}>,1,0>")
+  ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=${PW_SANITIZE}")
