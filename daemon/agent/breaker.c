@@ -56,6 +56,9 @@ enum breaker_observation breaker_classify(const struct finding *f, enum finding_
 {
 	if (finding_is_exposed(f, floor))
 		return BREAKER_EXPOSED;
+	/* "Not now" (429, 5xx) is no word about what the server shows at other times. */
+	if (f->verdict == VERDICT_CLEAR && (f->status == 429 || f->status >= 500))
+		return BREAKER_NO_VERDICT;
 	switch (f->verdict) {
 	case VERDICT_CONFIRMED:
 	case VERDICT_LIKELY:

@@ -94,7 +94,10 @@ void breaker_adopt(struct breaker *b, const struct breaker_conf *conf, int64_t n
 /* Closed, nothing counted: a manual decision ends or begins. The caller blocks or unblocks. */
 void breaker_reset(struct breaker *b);
 
-/* Exposed below the floor is clean: the rule does not mind it. */
+/*
+ * Exposed below the floor is clean: the rule does not mind it. 429 and 5xx are no verdict: a server
+ * that is overloaded, or its proxy, would otherwise lift its own wall.
+ */
 enum breaker_observation breaker_classify(const struct finding *f, enum finding_severity floor);
 
 /* A probe is about to start: an open breaker whose time is over becomes half-open. */

@@ -427,6 +427,24 @@ static void test_classify(void **state)
 	assert_int_equal(classify(VERDICT_ERROR, SEVERITY_NONE, SEVERITY_LOW), N);
 }
 
+static void test_not_now_is_no_verdict(void **state)
+{
+	static const struct {
+		int status;
+		enum breaker_observation seen;
+	} cases[] = {{200, C}, {404, C}, {429, N}, {499, C}, {500, N}, {502, N}, {503, N}};
+	struct finding f;
+
+	(void)state;
+	finding_init(&f);
+	f.verdict = VERDICT_CLEAR;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		f.status = cases[i].status;
+		assert_int_equal(breaker_classify(&f, SEVERITY_MEDIUM), cases[i].seen);
+	}
+	finding_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,6 +453,7 @@ int main(void)
 	    cmocka_unit_test(test_reset_forgets),
 	    cmocka_unit_test(test_shorter_window_after_reload),
 	    cmocka_unit_test(test_classify),
+	    cmocka_unit_test(test_not_now_is_no_verdict),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
