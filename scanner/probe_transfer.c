@@ -16,8 +16,8 @@ enum {
 
 /*
  * Most of a sweep is endpoints that have nothing to show, and to keep a connection that is not used
- * again is costly: libcurl looks through all of them for one to drop. So each answer is a guess at
- * whether another request follows; a wrong one costs a connection, no more.
+ * again is costly: libcurl looks through all of them for one to drop. So the first answer is a
+ * guess at whether there will be another request; a wrong one costs a connection, no more.
  */
 static void keep_connection(struct transfer *t, bool keep)
 {
@@ -124,7 +124,7 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
 		/* After a 1xx head the real one comes. */
 		t->head_done = t->status >= 200;
-		if (t->head_done)
+		if (t->head_done && t->first)
 			keep_connection(t, t->status < 400 || t->status == 401 ||
 			                       t->status == 403 || t->go_pprof_header);
 	} else if (!t->head_done) {
@@ -283,6 +283,7 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	                        : limits->body_max_bytes;
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+	keep_connection(t, true);
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first ? 1L : 0L);
 	return set_destination(t, probe, request) ? 0 : -ENOMEM;
 }

@@ -11,3 +11,7 @@ foreach(class Verdicts Traps CommandLine Ending)
   set_tests_properties(integration.scan.${class} PROPERTIES LABELS integration TIMEOUT 300
     ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SERVERS=${CMAKE_SOURCE_DIR}/build/servers;PW_SANITIZED=${PW_SCAN_SANITIZED};ASAN_OPTIONS=detect_leaks=0")
 endforeach()
+add_test(NAME integration.prober
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_prober.py)
+set_tests_properties(integration.prober PROPERTIES LABELS integration TIMEOUT 120
+  ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=${PW_SCAN_SANITIZED};ASAN_OPTIONS=detect_leaks=0")
