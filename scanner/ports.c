@@ -116,7 +116,7 @@ int port_list_parse(const char *text, struct port_list *out, char why[static TAR
 		if (err < 0)
 			return err;
 	}
-	exact = realloc(ports, b->count * sizeof(*ports));
+	exact = b->count > 0 ? realloc(ports, b->count * sizeof(*ports)) : NULL;
 	if (exact)
 		ports = exact;
 	out->ports = steal_ptr(&ports);

@@ -24,12 +24,20 @@ struct resolver {
 	LIST_HEAD(, lookup) lookups;
 };
 
+/* What goes wrong with a name is said once, with the name, by whoever asked. */
+static void be_silent(int is_warning, const char *message)
+{
+	(void)is_warning;
+	(void)message;
+}
+
 int resolver_new(struct event_base *base, struct resolver **out)
 {
 	struct resolver *resolver = calloc(1, sizeof(*resolver));
 
 	if (!resolver)
 		return -ENOMEM;
+	evdns_set_log_fn(be_silent);
 	resolver->base = base;
 	LIST_INIT(&resolver->lookups);
 	resolver->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
