@@ -145,6 +145,9 @@ static void test_numeric(void **state)
 	assert_int_equal(t.port, 6060);
 	t = parse("2001:db8::ffff/112");
 	assert_prefix(&t, "2001:db8::/112");
+	/* One listener, one name. */
+	t = parse("[::ffff:192.0.2.1]:80");
+	assert_prefix(&t, "192.0.2.1");
 }
 
 static void test_zone(void **state)
