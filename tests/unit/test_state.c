@@ -245,13 +245,12 @@ static _Noreturn void write_for_ever(const struct fixture *f, int progress)
 		struct state_manual m = manual_of("10.0.0.1:80", HOUR);
 		struct state_health health;
 
-		/* One transaction has both of a round, or neither: they are queued together. */
 		b.endpoint.port = (uint16_t)(1 + i % 1000);
 		m.endpoint.port = b.endpoint.port;
 		(void)state_save_breaker(st, &b);
 		(void)state_save_manual(st, &m);
 		state_get_health(st, &health);
-		if (health.writes == 10 && write(progress, "x", 1) != 1)
+		if (health.writes >= 10 && write(progress, "x", 1) != 1)
 			_exit(1);
 	}
 }
