@@ -183,15 +183,8 @@ static int read_peer(struct server *s, struct peer *peer, const char *name,
 
 	if (err == -EAGAIN)
 		return 0;
-	if (err == 0 && peer == &s->agent) {
-		/* It ends before us in an orderly stop too: the parent says which it is. */
-		peer->fd = -1;
-		return 0;
-	}
-	if (err == 0) {
-		log_error("the %s is gone; the table stays", name);
+	if (err == 0)
 		return -EPIPE;
-	}
 	if (err > 0) {
 		auto_close int fd = f->fd;
 
@@ -218,6 +211,28 @@ static int serve_peer(struct server *s, struct peer *peer, short revents, const 
 	return err;
 }
 
+static int serve_parent(struct server *s, short revents, struct frame *f)
+{
+	int err = serve_peer(s, &s->parent, revents, "parent", handle_parent, f);
+
+	if (err == -EPIPE || err == -ECONNRESET)
+		log_error("the parent is gone; the table stays");
+	return err;
+}
+
+/* In an orderly stop the agent ends before us, with or without a reply on its way: what its end
+ * means is the parent's to say. */
+static int serve_agent(struct server *s, short revents, struct frame *f)
+{
+	int err = serve_peer(s, &s->agent, revents, "agent", handle_agent, f);
+
+	if (err != -EPIPE && err != -ECONNRESET)
+		return err;
+	peer_fini(&s->agent);
+	s->agent.fd = -1;
+	return 0;
+}
+
 static int turn(struct server *s, int signal_fd, struct frame *f)
 {
 	struct pollfd fds[] = {
@@ -236,9 +251,9 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 	if (!err && fds[1].revents)
 		err = read_monitor(s);
 	if (!err && fds[2].revents)
-		err = serve_peer(s, &s->parent, fds[2].revents, "parent", handle_parent, f);
+		err = serve_parent(s, fds[2].revents, f);
 	if (!err && fds[3].revents)
-		err = serve_peer(s, &s->agent, fds[3].revents, "agent", handle_agent, f);
+		err = serve_agent(s, fds[3].revents, f);
 	return err;
 }
 

@@ -2,6 +2,7 @@
 """pprofwall-firewall against a real kernel, with an owned table and with a plain one."""
 import contextlib
 import copy
+import itertools
 import os
 import signal
 import socket
@@ -96,6 +97,7 @@ class Base(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        cls.quiet_ports = itertools.count(9200)
         cls.stack = contextlib.ExitStack()
         cls.addClassCleanup(cls.stack.close)
         cls.lab = lab = cls.stack.enter_context(Lab())
@@ -351,21 +353,29 @@ class Rules:
         self.assert_reset(source=lab.STRANGER)
         self.assertGreater(helper.list()[(lab.TARGET, PORT)].expires_ms, 500)
 
+    def add_quiet_port(self):
+        """One without what connections of earlier tests still send again."""
+        port = next(self.quiet_ports)
+        self.stack.enter_context(contextlib.closing(Echo(self.lab, "target", self.lab.TARGET,
+                                                         port)))
+        return port
+
     def test_counters_count_what_is_refused_and_survive(self):
         lab, helper = self.lab, self.start()
-        key = (lab.TARGET, PORT)
+        port = self.add_quiet_port()
+        key = (lab.TARGET, port)
         self.assert_ok(helper.block(*key, DEFAULT))
-        self.assert_open(source=lab.ALLOWED)
+        self.assert_open(source=lab.ALLOWED, port=port)
         self.assertEqual(helper.list()[key].packets, 0, "who is let through is not counted")
         for _ in range(3):
-            self.assert_reset(source=lab.STRANGER)
+            self.assert_reset(source=lab.STRANGER, port=port)
         before = helper.list()[key]
         self.assertEqual(before.packets, 3)
         self.assertGreaterEqual(before.bytes, 120)
         self.assert_ok(helper.block(*key, DEFAULT))       # a refresh
         self.assert_ok(helper.block(*key, SEALED))        # under another rule
         helper.reload(self.config())                      # a new table
-        self.assert_reset(source=lab.STRANGER)
+        self.assert_reset(source=lab.STRANGER, port=port)
         after = helper.list()[key]
         self.assertEqual((after.packets, after.rule), (4, SEALED))
 
@@ -488,32 +498,32 @@ class Rules:
                 self.assert_ok(helper.unblock(*block))
 
     def test_masqueraded_connections_from_a_blocked_port_are_untouched(self):
-        lab, helper = self.lab, self.start()
+        lab, helper, port = self.lab, self.start(), self.add_quiet_port()
         self.add_pod()
         lab.nft("add table ip shift; add chain ip shift post { type nat hook postrouting priority "
                 "srcnat; }; add rule ip shift post ip saddr 10.92.0.0/24 oifname eth0 meta "
-                f"l4proto tcp masquerade to :{PORT}")
-        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+                f"l4proto tcp masquerade to :{port}")
+        self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
         with contextlib.closing(Echo(lab, "client", lab.STRANGER, 7000)):
             sock = self.connect(lab.STRANGER, port=7000, namespace="pod")
             self.assertTrue(is_answering(sock))
-            self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+            self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
             self.assertTrue(is_answering(sock))
-        self.assertEqual(helper.list()[(lab.TARGET, PORT)].packets, 0)
+        self.assertEqual(helper.list()[(lab.TARGET, port)].packets, 0)
 
 
 class Lifecycle:
     """Configurations, deaths, panics and other programs; once with each kind of table."""
 
     def test_a_successor_adopts_what_a_killed_helper_left(self):
-        lab, helper = self.lab, self.start()
-        self.assert_ok(helper.block(lab.TARGET, PORT, SEALED, timeout_ms=20_000))
+        lab, helper, port = self.lab, self.start(), self.add_quiet_port()
+        self.assert_ok(helper.block(lab.TARGET, port, SEALED, timeout_ms=20_000))
         self.assert_ok(helper.block(lab.TARGET6, PORT, MANUAL, timeout_ms=1500))
         self.assert_ok(helper.block("10.0.0.1", 443, DEFAULT))
         self.assert_ok(helper.block("10.0.0.2", 1000, DEFAULT))
-        self.assert_reset(source=lab.STRANGER)
+        self.assert_reset(source=lab.STRANGER, port=port)
         helper.kill()
-        self.assert_reset(source=lab.STRANGER)
+        self.assert_reset(source=lab.STRANGER, port=port)
         self.assert_reset(lab.TARGET6, lab.STRANGER6)
         time.sleep(1.6)  # while nobody runs, blocks expire all the same
         self.assert_open(lab.TARGET6, lab.STRANGER6)
@@ -522,14 +532,14 @@ class Lifecycle:
         config["breakers"] = [{"name": "new"}, CONFIG["breakers"][1]]
         self.helper = Helper(lab).start(config)
         blocks = self.helper.list()
-        self.assertEqual(set(blocks), {(lab.TARGET, PORT), ("10.0.0.2", 1000)})
-        adopted = blocks[(lab.TARGET, PORT)]
+        self.assertEqual(set(blocks), {(lab.TARGET, port), ("10.0.0.2", 1000)})
+        adopted = blocks[(lab.TARGET, port)]
         self.assertEqual((adopted.rule, adopted.packets), (2, 2))
         self.assertTrue(10_000 < adopted.expires_ms < 18_500, adopted)
         self.assertEqual(blocks[("10.0.0.2", 1000)].rule, MANUAL)  # an orphan
-        self.assert_reset(source=lab.STRANGER)
-        self.assert_ok(self.helper.unblock(lab.TARGET, PORT))
-        self.assert_open(source=lab.STRANGER)
+        self.assert_reset(source=lab.STRANGER, port=port)
+        self.assert_ok(self.helper.unblock(lab.TARGET, port))
+        self.assert_open(source=lab.STRANGER, port=port)
 
     def hammer(self, stop, outcomes):
         """Connects without pause; the wall has a gap if anybody gets through."""
@@ -660,15 +670,25 @@ class Lifecycle:
         self.assert_open(source=lab.STRANGER)
         self.assertEqual(self.tool("--table-exists").returncode, 1)
 
-    def test_the_table_stays_when_a_peer_goes(self):
-        lab = self.lab
-        for name in ("parent", "agent"):
-            with self.subTest(name):
-                helper = self.start()
-                self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
-                getattr(helper, name).close()
-                self.assertEqual(helper.process.wait(5), 1)
-                self.assert_reset(source=lab.STRANGER)
+    def test_the_table_stays_when_the_parent_goes(self):
+        lab, helper = self.lab, self.start()
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        helper.parent.close()
+        self.assertEqual(helper.process.wait(5), 1)
+        self.assert_reset(source=lab.STRANGER)
+
+    def test_the_end_of_the_agent_is_the_parents_affair(self):
+        """In an orderly stop the agent ends first."""
+        lab, helper = self.lab, self.start(on_stop="remove")
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        for _ in range(50):  # and does not wait for its answers
+            helper.agent.send(FW_REQUEST, REQUEST.pack(1, STATUS, 0, 0, 0, bytes(16), 0, 0, 0, 0))
+        helper.agent.close()
+        seq = helper.parent.send(PING)
+        self.assertEqual(helper.parent.receive(), (PONG, seq, b""))
+        self.assert_reset(source=lab.STRANGER)
+        self.assertEqual(helper.stop(), 0)
+        self.assert_open(source=lab.STRANGER)
 
     def test_malformed_messages_close_the_connection(self):
         good = REQUEST.pack(1, BLOCK, PORT, socket.AF_INET, 0, bytes([10]) + bytes(15), 1, 0, 1,
@@ -770,12 +790,12 @@ class PlainTable(Rules, Lifecycle, Base):
         self.assertEqual(helper.ask(STATUS).reconciliations, len(changes))
 
     def test_counters_survive_a_change_that_leaves_them(self):
-        lab, helper = self.lab, self.start()
-        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
-        self.assert_reset(source=lab.STRANGER)
+        lab, helper, port = self.lab, self.start(), self.add_quiet_port()
+        self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
+        self.assert_reset(source=lab.STRANGER, port=port)
         lab.nft("flush", "chain", "inet", "pprofwall", "prerouting")
         helper.wait_event()
-        self.assertEqual(helper.list()[(lab.TARGET, PORT)].packets, 1)
+        self.assertEqual(helper.list()[(lab.TARGET, port)].packets, 1)
 
     def test_a_panic_while_stopped_is_not_undone(self):
         """Root deletes the table of a helper that hangs, and then wakes it."""
