@@ -261,7 +261,8 @@ class Daemon:
 
     def start(self, ready=True, timeout=20):
         self.process = self.lab.process(
-            self.namespace, program("pprofwalld"), "--config", self.config_path, "--foreground")
+            self.namespace, program("pprofwalld"), "--config", self.config_path, "--foreground",
+            end=False)
         if ready:
             self.wait_ready(timeout)
         return self
@@ -286,9 +287,12 @@ class Daemon:
         return self.lab.get("127.0.0.1", 9464, path, namespace=self.namespace, timeout=timeout)
 
     def ctl(self, *argv, check=True, timeout=20):
-        """`pprofwall VERB ARGS --socket ...` inside the namespace."""
+        """`pprofwall VERB ARGS` inside the namespace, told where our daemon is."""
+        where = ["--socket", self.socket]
+        if argv[0] in ("panic", "resume"):
+            where += ["--config", self.config_path]
         return run("ip", "netns", "exec", self.lab.name_of(self.namespace), program("pprofwall"),
-                   *argv, "--socket", self.socket, check=check, timeout=timeout)
+                   *argv, *where, check=check, timeout=timeout)
 
     def ctl_json(self, *argv):
         return json.loads(self.ctl(*argv, "--json").stdout)
@@ -448,11 +452,12 @@ class Lab:
         """nft(8) in the target's namespace."""
         return self.run("target", "nft", *argv, check=check)
 
-    def process(self, namespace, *argv, **kwargs):
+    def process(self, namespace, *argv, end=True, **kwargs):
         """Starts a process in a namespace; it ends with the Lab at the latest."""
         # `ip netns exec` replaces itself: the pid is the program's own.
         process = Process(["ip", "netns", "exec", self.name_of(namespace), *argv], **kwargs)
-        self._stack.callback(process.end)
+        if end:
+            self._stack.callback(process.end)
         return process
 
     # Clients
