@@ -249,7 +249,9 @@ static void add_output(struct nft_batch *batch, const struct ruleset_spec *spec,
 
 /* refuse: counts, and ends the packet's way */
 
-static void count_hit(struct nft_batch *batch, enum traffic traffic, bool only_output,
+enum narrowing { ALL_OF_IT, ONLY_OUTPUT, ONLY_DNAT };
+
+static void count_hit(struct nft_batch *batch, enum traffic traffic, enum narrowing narrowing,
                       enum rule_key key)
 {
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
@@ -258,8 +260,10 @@ static void count_hit(struct nft_batch *batch, enum traffic traffic, bool only_o
 		rule_begin(&r, batch, "refuse");
 		rule_match_family(&r, families[i]);
 		match_traffic(&r, traffic);
-		if (only_output)
+		if (narrowing == ONLY_OUTPUT)
 			match_hook_output(&r);
+		if (narrowing == ONLY_DNAT)
+			rule_match_ct_bits(&r, NFT_CT_STATUS, IPS_DST_NAT);
 		rule_match_endpoint(&r, families[i], key, set_hits_name(families[i]));
 		rule_end(&r);
 	}
@@ -279,19 +283,19 @@ static void add_refuse(struct nft_batch *batch)
 {
 	struct rule r;
 
-	count_hit(batch, TRAFFIC_REPLY, false, RULE_KEY_CT_REPLY_SOURCE);
-	count_hit(batch, TRAFFIC_REPLY, false, RULE_KEY_CT_ORIGINAL_DESTINATION);
+	count_hit(batch, TRAFFIC_REPLY, ALL_OF_IT, RULE_KEY_CT_REPLY_SOURCE);
+	count_hit(batch, TRAFFIC_REPLY, ONLY_DNAT, RULE_KEY_CT_ORIGINAL_DESTINATION);
 	drop_traffic(batch, TRAFFIC_REPLY);
 
 	/* Untracked replies of this host's own servers. */
-	count_hit(batch, TRAFFIC_UNKNOWN, true, RULE_KEY_PACKET_SOURCE);
+	count_hit(batch, TRAFFIC_UNKNOWN, ONLY_OUTPUT, RULE_KEY_PACKET_SOURCE);
 	rule_begin(&r, batch, "refuse");
 	match_traffic(&r, TRAFFIC_UNKNOWN);
 	match_hook_output(&r);
 	rule_verdict(&r, NF_DROP, NULL);
 	rule_end(&r);
 
-	count_hit(batch, TRAFFIC_ANY, false, RULE_KEY_PACKET_DESTINATION);
+	count_hit(batch, TRAFFIC_ANY, ALL_OF_IT, RULE_KEY_PACKET_DESTINATION);
 	/* An invalid packet may be a stray reply to somebody else: no reset for it. */
 	rule_begin(&r, batch, "refuse");
 	rule_match_ct_bits(&r, NFT_CT_STATE, NF_CT_STATE_INVALID_BIT);
