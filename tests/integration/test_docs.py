@@ -33,8 +33,8 @@ class Documents(unittest.TestCase):
                 self.assertIn(match[1], names)
 
     def test_every_metric_is_documented(self):
-        code = "".join(open(path, encoding="utf-8").read()
-                       for path in glob.glob(os.path.join(SOURCE_DIR, "daemon/agent/*.c")))
+        code = "".join(read(path) for path in glob.glob(os.path.join(SOURCE_DIR,
+                                                                     "daemon/agent/*.c")))
         names = set(re.findall(r'"(pprofwall_[a-z_]+)"', code))
         self.assertGreater(len(names), 10)
         operations = read("docs", "operations.md")

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """cmake --install: what lies where, and that it runs from there."""
+import contextlib
 import os
 import shutil
 import subprocess
@@ -80,10 +81,9 @@ class Install(unittest.TestCase):
         unit = self.text("lib/systemd/system/pprofwalld.service")
         self.assertIn(f"ExecStart={self.prefix}/sbin/pprofwalld --config "
                       f"{self.prefix}/etc/pprofwall/pprofwall.yaml --foreground", unit)
-        self.assertNotIn("@", unit.replace("SystemCallFilter=@", "").replace("~@", "")
-                         .replace(" @", ""))
+        self.assertNotRegex(unit, r"@[A-Z_]+@")
         if shutil.which("systemd-analyze"):
-            done = run("systemd-analyze", "verify",
+            done = run("systemd-analyze", "--man=no", "verify",
                        self.path("lib/systemd/system/pprofwalld.service"))
             self.assertEqual((done.returncode, done.stderr), (0, ""))
 
@@ -106,7 +106,8 @@ class Install(unittest.TestCase):
             self.assertEqual(self.text("etc/pprofwall/pprofwall.yaml"), before + "# edited\n")
             self.assertEqual(self.text("etc/pprofwall/pprofwall.yaml.new"), before)
         finally:
-            os.unlink(path + ".new") if os.path.exists(path + ".new") else None
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + ".new")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(before)
 
