@@ -8,7 +8,6 @@
 #include "daemon/firewall/set.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 enum { INSTALL_TRIES = 4 };
@@ -213,17 +212,10 @@ static int adopt(struct firewall *fw, const struct conf *conf, int64_t now_ms)
 
 /* Configurations */
 
-static void set_result(struct ipc_result *result, int error, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void set_result(struct ipc_result *result, int error, const char *format, ...)
+static void refuse(struct ipc_result *result, int error, const char *what, const char *why)
 {
-	va_list args;
-
 	*result = (struct ipc_result){.error = error};
-	va_start(args, format);
-	vsnprintf(result->text, sizeof(result->text), format, args);
-	va_end(args);
+	snprintf(result->text, sizeof(result->text), "%s%s", what, why);
 }
 
 void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
@@ -235,23 +227,23 @@ void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
 
 	firewall_abort_conf(fw);
 	if (fd < 0 || !id->generation) {
-		set_result(result, -EINVAL, "no file, or generation 0");
+		refuse(result, -EINVAL, "no file, or generation 0", "");
 		return;
 	}
 	conf = conf_load_fd("configuration", fd, error);
 	if (!conf) {
-		set_result(result, -EINVAL, "%s", error);
+		refuse(result, -EINVAL, error, "");
 		return;
 	}
 	conf_forget_secrets(conf);
 	why = policy_find_conf_error(conf);
 	if (why) {
-		set_result(result, -EINVAL, "%s", why);
+		refuse(result, -EINVAL, why, "");
 		return;
 	}
 	why = fw->running ? conf_find_fixed_change(fw->running, conf) : NULL;
 	if (why) {
-		set_result(result, -EINVAL, "%s: cannot change without a restart", why);
+		refuse(result, -EINVAL, why, ": cannot change without a restart");
 		return;
 	}
 	fw->candidate = steal_ptr(&conf);
@@ -329,17 +321,17 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 
 	if (!fw->candidate || id->generation != fw->candidate_id.generation ||
 	    id->crc32 != fw->candidate_id.crc32) {
-		set_result(result, -ESTALE, "this configuration was not checked before");
+		refuse(result, -ESTALE, "this configuration was not checked before", "");
 		return;
 	}
 	err = switch_table(fw, fw->candidate, id->panic, now_ms);
 	if (err == -EPERM) {
-		set_result(result, err,
-		           "nftables: table inet " NFT_TABLE_NAME " belongs to another process");
+		refuse(result, err,
+		       "nftables: ", "table inet " NFT_TABLE_NAME " belongs to another process");
 		return;
 	}
 	if (err) {
-		set_result(result, err, "nftables: %s", strerror(-err));
+		refuse(result, err, "nftables: ", strerror(-err));
 		return;
 	}
 	*first = !fw->running;

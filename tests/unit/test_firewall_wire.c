@@ -35,8 +35,8 @@ static void takes_well_formed_requests(void **state)
 	(void)state;
 	assert_int_equal(firewall_wire_check(&block, sizeof(block), &out), FIREWALL_OK);
 	assert_memory_equal(&out, &block, sizeof(block));
-	for (uint16_t verb = FIREWALL_LIST; verb <= FIREWALL_STATUS; verb++) {
-		r.verb = verb;
+	for (int verb = FIREWALL_LIST; verb <= FIREWALL_STATUS; verb++) {
+		r.verb = (uint16_t)verb;
 		assert_int_equal(check(&r), FIREWALL_OK);
 	}
 	r = block;
