@@ -4,7 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "scanner/resolve.h"
+#include "common/resolve.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +23,7 @@ struct walk {
 	uint64_t n_ports;
 	uint64_t done;
 	struct scan_run *run;
-	STAILQ_ENTRY(walk) link;
+	TAILQ_ENTRY(walk) link;
 };
 
 struct scan_run {
@@ -37,10 +37,10 @@ struct scan_run {
 	char scan_id[SCAN_ID_LEN];
 
 	struct walk *current;
-	STAILQ_HEAD(, walk) resolved; /* waiting for their turn */
-	unsigned lookups;             /* under way or in `resolved` */
+	TAILQ_HEAD(walk_list, walk) asking; /* names without an answer yet */
+	struct walk_list resolved;          /* waiting for their turn */
+	unsigned lookups;                   /* in both */
 	bool source_ended;
-	bool pumping;
 	bool stopped;
 	struct scan_result result;
 };
@@ -54,21 +54,22 @@ static void stop_incomplete(struct scan_run *run)
 
 static void pump(struct scan_run *run);
 
-static void on_resolved(const char *error, const struct endpoint *addresses, size_t count,
-                        void *arg)
+static void on_resolved(const struct resolve_answer *answer, uint64_t token, void *arg)
 {
 	struct walk *walk = arg;
 	struct scan_run *run = walk->run;
 
-	if (error) {
-		log_error("%s: %s", walk->target.host, error);
+	(void)token;
+	TAILQ_REMOVE(&run->asking, walk, link);
+	if (answer->error) {
+		log_error("%s: %s", walk->target.host, resolve_strerror(answer->error));
 		run->result.incomplete = true;
 		run->lookups--;
 		free(walk);
 	} else {
-		memcpy(walk->addresses, addresses, count * sizeof(*addresses));
-		walk->n_addresses = count;
-		STAILQ_INSERT_TAIL(&run->resolved, walk, link);
+		memcpy(walk->addresses, answer->addresses, sizeof(walk->addresses));
+		walk->n_addresses = answer->count;
+		TAILQ_INSERT_TAIL(&run->resolved, walk, link);
 	}
 	pump(run);
 }
@@ -77,6 +78,7 @@ static void on_resolved(const char *error, const struct endpoint *addresses, siz
 static int begin_target(struct scan_run *run, const struct target *target)
 {
 	auto_free struct walk *walk = calloc(1, sizeof(*walk));
+	struct resolve_question *unused;
 	int err;
 
 	if (!walk)
@@ -89,13 +91,13 @@ static int begin_target(struct scan_run *run, const struct target *target)
 		run->current = steal_ptr(&walk);
 		return 0;
 	}
-	run->lookups++;
-	err = resolver_lookup(run->resolver, target->host, on_resolved, walk);
+	err = resolver_ask(run->resolver, target->host, on_resolved, 0, walk, &unused);
 	if (err < 0)
-		run->lookups--;
-	else
-		steal_ptr(&walk);
-	return err;
+		return err;
+	TAILQ_INSERT_TAIL(&run->asking, walk, link);
+	steal_ptr(&walk);
+	run->lookups++;
+	return 0;
 }
 
 static void on_input_ready(evutil_socket_t fd, short what, void *arg)
@@ -128,9 +130,9 @@ static bool find_walk(struct scan_run *run)
 	struct target target;
 
 	while (!run->current) {
-		run->current = STAILQ_FIRST(&run->resolved);
+		run->current = TAILQ_FIRST(&run->resolved);
 		if (run->current) {
-			STAILQ_REMOVE_HEAD(&run->resolved, link);
+			TAILQ_REMOVE(&run->resolved, run->current, link);
 			run->lookups--;
 			break;
 		}
@@ -209,10 +211,6 @@ static void pump(struct scan_run *run)
 {
 	struct probe_stats stats;
 
-	/* A name in /etc/hosts is resolved from within find_walk(). */
-	if (run->pumping)
-		return;
-	run->pumping = true;
 	while (!run->stopped && find_walk(run)) {
 		int err = submit_next(run);
 
@@ -223,7 +221,6 @@ static void pump(struct scan_run *run)
 			stop_incomplete(run);
 		}
 	}
-	run->pumping = false;
 	probe_get_stats(run->engine, &stats);
 	if (run->source_ended && !run->current && run->lookups == 0 && stats.in_flight == 0)
 		event_base_loopbreak(run->base);
@@ -307,7 +304,8 @@ int scan_run_new(const struct scan_options *options, struct scan_source *source,
 		return -ENOMEM;
 	run->options = options;
 	run->source = source;
-	STAILQ_INIT(&run->resolved);
+	TAILQ_INIT(&run->asking);
+	TAILQ_INIT(&run->resolved);
 	output_init(&run->output, stream, options->format);
 	err = set_up(run);
 	if (err < 0) {
@@ -324,22 +322,29 @@ static void free_event(struct event *event)
 		event_free(event);
 }
 
-void scan_run_free(struct scan_run *run)
+static void free_walks(struct walk_list *list)
 {
 	struct walk *walk;
 
-	if (!run)
-		return;
-	probe_free(run->engine);
-	resolver_free(run->resolver);
-	while ((walk = STAILQ_FIRST(&run->resolved))) {
-		STAILQ_REMOVE_HEAD(&run->resolved, link);
+	while ((walk = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, walk, link);
 		free(walk);
 	}
-	free(run->current);
+}
+
+void scan_run_free(struct scan_run *run)
+{
+	if (!run)
+		return;
+	/* First what could call us: letting go of the resolver takes a turn of the loop. */
 	free_event(run->on_int);
 	free_event(run->on_term);
 	free_event(run->on_input);
+	probe_free(run->engine);
+	resolver_free(run->resolver);
+	free_walks(&run->asking);
+	free_walks(&run->resolved);
+	free(run->current);
 	if (run->base)
 		event_base_free(run->base);
 	free(run);

@@ -106,12 +106,8 @@ static void answer_name(struct sender *s, uint64_t seq, const struct resolve_ans
 	struct ipc_addresses reply = {.error = answer->error};
 
 	_Static_assert((int)RESOLVE_MAX_ADDRESSES == (int)IPC_MAX_ADDRESSES, "one answer fits");
-	if (answer->error == -ENOENT)
-		snprintf(reply.text, sizeof(reply.text), "no such name");
-	else if (answer->error == -EIO)
-		snprintf(reply.text, sizeof(reply.text), "the name has no address, or DNS failed");
-	else if (answer->error)
-		snprintf(reply.text, sizeof(reply.text), "%s", strerror(-answer->error));
+	if (answer->error)
+		snprintf(reply.text, sizeof(reply.text), "%s", resolve_strerror(answer->error));
 	else
 		reply.count = (uint32_t)answer->count;
 	for (uint32_t i = 0; i < reply.count; i++)

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "daemon/sender/resolve.h"
+#include "common/resolve.h"
 
 enum {
 	TRANSPORT_ANSWER_HEAD_MAX_BYTES = 16 * 1024,

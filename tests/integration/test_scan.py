@@ -517,6 +517,9 @@ class CommandLine(ScanTest):
         server = self.serve(recorded("node_exporter-1.5"))
         done = scan("nosuch.invalid", server.endpoint, status=3)
         self.assertIn("nosuch.invalid: ", done.stderr)
+        # Said once: libevent's own lines stay out of it.
+        self.assertEqual(done.stderr.count("nosuch.invalid"), 1, done.stderr)
+        self.assertNotRegex(done.stderr, r"(?m)^\[")
         self.assertIn(server.endpoint, done.stdout)
 
     def test_no_proxy_from_the_environment(self):

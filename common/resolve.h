@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names to addresses, for the sender's own requests and for the agent, which has no DNS. evdns on
- * the event loop, from /etc/resolv.conf and /etc/hosts; each question has a deadline, and their
- * number is bounded, so that a resolver which hangs holds nothing else up. Loop's thread only.
+ * Names to addresses, for the sender (whose answers the agent lives on) and the command line. evdns
+ * on the event loop, from /etc/resolv.conf and /etc/hosts, which are read when the resolver is made
+ * or reloaded and not after; each question has a deadline, and their number is bounded, so that a
+ * server which hangs holds nothing else up. Loop's thread only.
  */
 #pragma once
 
@@ -24,15 +25,18 @@ struct resolve_answer {
 	 * address (evdns does not tell these two apart) */
 	int error;
 	size_t count;
-	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* port 0 */
+	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* port 0, each one once */
 };
 
 /* The question is gone when this returns. It may ask again. `token` is as it was given. */
 typedef void resolve_done_cb(const struct resolve_answer *answer, uint64_t token, void *arg);
 
-/* Returns 0, or -ENOMEM. Without a usable resolv.conf questions go to 127.0.0.1. */
+/*
+ * Returns 0, or -ENOMEM. Without a usable resolv.conf questions go to 127.0.0.1. It also silences
+ * evdns, for the whole process.
+ */
 int resolver_new(struct event_base *base, struct resolver **out);
-/* Questions under way are dropped without a callback. */
+/* Questions under way are dropped without a callback. It takes a turn of the loop. */
 void resolver_free(struct resolver *r);
 /* Reads resolv.conf and hosts again; questions under way go on. */
 void resolver_reload(struct resolver *r);
@@ -45,3 +49,6 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, ui
                  void *arg, struct resolve_question **out);
 /* No callback after this. NULL is allowed. */
 void resolve_cancel(struct resolve_question *q);
+
+/* An answer's error, or resolver_ask()'s, in words for people: "no such name". */
+const char *resolve_strerror(int error);

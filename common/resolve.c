@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/sender/resolve.h"
+#include "common/resolve.h"
 
 #include <errno.h>
 #include <event2/dns.h>
@@ -26,8 +26,17 @@ struct resolve_question {
 	struct resolve_answer answer;
 };
 
+/* What goes wrong with a name is said once, with the name, by whoever asked. */
+static void be_silent(int is_warning, const char *message)
+{
+	(void)is_warning;
+	(void)message;
+}
+
+/* Reads the files. A missing resolv.conf leaves 127.0.0.1 (resolv.conf(5)). */
 static void configure(struct evdns_base *dns)
 {
+	evdns_base_resolv_conf_parse(dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	/*
 	 * Three tries, the last of which our own deadline cuts short: evdns has one error for a
 	 * server that fails and one that says nothing. A server that failed is soon tried again.
@@ -44,6 +53,7 @@ int resolver_new(struct event_base *base, struct resolver **out)
 
 	if (!r)
 		return -ENOMEM;
+	evdns_set_log_fn(be_silent);
 	r->base = base;
 	LIST_INIT(&r->questions);
 	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
@@ -51,8 +61,6 @@ int resolver_new(struct event_base *base, struct resolver **out)
 		free(r);
 		return -ENOMEM;
 	}
-	/* A missing file leaves 127.0.0.1 (resolv.conf(5)). */
-	evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	configure(r->dns);
 	*out = r;
 	return 0;
@@ -63,7 +71,6 @@ void resolver_reload(struct resolver *r)
 	evdns_base_clear_nameservers_and_suspend(r->dns);
 	evdns_base_clear_host_addresses(r->dns);
 	evdns_base_search_clear(r->dns);
-	evdns_base_resolv_conf_parse(r->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	configure(r->dns);
 	evdns_base_resume(r->dns);
 }
@@ -142,6 +149,30 @@ static int error_from_evdns(int result)
 	}
 }
 
+const char *resolve_strerror(int error)
+{
+	switch (error) {
+	case -ENOENT: return "no such name";
+	case -EIO: return "the name has no address, or DNS failed";
+	case -ETIMEDOUT: return "no answer in time";
+	default: return strerror(-error);
+	}
+}
+
+/* /etc/hosts may name an address twice, and DNS servers too. */
+static void add_address(struct resolve_answer *answer, const struct sockaddr *sa)
+{
+	struct endpoint *e = &answer->addresses[answer->count];
+
+	if (endpoint_from_sockaddr(sa, e) < 0)
+		return;
+	e->port = 0;
+	for (size_t i = 0; i < answer->count; i++)
+		if (endpoint_compare(&answer->addresses[i], e) == 0)
+			return;
+	answer->count++;
+}
+
 static void on_evdns(int result, struct evutil_addrinfo *list, void *arg)
 {
 	struct resolve_question *q = arg;
@@ -150,8 +181,7 @@ static void on_evdns(int result, struct evutil_addrinfo *list, void *arg)
 	q->request = NULL;
 	for (struct evutil_addrinfo *ai = list;
 	     q->resolver && ai && answer->count < RESOLVE_MAX_ADDRESSES; ai = ai->ai_next)
-		if (endpoint_from_sockaddr(ai->ai_addr, &answer->addresses[answer->count]) == 0)
-			answer->addresses[answer->count++].port = 0;
+		add_address(answer, ai->ai_addr);
 	if (list)
 		evutil_freeaddrinfo(list);
 	if (!q->resolver) {
