@@ -2,6 +2,7 @@
 #include "daemon/parent/child.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/frame.h"
 
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 enum {
 	BACKOFF_FIRST_MS = 100,
@@ -31,14 +31,6 @@ static const struct {
 const char *child_role_name(enum ipc_role role)
 {
 	return roles[role].name;
-}
-
-int64_t child_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 int child_init(struct child *c, enum ipc_role role, struct child_identity identity)
@@ -141,7 +133,7 @@ void child_record_death(struct child *c, int wait_status, int64_t now_ms)
 int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, int fd,
                    struct ipc_result *result)
 {
-	int64_t deadline = child_now_ms() + CHILD_ANSWER_TIMEOUT_MS;
+	int64_t deadline = clock_monotonic_ms() + CHILD_ANSWER_TIMEOUT_MS;
 	auto_free struct frame *f = malloc(sizeof(*f));
 	int err;
 
@@ -155,7 +147,7 @@ int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, 
 	err = frame_send(c->sock, type, conf->generation, conf, sizeof(*conf), fd);
 	while (err == 0) {
 		struct pollfd wait = {.fd = c->sock, .events = POLLIN};
-		int64_t left = deadline - child_now_ms();
+		int64_t left = deadline - clock_monotonic_ms();
 		int got;
 
 		if (left <= 0)

@@ -51,5 +51,3 @@ void child_record_death(struct child *c, int wait_status, int64_t now_ms);
 enum { CHILD_ANSWER_TIMEOUT_MS = 5000 };
 int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, int fd,
                    struct ipc_result *result);
-
-int64_t child_now_ms(void);

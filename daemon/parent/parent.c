@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/parent/parent.h"
 
+#include "common/clock.h"
 #include "common/frame.h"
 #include "common/log.h"
 #include "common/sandbox.h"
@@ -160,7 +161,7 @@ static bool reap(struct parent *p)
 				continue;
 			say_how_it_ended(c, status);
 			go_on = go_on && c->restarts_alone;
-			child_record_death(c, status, child_now_ms());
+			child_record_death(c, status, clock_monotonic_ms());
 		}
 	}
 	return go_on;
@@ -171,7 +172,7 @@ static void restart(struct parent *p, struct child *c)
 {
 	struct ipc_conf conf = {.generation = p->generation, .crc32 = p->config_crc32};
 	struct ipc_result result = {0};
-	int err = child_start(c, 0, p->config_path, child_now_ms());
+	int err = child_start(c, 0, p->config_path, clock_monotonic_ms());
 
 	if (err == 0 && c->role == IPC_ROLE_SENDER) {
 		err = child_ask_conf(c, IPC_PARENT_CONF, &conf, p->config_fd, &result);
@@ -189,7 +190,7 @@ static void restart(struct parent *p, struct child *c)
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL); /* its death is recorded, and sets the next try */
 	else
-		child_record_death(c, 0, child_now_ms());
+		child_record_death(c, 0, clock_monotonic_ms());
 }
 
 static void announce_ready(struct parent *p)
@@ -234,7 +235,7 @@ static int stop_all(struct parent *p)
 {
 	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
 	                                      IPC_ROLE_FIREWALL};
-	int64_t deadline = child_now_ms() + STOP_GRACE_MS;
+	int64_t deadline = clock_monotonic_ms() + STOP_GRACE_MS;
 	int status = 0, exit_status = 0;
 
 	notify_stopping();
@@ -247,7 +248,7 @@ static int stop_all(struct parent *p)
 		while (waitpid(c->pid, &status, WNOHANG) == 0) {
 			struct pollfd wait = {.fd = p->signal_fd, .events = POLLIN};
 			struct signalfd_siginfo info;
-			int64_t left = deadline - child_now_ms();
+			int64_t left = deadline - clock_monotonic_ms();
 
 			if (left <= 0) {
 				log_warning("the %s process does not stop; killed",
@@ -266,7 +267,7 @@ static int stop_all(struct parent *p)
 			          WEXITSTATUS(status));
 			exit_status = 1;
 		}
-		child_record_death(c, status, child_now_ms());
+		child_record_death(c, status, clock_monotonic_ms());
 	}
 	log_info("stopped");
 	return exit_status;
@@ -291,7 +292,7 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 			err = -errno;
 		if (err == 0)
 			err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid,
-			                  p->config_path, child_now_ms());
+			                  p->config_path, clock_monotonic_ms());
 		if (err < 0)
 			snprintf(why, CONF_ERROR_LEN, "%.400s: %s", c->program, strerror(-err));
 	}
@@ -324,7 +325,7 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 /* Milliseconds until a restart is due; -1 for none. */
 static int next_restart_in(const struct parent *p)
 {
-	int64_t now = child_now_ms(), next = -1;
+	int64_t now = clock_monotonic_ms(), next = -1;
 
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 		const struct child *c = &p->children[role];
@@ -391,7 +392,7 @@ int parent_run(struct parent *p)
 			    !(fds[role + 1].revents & POLLIN))
 				close(steal_fd(&c->sock));
 			if (c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
-			    c->restart_at_ms <= child_now_ms())
+			    c->restart_at_ms <= clock_monotonic_ms())
 				restart(p, c);
 		}
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sender/sink.h"
 
+#include "common/clock.h"
 #include "daemon/sender/backoff.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <time.h>
 
 /* One event, shared by the queues that hold it. */
 struct message {
@@ -49,14 +49,6 @@ struct sinks {
 };
 
 static void start_next(struct sink *sink);
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static uint32_t random_32(void)
 {
@@ -124,7 +116,7 @@ static void tell_when_idle(struct sinks *s)
 static void retry_later(struct sink *sink, struct delivery *d,
                         const struct transport_result *result)
 {
-	int64_t left_ms = d->message->arrived_ms + sink->give_up_after_ms - now_ms();
+	int64_t left_ms = d->message->arrived_ms + sink->give_up_after_ms - clock_monotonic_ms();
 	int64_t wait_ms;
 	struct timeval tv;
 
@@ -257,7 +249,7 @@ int sinks_send(struct sinks *s, uint64_t seq, const char *json, size_t length)
 
 	if (!m)
 		return -ENOMEM;
-	*m = (struct message){.seq = seq, .pending = 1, .arrived_ms = now_ms(), .length = length};
+	*m = (struct message){.seq = seq, .pending = 1, .arrived_ms = clock_monotonic_ms(), .length = length};
 	memcpy(m->json, json, length);
 	if (read_id(json, length, m->id) < 0) {
 		free(m);

@@ -3,11 +3,11 @@
 
 #include "build_info.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "scanner/curl_loop.h"
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 struct transport {
 	struct event_base *base;
@@ -38,14 +38,6 @@ static void cleanup_curl_string(char **slot)
 	curl_free(*slot);
 }
 #define auto_curl_string __attribute__((cleanup(cleanup_curl_string)))
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 static void free_transfer(struct transfer *x)
 {
@@ -196,7 +188,7 @@ static int set_headers(struct transfer *x, const char *event_id)
 
 static void start_curl(struct transfer *x)
 {
-	int64_t left_ms = x->deadline_ms - now_ms();
+	int64_t left_ms = x->deadline_ms - clock_monotonic_ms();
 
 	if (left_ms <= 0) {
 		finish_failed(x, curl_easy_strerror(CURLE_OPERATION_TIMEDOUT));
@@ -328,7 +320,7 @@ int transport_post(struct transport *t, const struct transport_request *request,
 	x->transport = t;
 	x->done = done;
 	x->arg = arg;
-	x->deadline_ms = now_ms() + request->timeout_ms;
+	x->deadline_ms = clock_monotonic_ms() + request->timeout_ms;
 	rc = prepare(x, request);
 	if (rc < 0) {
 		free_transfer(x);
