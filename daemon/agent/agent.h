@@ -8,7 +8,6 @@
 #pragma once
 
 #include "conf/conf.h"
-#include "daemon/channel.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
 #include "daemon/agent/metrics.h"
@@ -17,6 +16,7 @@
 #include "daemon/agent/state.h"
 #include "daemon/agent/targets.h"
 #include "daemon/agent/wall.h"
+#include "daemon/channel.h"
 
 enum { AGENT_PING_EVERY_MS = 500, AGENT_SILENT_AFTER_MS = 2000, AGENT_LIST_EVERY_MS = 10 * 1000 };
 
