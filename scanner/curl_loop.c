@@ -124,6 +124,20 @@ CURLM *curl_loop_multi(struct curl_loop *loop)
 	return loop->multi;
 }
 
+CURLcode curl_loop_restrict(CURL *easy)
+{
+	CURLcode bad = CURLE_OK;
+
+	bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	bad |= curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* none from the environment either */
+	bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	bad |= curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	return bad;
+}
+
 void curl_loop_free(struct curl_loop *loop)
 {
 	if (!loop)

@@ -28,5 +28,11 @@ int curl_loop_new(struct event_base *base, curl_loop_done_cb *done, void *arg,
  */
 CURLM *curl_loop_multi(struct curl_loop *loop);
 
+/*
+ * What holds for every transfer, whoever it goes to: HTTP/1.1 over TCP or TLS and nothing older,
+ * no proxy, no redirects, no credentials from files, no signals. Returns an error of libcurl.
+ */
+CURLcode curl_loop_restrict(CURL *easy);
+
 /* Every easy handle must have been removed before. NULL is allowed. */
 void curl_loop_free(struct curl_loop *loop);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/probe_transfer.h"
 
+#include "scanner/curl_loop.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,14 +178,8 @@ static bool set_constant_options(struct transfer *t, const char *user_agent, voi
 
 	bad |= curl_easy_setopt(easy, CURLOPT_PRIVATE, owner);
 	bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
-	bad |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	bad |= curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* none from the environment either */
-	bad |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	bad |= curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	bad |= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	bad |= curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 0L);
+	bad |= curl_loop_restrict(easy);
 	bad |= curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	bad |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	bad |= curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
 	/* Sent unasked too, and libcurl decodes it; asked for, it saves the server's uplink. */
 	bad |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");

@@ -142,16 +142,10 @@ static int set_options(struct transfer *x, const struct transport_request *reque
 
 	bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, x);
 	bad |= curl_easy_setopt(e, CURLOPT_URL, request->url);
-	bad |= curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-	bad |= curl_easy_setopt(e, CURLOPT_PROXY, ""); /* none from the environment either */
-	bad |= curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-	bad |= curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
-	bad |= curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	bad |= curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+	bad |= curl_loop_restrict(e);
 	bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
 	bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	bad |= curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, "pprofwall-sender/" PPROFWALL_VERSION);
 	bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->headers);
 	bad |= curl_easy_setopt(e, CURLOPT_POSTFIELDS, request->body);
