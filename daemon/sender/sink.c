@@ -249,7 +249,8 @@ int sinks_send(struct sinks *s, uint64_t seq, const char *json, size_t length)
 
 	if (!m)
 		return -ENOMEM;
-	*m = (struct message){.seq = seq, .pending = 1, .arrived_ms = clock_monotonic_ms(), .length = length};
+	*m = (struct message){
+	    .seq = seq, .pending = 1, .arrived_ms = clock_monotonic_ms(), .length = length};
 	memcpy(m->json, json, length);
 	if (read_id(json, length, m->id) < 0) {
 		free(m);
