@@ -186,8 +186,7 @@ int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_
 	return verify_flags(why);
 }
 
-/* 1..UINT32_MAX-1 in plain decimal. */
-static int parse_id(const char *text, uint32_t *out)
+int sandbox_parse_id(const char *text, uint32_t *out)
 {
 	unsigned long long value;
 
@@ -210,7 +209,7 @@ int sandbox_find_user(const char *user, uid_t *uid, gid_t *gid)
 	if (user[0] == '\0')
 		return -EINVAL;
 	if (user[0] >= '0' && user[0] <= '9') {
-		rc = parse_id(user, &id);
+		rc = sandbox_parse_id(user, &id);
 		if (rc < 0)
 			return rc;
 		*uid = id;

@@ -22,6 +22,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum { SANDBOX_ERROR_LEN = 256 };
@@ -73,6 +74,8 @@ int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_
  */
 int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
 
+/* A uid or gid, from 1, in plain decimal. Returns 0 or -EINVAL. */
+int sandbox_parse_id(const char *text, uint32_t *out);
 /*
  * Looks up a user by name, or reads a number (its group then has the same number). Returns 0,
  * -ENOENT for a name that does not exist, -EINVAL for 0 or nonsense.

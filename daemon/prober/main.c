@@ -4,14 +4,12 @@
  */
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/sandbox.h"
 #include "daemon/ipc.h"
 #include "daemon/prober/prober.h"
+#include "daemon/startup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -21,41 +19,6 @@ AUTO_CLEANUP(prober, struct prober *, prober_free)
 #define auto_prober __attribute__((cleanup(cleanup_prober)))
 
 enum { EXIT_USAGE = 2 };
-
-/* sandbox_find_user() reads numbers strictly, and refuses 0. */
-static int parse_id(const char *text, uint32_t *out)
-{
-	uid_t uid;
-	gid_t gid;
-
-	if (!text || text[strspn(text, "0123456789")] != '\0' ||
-	    sandbox_find_user(text, &uid, &gid) < 0)
-		return -EINVAL;
-	*out = uid;
-	return 0;
-}
-
-static int parse_arguments(int argc, char **argv, struct sandbox_spec *spec)
-{
-	static const struct option options[] = {
-	    {"uid", required_argument, NULL, 'u'},
-	    {"gid", required_argument, NULL, 'g'},
-	    {NULL, 0, NULL, 0},
-	};
-	bool has_uid = false, has_gid = false;
-	int id;
-
-	opterr = 0;
-	while ((id = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (id == 'u' && parse_id(optarg, &spec->uid) == 0)
-			has_uid = true;
-		else if (id == 'g' && parse_id(optarg, &spec->gid) == 0)
-			has_gid = true;
-		else
-			return -EINVAL;
-	}
-	return has_uid && has_gid && optind == argc ? 0 : -EINVAL;
-}
 
 static bool is_socket(int fd)
 {
@@ -107,15 +70,13 @@ int main(int argc, char **argv)
 	int err;
 
 	log_init("pprofwall-prober", LOG_LEVEL_INFO);
-	if (parse_arguments(argc, argv, &spec) < 0 || !is_socket(IPC_PARENT_FD) ||
+	if (!startup_read_arguments(argc, argv, &spec, NULL) || !is_socket(IPC_PARENT_FD) ||
 	    !is_socket(IPC_PEER_FD)) {
-		log_error("this program is started by pprofwalld");
+		log_error("started by pprofwalld, not by hand");
 		return EXIT_USAGE;
 	}
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGINT, SIG_IGN); /* Ctrl-C reaches us too, but when to stop is the parent's word */
+	startup_ignore_signals();
 	raise_descriptor_limit();
-	spec.keep_uid = geteuid() != 0 && geteuid() == spec.uid && getegid() == spec.gid;
 	if (sandbox_drop(&spec, why) < 0) {
 		log_error("%s", why);
 		return EXIT_FAILURE;

@@ -5,15 +5,13 @@
  */
 #include "common/frame.h"
 #include "common/log.h"
-#include "common/sandbox.h"
 #include "conf/conf.h"
 #include "daemon/channel.h"
 #include "daemon/ipc.h"
 #include "daemon/sender/sink.h"
+#include "daemon/startup.h"
 
 #include <errno.h>
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -293,69 +291,28 @@ static int sender_init(struct sender *s)
 	return rc;
 }
 
-static int drop_privileges(const char *uid, const char *gid)
-{
-	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_SENDER};
-	char why[SANDBOX_ERROR_LEN];
-	uint64_t uid_number, gid_number;
-
-	if (conf_parse_number(uid, UINT32_MAX - 1, &uid_number) < 0 || uid_number == 0 ||
-	    conf_parse_number(gid, UINT32_MAX - 1, &gid_number) < 0 || gid_number == 0) {
-		log_error("--uid and --gid want numbers from 1");
-		return -EINVAL;
-	}
-	spec.uid = (uid_t)uid_number;
-	spec.gid = (gid_t)gid_number;
-	/* Started by an ordinary user as that user: in tests, and by hand. */
-	spec.keep_uid = geteuid() != 0 && geteuid() == spec.uid && getegid() == spec.gid;
-	if (sandbox_drop(&spec, why) < 0) {
-		log_error("cannot drop privileges: %s", why);
-		return -EPERM;
-	}
-	return 0;
-}
-
-static int parse_arguments(int argc, char **argv, const char **uid, const char **gid)
-{
-	static const struct option options[] = {
-	    {"uid", required_argument, NULL, 'u'}, {"gid", required_argument, NULL, 'g'}, {0}};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'u')
-			*uid = optarg;
-		else if (c == 'g')
-			*gid = optarg;
-		else
-			return -EINVAL;
-	}
-	return *uid && *gid && optind == argc ? 0 : -EINVAL;
-}
-
 int main(int argc, char **argv)
 {
-	const char *uid = NULL, *gid = NULL;
+	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_SENDER};
 	char why[SANDBOX_ERROR_LEN];
 	struct sender s = {0};
 	int rc;
 
 	log_init("pprofwall-sender", LOG_LEVEL_INFO);
-	if (parse_arguments(argc, argv, &uid, &gid) < 0) {
-		log_error("started by pprofwalld only: --uid N --gid N");
+	if (!startup_read_arguments(argc, argv, &spec, NULL)) {
+		log_error("started by pprofwalld, not by hand");
 		return 2;
 	}
-	if (drop_privileges(uid, gid) < 0)
+	startup_ignore_signals();
+	if (sandbox_drop(&spec, why) < 0) {
+		log_error("cannot drop privileges: %s", why);
 		return 1;
-	signal(SIGPIPE, SIG_IGN);
-	/* A terminal or systemd may send these to all processes: the parent says when to end. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGTERM, SIG_IGN);
-	signal(SIGHUP, SIG_IGN);
+	}
 
 	rc = sender_init(&s);
 	if (rc < 0) {
 		log_error("cannot start: %s", strerror(-rc));
-	} else if ((rc = sandbox_filter(SANDBOX_FILTER_SENDER, why)) < 0) {
+	} else if ((rc = sandbox_filter(spec.filter, why)) < 0) {
 		log_error("cannot filter system calls: %s", why);
 	} else if (event_base_dispatch(s.base) < 0) {
 		log_error("the event loop failed");

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What agent, prober and sender do first, before any thread exists: --uid and --gid, by which the
+ * parent says who to become, and the signals.
+ */
+#pragma once
+
+#include "common/sandbox.h"
+
+/*
+ * Fills in uid, gid and keep_uid of *spec from --uid N --gid N, both of which are required. With
+ * `config` --config FILE is required as well, and *config is then one of the arguments. Returns
+ * false for anything else: such a program was not started by pprofwalld.
+ */
+bool startup_read_arguments(int argc, char **argv, struct sandbox_spec *spec, const char **config);
+
+/*
+ * SIGPIPE, and the signals that a terminal or systemd sends to all processes at once: when to end,
+ * and in which order, is the parent's to say.
+ */
+void startup_ignore_signals(void);
