@@ -184,6 +184,7 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 	    (a->error == 0 || a->error == -EPROTO || a->error == -ECONNRESET ||
 	     a->error == -EPIPE)) {
 		fp->no_http = a->error == 0 || a->error == -EPROTO;
+		fp->error = a->error;
 		return switch_scheme(fp, true);
 	}
 	return false;
@@ -192,7 +193,9 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 /* No status line came to the index request, and the other scheme is no way out either. */
 static void feed_no_answer(struct fingerprint *fp, const struct http_answer *a)
 {
-	fp->error = a->error;
+	/* TLS may have been a guess: then what plain HTTP met says more than that TLS failed. */
+	if (fp->error == 0 || a->error != -EPROTO)
+		fp->error = a->error;
 	fp->timed_out = a->timed_out;
 	if (fp->wants_tls || a->tls || a->timed_out)
 		fp->no_http = false;

@@ -4,10 +4,10 @@
  * makes the request, feeds the answer, until nothing is left to ask; then takes the verdict. The
  * rules and the evidence behind them: docs/detection.md.
  *
- *	fingerprint_init(&fp, conf);
- *	while (fingerprint_next(&fp, &request))
- *		fingerprint_feed(&fp, make_the_request(&request));
- *	fingerprint_finish(&fp, &finding);
+ *	fingerprint_reset(fp, conf);
+ *	while (fingerprint_next(fp, &request))
+ *		fingerprint_feed(fp, make_the_request(&request));
+ *	fingerprint_finish(fp, &finding);
  *
  * One fingerprint is used by one thread at a time.
  */
@@ -29,7 +29,8 @@ struct http_answer {
 	size_t body_length;
 	/*
 	 * 0, or a negative errno: ECONNREFUSED; ETIMEDOUT and EHOSTUNREACH when no connection came
-	 * about; EPROTO when TLS did not; ECONNRESET when it was cut, or closed without a byte.
+	 * about; EPROTO when TLS did not; ECONNRESET when it was cut or closed before a whole
+	 * head came; EMSGSIZE when that head was too long.
 	 * Not an error: a peer that spoke, but not HTTP (status 0).
 	 */
 	int error;

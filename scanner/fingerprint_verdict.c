@@ -65,6 +65,7 @@ static const char *find_reason(const struct fingerprint *fp)
 		return "TLS is wanted, and failed";
 	switch (-fp->error) {
 	case 0: return fp->status ? "the answer was cut off before it could be told" : "no answer";
+	case EMSGSIZE: return "the head of the answer is too long";
 	case EPROTO: return fp->tls ? "TLS failed" : "not HTTP";
 	default: return strerrordesc_np(-fp->error);
 	}

@@ -124,8 +124,8 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 		if (!curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status))
 			t->status = (int)status;
 	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
-		/* After a 1xx head the real one comes. */
-		t->head_done = t->status >= 200;
+		/* After a 1xx head the real one comes, but for 101, after which no HTTP does. */
+		t->head_done = t->status >= 200 || t->status == 101;
 		if (t->head_done && t->first)
 			keep_connection(t, t->status < 400 || t->status == 401 ||
 			                       t->status == 403 || t->go_pprof_header);
@@ -329,7 +329,7 @@ static bool was_encrypted(const struct transfer *t)
 	return encrypted_us > 0;
 }
 
-/* Nothing of an HTTP answer came: why? 0 when the peer spoke, but not HTTP. */
+/* No head of an HTTP answer came whole: why? 0 when the peer spoke, but not HTTP. */
 static int find_error(const struct transfer *t, CURLcode result)
 {
 	int error = os_error(t);
@@ -345,10 +345,10 @@ static int find_error(const struct transfer *t, CURLcode result)
 	case CURLE_OPERATION_TIMEDOUT:   /* timed_out says it */
 	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, a banner */
 	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_GOT_NOTHING:
-	case CURLE_WRITE_ERROR: /* our caps */
-	case CURLE_HTTP2:
-	case CURLE_OK: return 0;
+	case CURLE_HTTP2: return 0;
+	case CURLE_WRITE_ERROR: return -EMSGSIZE; /* our cap on heads */
+	case CURLE_OK:                            /* closed within a head */
+	case CURLE_GOT_NOTHING:                   /* or before it */
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR: return -ECONNRESET;
 	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
@@ -370,9 +370,16 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	    .body_length = t->body_length,
 	    .truncated = t->body_cut || result != CURLE_OK,
 	};
-	/* What arrived still counts, however the transfer ended. */
-	if (result != CURLE_OK && t->status == 0)
-		out->error = find_error(t, result);
+	/* What arrived still counts, however the transfer ended; but not half a head: to drip one, or
+	 * to make it endless, must not look like an answer without profiles. */
+	if (t->head_done)
+		return;
+	out->status = 0;
+	out->content_type = "";
+	out->location = "";
+	out->go_pprof_header = false;
+	out->nosniff = false;
+	out->error = find_error(t, result);
 }
 
 void transfer_detach(struct transfer *t, CURLM *multi)
