@@ -93,6 +93,29 @@ def wait_until(condition, timeout, what, interval=0.02):
         time.sleep(interval)
 
 
+def start_time(pid):
+    """When a process began, in clock ticks: with its pid its identity. None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def descendants(pid):
+    """(pid, start time) of every process below `pid`."""
+    found = []
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:
+            below = [int(child) for child in children.read().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    for child in below:
+        found.append((child, start_time(child)))
+        found += descendants(child)
+    return found
+
+
 class Process:
     """A child process whose output lines are collected and can be awaited."""
 
@@ -153,14 +176,19 @@ class Process:
     def signal(self, number):
         self._process.send_signal(number)
 
-    def end(self, timeout=5):
+    def end(self, timeout=15):
         """SIGTERM, then SIGKILL; nothing when it is over already."""
         if self._process.poll() is None:
+            family = descendants(self.pid)
             self.signal(signal.SIGTERM)
             try:
                 self._process.wait(timeout)
             except subprocess.TimeoutExpired:
                 self._process.kill()
+                # Stopped ones do not see their parent go, and keep our pipe open.
+                for pid, begun in family:
+                    if start_time(pid) == begun:
+                        os.kill(pid, signal.SIGKILL)
         return self.wait()
 
 
