@@ -370,8 +370,8 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	    .body_length = t->body_length,
 	    .truncated = t->body_cut || result != CURLE_OK,
 	};
-	/* What arrived still counts, however the transfer ended; but not half a head: to drip one, or
-	 * to make it endless, must not look like an answer without profiles. */
+	/* What arrived still counts, however the transfer ended; but not half a head: to drip one,
+	 * or to make it endless, must not look like an answer without profiles. */
 	if (t->head_done)
 		return;
 	out->status = 0;
