@@ -78,8 +78,8 @@ static char *format_canonical(const struct target *t)
 
 	if (!t->host[0])
 		prefix_format(&t->prefix, prefix);
-	if (asprintf(&text, "%s%s%%%u %u %d %s", t->host, prefix, t->scope_id, (unsigned)t->port,
-	             (int)t->scheme, t->path) < 0)
+	if (asprintf(&text, "%s%s %u %d %s", t->host, prefix, (unsigned)t->port, (int)t->scheme,
+	             t->path) < 0)
 		return NULL;
 	/* Names are the same in either case; paths are not. */
 	for (char *p = text; *p && *p != ' '; p++) {
@@ -120,7 +120,7 @@ static int refuse_duplicates(const struct conf_strings *targets, struct canonica
 static int parse_target(const char *text, struct conf_mark at, const struct conf_diag *diag,
                         struct target *out)
 {
-	char why[TARGET_ERROR_LEN];
+	char why[TARGET_ERROR_LEN], shown[CONF_QUOTE_LEN];
 
 	/* Before any message could repeat a password. */
 	if (strchr(text, '@'))
@@ -130,6 +130,11 @@ static int parse_target(const char *text, struct conf_mark at, const struct conf
 	if (target_parse(text, out, why) < 0)
 		return fail_because(diag, at, "scan.targets", why,
 		                    "an address, prefix or name, with or without a port, or a URL");
+	/* What a zone means differs between hosts and boots, and to ask for it takes a socket. */
+	if (out->scope_id || out->zone[0])
+		return conf_fail(diag, at,
+		                 "scan.targets: %s has a zone; expected an address without one",
+		                 conf_quote(text, strlen(text), shown));
 	return 0;
 }
 

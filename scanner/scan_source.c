@@ -21,6 +21,7 @@ struct item {
 
 struct scan_source {
 	const struct port_list *ports;
+	struct if_nameindex *interfaces; /* NULL: their names cannot be told */
 	struct item *items;
 	size_t count, at;
 	/* Of the file being read. */
@@ -107,6 +108,7 @@ int scan_source_open(char **arguments, size_t count, const struct port_list *por
 	if (!s)
 		return -ENOMEM;
 	s->ports = ports;
+	s->interfaces = if_nameindex();
 	s->items = calloc(count, sizeof(*s->items));
 	if (!s->items)
 		err = -ENOMEM;
@@ -132,6 +134,8 @@ void scan_source_close(struct scan_source *s)
 		if (s->items[i].fd >= 0)
 			close(s->items[i].fd);
 	}
+	if (s->interfaces)
+		if_freenameindex(s->interfaces);
 	free(s->items);
 	free(s);
 }
@@ -141,11 +145,29 @@ int scan_source_descriptor(const struct scan_source *s)
 	return s->at < s->count ? s->items[s->at].fd : -1;
 }
 
+/* From the list made at the start: later, in the sandbox, the kernel is not asked any more. */
+static int find_scope(const struct scan_source *s, struct target *target,
+                      char reason[static TARGET_ERROR_LEN])
+{
+	const struct if_nameindex *i = s->interfaces;
+
+	while (i && i->if_index && strcmp(i->if_name, target->zone) != 0)
+		i++;
+	if (!i || !i->if_index) {
+		snprintf(reason, TARGET_ERROR_LEN, "there is no interface '%s'", target->zone);
+		return -EINVAL;
+	}
+	target->scope_id = i->if_index;
+	return 0;
+}
+
 static int parse(const struct scan_source *s, const char *text, struct target *out,
                  char reason[static TARGET_ERROR_LEN])
 {
 	int err = target_parse(text, out, reason);
 
+	if (!err && out->zone[0])
+		err = find_scope(s, out, reason);
 	if (err < 0)
 		return err;
 	if (target_count(out, s->ports) == UINT64_MAX) {

@@ -5,7 +5,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,21 +84,35 @@ static int set_name(const char *name, struct target *t, char why[static TARGET_E
 	return 0;
 }
 
+/* What the kernel takes as an interface's name; the ioctls cut it off at a colon (aliases). */
+static bool is_interface_name(const char *name)
+{
+	if (!*name || strlen(name) >= IF_NAMESIZE || !strcmp(name, ".") || !strcmp(name, ".."))
+		return false;
+	for (const char *p = name; *p; p++) {
+		if (*p <= 0x20 || *p >= 0x7f || *p == '/' || *p == ':')
+			return false;
+	}
+	return true;
+}
+
 /* The zone of "fe80::1%eth0", by name or by number; a URL writes '%' as "%25" (RFC 6874). */
 static int set_zone(const char *zone, struct target *t, char why[static TARGET_ERROR_LEN])
 {
-	unsigned index = if_nametoindex(zone);
-	struct endpoint e;
 	char numeric[ENDPOINT_TEXT_LEN];
+	struct endpoint e;
 
-	if (index == 0) {
+	if (zone[strspn(zone, "0123456789")] == '\0') {
 		/* Let the one reader of zones judge the number. */
 		snprintf(numeric, sizeof(numeric), "fe80::%%%.16s", zone);
 		if (endpoint_parse_address(numeric, &e) < 0 || e.scope_id == 0)
-			return refuse(why, "there is no interface '%.32s'", zone);
-		index = e.scope_id;
+			return refuse(why, "'%.32s' is not the number of an interface", zone);
+		t->scope_id = e.scope_id;
+		return 0;
 	}
-	t->scope_id = index;
+	if (!is_interface_name(zone))
+		return refuse(why, "'%.32s' is not the name of an interface", zone);
+	memcpy(t->zone, zone, strlen(zone) + 1);
 	return 0;
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Targets as people write them, and the endpoints they stand for. Pure but for reading an
- * interface's index from its name (IPv6 zones). A list of endpoints is never built: a target is
- * walked with target_count() and target_at(). Any thread.
+ * Targets as people write them, and the endpoints they stand for. Pure; any thread. A list of
+ * endpoints is never built: a target is walked with target_count() and target_at().
  */
 #pragma once
 
 #include "common/prefix.h"
+
+#include <net/if.h>
 
 enum { TARGET_HOST_MAX_LEN = 253, TARGET_ERROR_LEN = 256, PORT_LIST_MAX = 65535 };
 
@@ -30,7 +31,9 @@ enum target_scheme { TARGET_ANY = 0, TARGET_HTTP, TARGET_HTTPS };
 struct target {
 	char host[TARGET_HOST_MAX_LEN + 1]; /* a name to resolve; "" when `prefix` is the target */
 	struct prefix prefix;               /* one address, or a CIDR */
-	uint32_t scope_id;
+	uint32_t scope_id;                  /* of a zone that was a number */
+	/* A zone that was an interface's name: whoever probes must set scope_id from it. */
+	char zone[IF_NAMESIZE];
 	uint16_t port; /* 0: every port of the list */
 	enum target_scheme scheme;
 	char path[128]; /* a URL's path as the prefix to ask; "" for the default */

@@ -529,6 +529,14 @@ class CommandLine(ScanTest):
         self.assertIn(f"Host: localhost:{server.port}\r\n", server.requests[0])
         self.assertRegex(server.requests[0], r"User-Agent: pprofwall/\d")
 
+    def test_zone(self):
+        """Interfaces are known by name also once the sandbox asks the kernel nothing any more."""
+        row, = findings("--all", "[fe80::1%lo]:9", status=0)
+        self.assertEqual(row["endpoint"], f"[fe80::1%{socket.if_nametoindex('lo')}]:9")
+        done = scan("[fe80::1%nosuch0]:9", status=2)
+        self.assertEqual(done.stderr,
+                         "pprofwall: [fe80::1%nosuch0]:9: there is no interface 'nosuch0'\n")
+
     def test_unknown_name_does_not_stop_the_others(self):
         server = self.serve(recorded("node_exporter-1.5"))
         done = scan("nosuch.invalid", server.endpoint, status=3)

@@ -152,17 +152,24 @@ static void test_numeric(void **state)
 
 static void test_zone(void **state)
 {
-	struct target t = parse("fe80::1%lo");
+	struct target t = parse("fe80::1%nosuch0");
 
 	(void)state;
-	assert_int_equal(t.scope_id, 1);
+	assert_string_equal(t.zone, "nosuch0");
+	assert_int_equal(t.scope_id, 0);
 	t = parse("[fe80::1%7]:80");
+	assert_string_equal(t.zone, "");
 	assert_int_equal(t.scope_id, 7);
-	t = parse("http://[fe80::1%25lo]:80/");
-	assert_int_equal(t.scope_id, 1);
-	assert_refused("fe80::1%nosuchif0");
+	t = parse("http://[fe80::1%25eth0.7]:80/");
+	assert_string_equal(t.zone, "eth0.7");
 	assert_refused("fe80::1%");
 	assert_refused("fe80::1%0");
+	assert_refused("fe80::1%lo:80");
+	assert_refused("[fe80::1%lo:80]:80");
+	assert_refused("[fe80::1%..]:80");
+	assert_refused("[fe80::1%e/th]:80");
+	assert_refused("fe80::1%sixteen-letters-");
+	assert_refused("fe80::1%4294967296");
 	assert_refused("2001:db8::1%1");
 	assert_refused("192.0.2.1%1");
 }
