@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What test_sender.py stands on: a driver that plays parent and agent, and receivers."""
 import collections
-import fcntl
 import json
 import os
 import queue
@@ -13,64 +12,22 @@ import subprocess
 import tempfile
 import threading
 import time
-import zlib
+
+import frames
+from frames import text_of
 
 BUILD_DIR = os.environ["PW_BUILD_DIR"]
 PROGRAM = os.path.join(BUILD_DIR, "libexec", "pprofwall", "pprofwall-sender")
 SECRET = "s3cr3t-t0ken"
 UID, GID = 61511, 61512
 
-HEADER = struct.Struct("=IHHIIQ")
-CONF = struct.Struct("=QIB3x")
-RESULT = struct.Struct("=iI512s")
 SEND_RESULT = struct.Struct("=Ii64s128s")
 NAME = struct.Struct("=256s")
 ENDPOINT = struct.Struct("=HHI16s")
-MAGIC, VERSION = 0x70777266, 1
-PARENT_CONF, PARENT_COMMIT, PARENT_ABORT, PARENT_STOP = 1, 2, 3, 6
-CHILD_READY, CHILD_CONF = 32, 33
 SEND_EVENT, RESOLVE_NAME, SEND_RESULT_TYPE, SEND_DONE, RESOLVE_RESULT = 96, 97, 98, 99, 100
-PING, PONG = 120, 121
 OUTCOMES = ("delivered", "retry", "gave-up")
 
-Frame = collections.namedtuple("Frame", "type seq body")
 Result = collections.namedtuple("Result", "seq outcome status sink text")
-
-
-def text_of(field):
-    return field.split(b"\0", 1)[0].decode()
-
-
-class Peer:
-    """Our end of one SEQPACKET socket."""
-
-    def __init__(self):
-        self.sock, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.theirs.setblocking(False)
-
-    def send(self, kind, seq=0, body=b"", fd=None):
-        packet = HEADER.pack(MAGIC, VERSION, kind, len(body), 0, seq) + body
-        if fd is None:
-            self.sock.send(packet)
-        else:
-            socket.send_fds(self.sock, [packet], [fd])
-
-    def receive(self, timeout=10):
-        """The next frame, or None at the end of the connection."""
-        self.sock.settimeout(timeout)
-        try:
-            packet = self.sock.recv(65536)
-        except ConnectionResetError:
-            return None
-        if not packet:
-            return None
-        magic, version, kind, length, zero, seq = HEADER.unpack_from(packet)
-        body = packet[HEADER.size:]
-        assert (magic, version, zero, length) == (MAGIC, VERSION, 0, len(body))
-        return Frame(kind, seq, body)
-
-    def close(self):
-        self.sock.close()
 
 
 class Sender:
@@ -78,8 +35,7 @@ class Sender:
 
     def __init__(self, files=None):
         """`files`: {path: content} that the process sees in place of the machine's own."""
-        self.parent, self.agent = Peer(), Peer()
-        self.generation = 0
+        self.parent, self.agent = frames.Parent(), frames.Peer()
         self._folder = tempfile.TemporaryDirectory(prefix="pprofwall-test-")
         argv = [PROGRAM, "--uid", str(UID), "--gid", str(GID)]
         if files:
@@ -87,7 +43,7 @@ class Sender:
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-            preexec_fn=self._place_sockets, pass_fds=(3, 4), env=self._environment())
+            env=self._environment(), **frames.handed_over(self.parent, self.agent))
         self.pid = self._process.pid
         self.parent.theirs.close()
         self.agent.theirs.close()
@@ -114,63 +70,22 @@ class Sender:
         script.append('exec "$@"')
         return ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *argv]
 
-    def _place_sockets(self):
-        pair = [fcntl.fcntl(peer.theirs.fileno(), fcntl.F_DUPFD, 64)
-                for peer in (self.parent, self.agent)]
-        os.dup2(pair[0], 3)
-        os.dup2(pair[1], 4)
-
     # the parent's side
 
-    def check(self, text, kind=PARENT_CONF):
-        """Sends a configuration; returns (error, text)."""
-        self.generation += 1
-        data = text.encode()
-        fd = os.memfd_create("config", os.MFD_CLOEXEC)
-        try:
-            os.write(fd, data)
-            self.crc = zlib.crc32(data)
-            self.parent.send(kind, self.generation,
-                             CONF.pack(self.generation, self.crc, 0), fd)
-        finally:
-            os.close(fd)
-        return self._conf_answer()
-
-    def commit(self, generation=None):
-        generation = self.generation if generation is None else generation
-        self.parent.send(PARENT_COMMIT, generation, CONF.pack(generation, self.crc, 0))
-        return self._conf_answer()
-
-    def abort(self):
-        self.parent.send(PARENT_ABORT, 0, CONF.pack(self.generation, self.crc, 0))
-
-    def _conf_answer(self):
-        frame = self.parent.receive()
-        assert frame.type == CHILD_CONF, frame
-        error, zero, text = RESULT.unpack(frame.body)
-        assert zero == 0
-        return error, text_of(text)
-
     def configure(self, alerts):
-        answer = self.check(config(alerts))
-        assert answer == (0, ""), answer
-        answer = self.commit()
-        assert answer == (0, ""), answer
+        for answer in (self.parent.check(config(alerts).encode()), self.parent.commit()):
+            assert answer == (0, ""), answer
 
     def start(self, alerts):
         self.configure(alerts)
-        frame = self.parent.receive()
-        assert frame.type == CHILD_READY, frame
+        self.parent.expect_ready()
         return self
-
-    def stop(self):
-        self.parent.send(PARENT_STOP)
 
     # the agent's side
 
     def send(self, seq, event=None):
         body = json.dumps({"id": f"event-{seq}", "n": seq} if event is None else event)
-        self.agent.send(SEND_EVENT, seq, body.encode())
+        self.agent.send(SEND_EVENT, body.encode(), seq=seq)
         return body.encode()
 
     def results(self, timeout=10, until=None):
@@ -193,7 +108,7 @@ class Sender:
         return Result(frame.seq, OUTCOMES[outcome], status, text_of(sink), text_of(text))
 
     def ask(self, seq, name):
-        self.agent.send(RESOLVE_NAME, seq, NAME.pack(name.encode()))
+        self.agent.send(RESOLVE_NAME, NAME.pack(name.encode()), seq=seq)
 
     def addresses(self, timeout=10):
         """The next answer: (seq, error, [address])."""

@@ -9,25 +9,12 @@ import struct
 import subprocess
 import unittest
 
+import frames
 import lab
+from frames import PING, PONG, pack
 
-MAGIC, VERSION = 0x70777266, 1
-PARENT_CONF, PARENT_COMMIT, PARENT_STOP = 1, 2, 6
-CHILD_READY, CHILD_CONF = 32, 33
 PROBE_START, PROBE_DONE = 64, 65
-PING, PONG = 120, 121
 NOBODY = 65534
-
-
-def frame(kind, seq, body=b""):
-    return struct.pack("=IHHIIQ", MAGIC, VERSION, kind, len(body), 0, seq) + body
-
-
-def receive(sock):
-    data = sock.recv(70000)
-    magic, version, kind, length, zero, seq = struct.unpack("=IHHIIQ", data[:24])
-    assert (magic, version, zero, length) == (MAGIC, VERSION, 0, len(data) - 24)
-    return kind, seq, data[24:]
 
 
 def probe(port=1, address="127.0.0.1", timeout_ms=2000, host=b"", prefix=b"", flags=(0, 0, 0),
@@ -40,28 +27,16 @@ class Prober:
     """Descriptors 3 and 4 of the child are the other ends of `parent` and `agent`."""
 
     def __init__(self):
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
-        (self.parent, child_parent), (self.agent, child_agent) = pairs
-
-        def place():
-            copies = [os.dup(child_parent.fileno()), os.dup(child_agent.fileno())]
-            # Above both targets, so that the one does not overwrite the other's source.
-            copies = [os.dup(copy) if copy < 5 else copy for copy in copies]
-            for target, copy in zip((3, 4), copies):
-                os.dup2(copy, target)
-
+        self.parent, self.agent = frames.Parent(), frames.Peer()
         self.process = subprocess.Popen(
             [lab.program("pprofwall-prober"), "--uid", str(NOBODY), "--gid", str(NOBODY)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=place, close_fds=False,
-            env=lab.environment())
-        child_parent.close()
-        child_agent.close()
-        for sock in (self.parent, self.agent):
-            sock.settimeout(20)
+            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lab.environment(),
+            **frames.handed_over(self.parent, self.agent))
+        self.parent.theirs.close()
+        self.agent.theirs.close()
 
     def __enter__(self):
-        kind, _, body = receive(self.parent)
-        assert (kind, body) == (CHILD_READY, b"")
+        self.parent.expect_ready()
         return self
 
     def end(self):
@@ -81,28 +56,26 @@ class Prober:
 class ProberTest(unittest.TestCase):
     def test_conversation(self):
         with Prober() as prober:
-            for kind in (PARENT_CONF, PARENT_COMMIT):
-                prober.parent.send(frame(kind, 7, struct.pack("=QIB3x", 7, 0, 0)))
-                kind, seq, body = receive(prober.parent)
-                self.assertEqual((kind, seq, body[:4]), (CHILD_CONF, 7, bytes(4)))
-            for sock in (prober.parent, prober.agent):
-                sock.send(frame(PING, 9))
-                self.assertEqual(receive(sock), (PONG, 9, b""))
-            prober.parent.send(frame(PARENT_STOP, 1))
+            self.assertEqual(prober.parent.check(b""), (0, ""))
+            self.assertEqual(prober.parent.commit(), (0, ""))
+            for peer in (prober.parent, prober.agent):
+                peer.send(PING, seq=9)
+                self.assertEqual(peer.receive(), (PONG, 9, b""))
+            prober.parent.stop()
             self.assertEqual(prober.end(), (0, ""))
 
     def test_finding(self):
         with socket.create_server(("127.0.0.1", 0)) as server, Prober() as prober:
             port = server.getsockname()[1]
-            prober.agent.send(frame(PROBE_START, 11, probe(port, host=b"a.example",
-                                                           prefix=b"/x/pprof/")))
+            prober.agent.send(PROBE_START, probe(port, host=b"a.example", prefix=b"/x/pprof/"),
+                              seq=11)
             connection, _ = server.accept()
             with connection:
                 head = connection.recv(65536).decode()
                 connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             self.assertTrue(head.startswith("GET /x/pprof/ HTTP/1.1\r\n"), head)
             self.assertIn(f"Host: a.example:{port}\r\n", head)
-            kind, seq, body = receive(prober.agent)
+            kind, seq, body = prober.agent.receive()
             finding = json.loads(body)
             self.assertEqual((kind, seq), (PROBE_DONE, 11))
             self.assertEqual((finding["endpoint"], finding["verdict"], finding["host"]),
@@ -112,36 +85,36 @@ class ProberTest(unittest.TestCase):
         """Nothing is lost, although the socket holds far less than this."""
         with Prober() as prober:
             for seq in range(3000):
-                prober.agent.send(frame(PROBE_START, seq, probe()))
-            prober.parent.send(frame(PING, 1))
-            self.assertEqual(receive(prober.parent)[0], PONG)
+                prober.agent.send(PROBE_START, probe(), seq=seq)
+            prober.parent.send(PING)
+            self.assertEqual(prober.parent.receive().type, PONG)
             seen = set()
             for _ in range(3000):
-                kind, seq, body = receive(prober.agent)
+                kind, seq, body = prober.agent.receive()
                 self.assertEqual((kind, json.loads(body)["verdict"]), (PROBE_DONE, "closed"))
                 seen.add(seq)
             self.assertEqual(seen, set(range(3000)))
 
     def test_malformed(self):
         for what, message in (
-                ("short", frame(PROBE_START, 1, b"x")),
-                ("long", frame(PROBE_START, 1, probe() + b"x")),
-                ("port 0", frame(PROBE_START, 1, probe(0))),
-                ("family", frame(PROBE_START, 1, probe(family=socket.AF_UNIX))),
-                ("address tail", frame(PROBE_START, 1, probe(tail=b"\1" + bytes(11)))),
-                ("padding", frame(PROBE_START, 1, probe(zero=b"\1" + bytes(4)))),
-                ("flag", frame(PROBE_START, 1, probe(flags=(2, 0, 0)))),
-                ("both schemes", frame(PROBE_START, 1, probe(flags=(0, 1, 1)))),
-                ("timeout", frame(PROBE_START, 1, probe(timeout_ms=-1))),
-                ("long timeout", frame(PROBE_START, 1, probe(timeout_ms=1 << 40))),
-                ("no NUL", frame(PROBE_START, 1, probe(host=b"a" * 256))),
-                ("after the NUL", frame(PROBE_START, 1, probe(host=b"a\0b"))),
-                ("host", frame(PROBE_START, 1, probe(host=b"a\r\nX: y"))),
-                ("prefix", frame(PROBE_START, 1, probe(prefix=b"no/slash"))),
-                ("type", frame(PROBE_DONE, 1)),
+                ("short", pack(PROBE_START, 1, b"x")),
+                ("long", pack(PROBE_START, 1, probe() + b"x")),
+                ("port 0", pack(PROBE_START, 1, probe(0))),
+                ("family", pack(PROBE_START, 1, probe(family=socket.AF_UNIX))),
+                ("address tail", pack(PROBE_START, 1, probe(tail=b"\1" + bytes(11)))),
+                ("padding", pack(PROBE_START, 1, probe(zero=b"\1" + bytes(4)))),
+                ("flag", pack(PROBE_START, 1, probe(flags=(2, 0, 0)))),
+                ("both schemes", pack(PROBE_START, 1, probe(flags=(0, 1, 1)))),
+                ("timeout", pack(PROBE_START, 1, probe(timeout_ms=-1))),
+                ("long timeout", pack(PROBE_START, 1, probe(timeout_ms=1 << 40))),
+                ("no NUL", pack(PROBE_START, 1, probe(host=b"a" * 256))),
+                ("after the NUL", pack(PROBE_START, 1, probe(host=b"a\0b"))),
+                ("host", pack(PROBE_START, 1, probe(host=b"a\r\nX: y"))),
+                ("prefix", pack(PROBE_START, 1, probe(prefix=b"no/slash"))),
+                ("type", pack(PROBE_DONE, 1)),
                 ("no frame", b"garbage")):
             with self.subTest(what), Prober() as prober:
-                prober.agent.send(message)
+                prober.agent.sock.send(message)
                 status, errors = prober.end()
                 self.assertEqual(status, 1)
                 self.assertRegex(errors, r"^pprofwall-prober: agent: [^\n]+\n$")
@@ -149,7 +122,7 @@ class ProberTest(unittest.TestCase):
     def test_end_of_a_peer(self):
         for name in ("parent", "agent"):
             with self.subTest(name), Prober() as prober:
-                getattr(prober, name).shutdown(socket.SHUT_RDWR)
+                getattr(prober, name).sock.shutdown(socket.SHUT_RDWR)
                 self.assertEqual(prober.end(), (0, ""))
 
     def test_privileges(self):

@@ -8,6 +8,7 @@ import threading
 import time
 import unittest
 
+import frames
 import sender_driver as driver
 from sender_driver import NameServer, Receiver, Sender
 
@@ -98,7 +99,7 @@ class Delivery(SenderTest):
         sender = self.sender([("ops", receiver.url, {})])
         sender.send(1, [1, 2])
         self.assertEqual(sender.results(until=1), [])
-        sender.agent.send(driver.SEND_EVENT, 2, b"{broken")
+        sender.agent.send(driver.SEND_EVENT, b"{broken", seq=2)
         self.assertEqual(sender.results(until=2), [])
         sender.send(3)
         sender.results(until=3)
@@ -119,8 +120,8 @@ class Delivery(SenderTest):
     def test_ping(self):
         sender = self.sender([])
         for peer in (sender.parent, sender.agent):
-            peer.send(driver.PING, 77)
-            self.assertEqual(peer.receive(), driver.Frame(driver.PONG, 77, b""))
+            peer.send(frames.PING, seq=77)
+            self.assertEqual(peer.receive(), (frames.PONG, 77, b""))
 
 
 class Failures(SenderTest):
@@ -253,14 +254,14 @@ class Reload(SenderTest):
     def test_a_bad_configuration_changes_nothing(self):
         receiver = self.receiver()
         sender = self.sender([("ops", receiver.url, {})])
-        error, text = sender.check("alerts: [{name: x, type: pigeon}]\n")
+        error, text = sender.parent.check(b"alerts: [{name: x, type: pigeon}]\n")
         self.assertEqual(error, -errno.EINVAL)
         self.assertIn(":1:", text)
-        self.assertEqual(sender.commit()[0], -errno.ESTALE)
-        self.assertEqual(sender.check(driver.config([]))[0], 0)
-        self.assertEqual(sender.commit(generation=sender.generation + 5)[0], -errno.ESTALE)
-        sender.abort()
-        self.assertEqual(sender.commit()[0], -errno.ESTALE)
+        self.assertEqual(sender.parent.commit()[0], -errno.ESTALE)
+        self.assertEqual(sender.parent.check(driver.config([]).encode())[0], 0)
+        self.assertEqual(sender.parent.commit(sender.parent.generation + 5)[0], -errno.ESTALE)
+        sender.parent.abort()
+        self.assertEqual(sender.parent.commit()[0], -errno.ESTALE)
         sender.send(1)
         self.assert_results(sender.results(until=1), ("ops", "delivered", 204))
 
@@ -286,7 +287,7 @@ class Process(SenderTest):
         for seq in (1, 2):
             sender.send(seq)
         receiver.requests.get(timeout=5)
-        sender.stop()
+        sender.parent.stop()
         self.assertEqual(sender.wait(), 0)
         results = sender.results(until=1) + sender.results(until=2)
         self.assertEqual([r.outcome for r in results], ["delivered"] * 2)
@@ -299,7 +300,7 @@ class Process(SenderTest):
         sender.send(1)
         self.await_retries(sender, {"ops", "bad"})
         began = time.monotonic()
-        sender.stop()
+        sender.parent.stop()
         self.assertEqual(sender.wait(), 0)
         self.assertLess(time.monotonic() - began, 1.5)
         outcomes = []
@@ -315,7 +316,7 @@ class Process(SenderTest):
         sender.send(1)
         hanging.requests.get(timeout=5)
         began = time.monotonic()
-        sender.stop()
+        sender.parent.stop()
         self.assertEqual(sender.wait(), 0)
         self.assertTrue(1.5 < time.monotonic() - began < 4)
         self.assertIsNone(sender.agent.receive())
@@ -361,9 +362,9 @@ class Names(SenderTest):
         for _ in names:
             seq, error, found = sender.addresses()
             self.assertEqual((error, set(found)), wanted[names[seq]], names[seq])
-        sender.agent.send(driver.RESOLVE_NAME, 99, b"short")
+        sender.agent.send(driver.RESOLVE_NAME, b"short", seq=99)
         self.assertEqual(sender.addresses(), (99, -errno.EINVAL, []))
-        sender.agent.send(driver.RESOLVE_NAME, 98, b"x" * 256)
+        sender.agent.send(driver.RESOLVE_NAME, b"x" * 256, seq=98)
         self.assertEqual(sender.addresses(), (98, -errno.EINVAL, []))
 
     def test_names_survive_a_reload(self):
