@@ -40,10 +40,16 @@ void finding_fini(struct finding *f)
 	free(f->kind);
 	free(f->go_version);
 	free(f->module);
+	free(f->program);
+	free(f->advice);
+	free(f->signatures);
 	free(f->error);
 	list_fini(&f->evidence);
 	list_fini(&f->profiles);
 	list_fini(&f->command);
+	list_fini(&f->identified_by);
+	list_fini(&f->relatives);
+	list_fini(&f->labels);
 	finding_init(f);
 }
 

@@ -64,8 +64,14 @@ struct finding {
 	int status; /* HTTP status of the index request, 0 when there was none */
 	char *go_version;
 	char *module;
-	struct finding_list command; /* redacted unless the user asked otherwise */
-	char *error;                 /* why, for error and filtered; NULL otherwise */
+	char *program;                     /* a product's name, or that of the executable */
+	struct finding_list identified_by; /* how each was known: "program=cmdline", ... */
+	struct finding_list relatives;     /* other debug pages that answered: "expvar", ... */
+	char *advice;                      /* what to do about it, one or two sentences */
+	char *signatures;                  /* version of the signatures that were used */
+	struct finding_list labels;        /* of the target, by the user: "team=payments" */
+	struct finding_list command;       /* redacted unless the user asked otherwise */
+	char *error;                       /* why, for error and filtered; NULL otherwise */
 	int64_t latency_ms; /* first request: start to last byte; -1 when nothing answered */
 	int64_t bytes;      /* decoded body bytes read from this endpoint, all requests */
 };

@@ -90,7 +90,13 @@ json_t *finding_to_json(const struct finding *f)
 	bad |= json_object_set_new(o, "status", f->status ? json_integer(f->status) : json_null());
 	bad |= json_object_set_new(o, "go_version", string_or_null(f->go_version));
 	bad |= json_object_set_new(o, "module", string_or_null(f->module));
+	bad |= json_object_set_new(o, "program", string_or_null(f->program));
 	bad |= json_object_set_new(o, "command", list_to_json(&f->command));
+	bad |= json_object_set_new(o, "identified_by", list_to_json(&f->identified_by));
+	bad |= json_object_set_new(o, "relatives", list_to_json(&f->relatives));
+	bad |= json_object_set_new(o, "advice", string_or_null(f->advice));
+	bad |= json_object_set_new(o, "signatures", string_or_null(f->signatures));
+	bad |= json_object_set_new(o, "labels", list_to_json(&f->labels));
 	bad |= json_object_set_new(o, "error", string_or_null(f->error));
 	bad |= json_object_set_new(o, "latency_ms",
 	                           f->latency_ms < 0 ? json_null() : json_integer(f->latency_ms));
@@ -101,7 +107,8 @@ json_t *finding_to_json(const struct finding *f)
 /* Drops the last item of the longest list; false when all are empty. */
 static bool shorten(json_t *object)
 {
-	static const char *const keys[] = {"command", "profiles", "evidence"};
+	static const char *const keys[] = {"command",       "profiles",  "evidence",
+	                                   "identified_by", "relatives", "labels"};
 	json_t *longest = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -121,7 +128,7 @@ char *finding_to_line(const struct finding *f)
 	if (!object)
 		return NULL;
 	/*
-	 * Three full lists of full strings do not fit into a frame; with at most 192 items to
+	 * Full lists of full strings do not fit into a frame; with a few hundred items to
 	 * drop, and real findings a tenth of the limit, the simple loop will do.
 	 */
 	while (json_dumpb(object, NULL, 0, JSON_COMPACT) > FINDING_JSON_MAX_BYTES)
@@ -353,7 +360,13 @@ static void read_all(struct reader *r)
 	f->status = (int)read_integer_or_null(r, "status", 100, 999, 0);
 	read_string_or_null(r, "go_version", &f->go_version);
 	read_string_or_null(r, "module", &f->module);
+	read_string_or_null(r, "program", &f->program);
 	read_list(r, "command", &f->command);
+	read_list(r, "identified_by", &f->identified_by);
+	read_list(r, "relatives", &f->relatives);
+	read_string_or_null(r, "advice", &f->advice);
+	read_string_or_null(r, "signatures", &f->signatures);
+	read_list(r, "labels", &f->labels);
 	read_string_or_null(r, "error", &f->error);
 	f->latency_ms = read_integer_or_null(r, "latency_ms", 0, INT64_MAX, -1);
 	f->bytes = read_integer(r, "bytes", 0, INT64_MAX);
@@ -362,10 +375,11 @@ static void read_all(struct reader *r)
 static void refuse_unknown_keys(struct reader *r, json_t *object)
 {
 	static const char *const known[] = {
-	    "schema", "time",    "scan_id",  "vantage",    "endpoint", "address",
-	    "port",   "scheme",  "host",     "path",       "verdict",  "severity",
-	    "risk",   "kind",    "evidence", "profiles",   "status",   "go_version",
-	    "module", "command", "error",    "latency_ms", "bytes",
+	    "schema",        "time",      "scan_id",  "vantage",    "endpoint", "address",
+	    "port",          "scheme",    "host",     "path",       "verdict",  "severity",
+	    "risk",          "kind",      "evidence", "profiles",   "status",   "go_version",
+	    "module",        "command",   "error",    "latency_ms", "bytes",    "program",
+	    "identified_by", "relatives", "advice",   "signatures", "labels",
 	};
 	const char *key;
 	json_t *value;

@@ -18,8 +18,11 @@ static const char example[] =
     "\"host\":null,\"path\":\"/debug/pprof/\",\"verdict\":\"confirmed\",\"severity\":\"high\","
     "\"risk\":\"HIGH_RISK\",\"kind\":\"go-pprof\",\"evidence\":[\"index\",\"symbol\","
     "\"goroutine-debug2\"],\"profiles\":[\"allocs\",\"goroutine\",\"heap\"],\"status\":200,"
-    "\"go_version\":\"1.19\",\"module\":\"github.com/prometheus/node_exporter\",\"command\":["
-    "\"/usr/bin/x\"],\"error\":null,\"latency_ms\":4,\"bytes\":5120}";
+    "\"go_version\":\"1.19\",\"module\":\"github.com/prometheus/"
+    "node_exporter\",\"program\":\"node_exporter\","
+    "\"command\":[\"/usr/bin/x\"],\"identified_by\":[\"module=stack\"],\"relatives\":[\"expvar\"],"
+    "\"advice\":\"Bind it to loopback.\",\"signatures\":\"2026.11\",\"labels\":[\"team=a\"],"
+    "\"error\":null,\"latency_ms\":4,\"bytes\":5120}";
 
 static void test_round_trip(void **state)
 {
@@ -64,7 +67,9 @@ static void test_nothing_answered(void **state)
 	    "\"vantage\":null,\"endpoint\":\"[2001:db8::1]:80\",\"address\":\"2001:db8::1\","
 	    "\"port\":80,\"scheme\":null,\"host\":null,\"path\":null,\"verdict\":\"filtered\","
 	    "\"severity\":\"none\",\"risk\":null,\"kind\":null,\"evidence\":[],\"profiles\":[],"
-	    "\"status\":null,\"go_version\":null,\"module\":null,\"command\":[],"
+	    "\"status\":null,\"go_version\":null,\"module\":null,\"program\":null,"
+	    "\"command\":[],\"identified_by\":[],\"relatives\":[],\"advice\":null,"
+	    "\"signatures\":null,\"labels\":[],"
 	    "\"error\":\"no route to host\",\"latency_ms\":null,\"bytes\":0}");
 	finding_init(&back);
 	assert_int_equal(finding_from_line(line, strlen(line), &back, why), 0);
@@ -196,13 +201,16 @@ static void test_every_bad_field_is_refused(void **state)
 {
 	(void)state;
 	static const char *const keys[] = {
-	    "schema",   "time",   "scan_id",    "vantage",  "endpoint",  "address",
-	    "port",     "scheme", "host",       "path",     "verdict",   "severity",
-	    "risk",     "kind",   "bytes",      "evidence", "status",    "command",
-	    "profiles", "module", "go_version", "error",    "latency_ms"};
-	static const char *const lists[] = {"evidence", "profiles", "command"};
-	static const char *const nullable[] = {"scan_id", "vantage",    "host",   "path",
-	                                       "kind",    "go_version", "module", "error"};
+	    "schema",        "time",      "scan_id",    "vantage",    "endpoint",   "address",
+	    "port",          "scheme",    "host",       "path",       "verdict",    "severity",
+	    "risk",          "kind",      "bytes",      "evidence",   "status",     "command",
+	    "profiles",      "module",    "go_version", "error",      "latency_ms", "program",
+	    "identified_by", "relatives", "advice",     "signatures", "labels"};
+	static const char *const lists[] = {"evidence",      "profiles",  "command",
+	                                    "identified_by", "relatives", "labels"};
+	static const char *const nullable[] = {"scan_id", "vantage",    "host",      "path",
+	                                       "kind",    "go_version", "module",    "error",
+	                                       "program", "advice",     "signatures"};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		check_refused(keys[i], NULL, keys[i]);
