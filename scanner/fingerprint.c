@@ -57,6 +57,7 @@ void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *co
 	    .goroutine_read_max =
 	        conf->goroutine_read_max ? conf->goroutine_read_max : GOROUTINE_READ_MAX,
 	    .nonce = conf->nonce,
+	    .signatures = conf->signatures,
 	    .step = FINGERPRINT_INDEX,
 	};
 	finding_init(&fp->draft);

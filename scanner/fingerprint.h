@@ -15,6 +15,8 @@
 
 #include "common/finding.h"
 
+struct signatures; /* scanner/signatures.h */
+
 enum {
 	FINGERPRINT_PATH_MAX_LEN = 256,
 	FINGERPRINT_BODY_MAX_BYTES = 64 * 1024, /* the most of one body that a rule looks at */
@@ -69,9 +71,10 @@ struct fingerprint_conf {
 	bool tls_first; /* https is tried first, then http */
 	bool tls_only;  /* the scheme was given by the user */
 	bool plain_only;
-	bool show_secrets;           /* keep the command line as it came */
-	unsigned goroutine_read_max; /* read debug=2 at or below this count; default 1000 */
-	uint64_t nonce;              /* random; makes the control path unguessable */
+	bool show_secrets;                   /* keep the command line as it came */
+	unsigned goroutine_read_max;         /* read debug=2 at or below this count; default 1000 */
+	uint64_t nonce;                      /* random; makes the control path unguessable */
+	const struct signatures *signatures; /* NULL: none; outlives the fingerprint */
 };
 
 struct fingerprint; /* heap-allocated, some kilobytes; reused with fingerprint_reset() */

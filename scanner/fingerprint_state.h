@@ -31,6 +31,7 @@ struct fingerprint {
 	bool tls_only, plain_only, show_secrets;
 	unsigned goroutine_read_max;
 	uint64_t nonce;
+	const struct signatures *signatures; /* may be NULL */
 
 	/* where we are */
 	enum fingerprint_step step;
