@@ -22,6 +22,7 @@ struct walk {
 	uint64_t n_addresses;
 	uint64_t n_ports;
 	uint64_t done;
+	uint64_t in_flight; /* probes; it stays until they are over, for its labels */
 	struct scan_run *run;
 	TAILQ_ENTRY(walk) link;
 };
@@ -39,6 +40,7 @@ struct scan_run {
 	struct walk *current;
 	TAILQ_HEAD(walk_list, walk) asking; /* names without an answer yet */
 	struct walk_list resolved;          /* waiting for their turn */
+	struct walk_list walked;            /* waiting for their last findings */
 	unsigned lookups;                   /* in both */
 	bool source_ended;
 	bool stopped;
@@ -186,6 +188,7 @@ static int submit_next(struct scan_run *run)
 	struct probe_request request = {
 	    .tls_only = target->scheme == TARGET_HTTPS,
 	    .plain_only = target->scheme == TARGET_HTTP,
+	    .token = (uintptr_t)walk,
 	};
 	int err;
 
@@ -199,8 +202,9 @@ static int submit_next(struct scan_run *run)
 	err = probe_submit(run->engine, &request);
 	if (err < 0)
 		return err;
+	walk->in_flight++;
 	if (++walk->done == walk->n_addresses * walk->n_ports) {
-		free(walk);
+		TAILQ_INSERT_TAIL(&run->walked, walk, link);
 		run->current = NULL;
 	}
 	return 0;
@@ -226,23 +230,59 @@ static void pump(struct scan_run *run)
 		event_base_loopbreak(run->base);
 }
 
+static struct walk *walk_of(const struct probe_request *request)
+{
+	return (struct walk *)(uintptr_t)request->token; /* as submit_next() made it */
+}
+
+/* One of its probes is over. */
+static void leave_walk(struct scan_run *run, struct walk *walk)
+{
+	if (--walk->in_flight > 0 || walk == run->current)
+		return;
+	TAILQ_REMOVE(&run->walked, walk, link);
+	free(walk);
+}
+
+/* The list's items are the caller's to release. */
+static int add_labels(const struct walk *walk, struct finding_list *labels)
+{
+	int err = 0;
+
+	for (const char *p = walk->target.labels; *p && !err; p += *p == ' ') {
+		size_t n = strcspn(p, " ");
+
+		err = finding_list_add(labels, p, n);
+		p += n;
+	}
+	return err;
+}
+
+static void free_labels(struct finding_list *labels)
+{
+	for (size_t i = 0; i < labels->count; i++)
+		free(labels->items[i]);
+}
+
 static void on_probe_done(const struct probe_request *request, const struct finding *finding,
                           void *arg)
 {
 	struct scan_run *run = arg;
 	struct finding shown = *finding; /* strings stay the engine's */
 	struct scan_result *result = &run->result;
-	int err = 0;
+	struct walk *walk = walk_of(request);
+	int err = add_labels(walk, &shown.labels);
 
-	(void)request;
+	leave_walk(run, walk);
 	shown.scan_id = run->scan_id;
 	result->endpoints++;
 	result->verdicts[finding->verdict]++;
 	result->high_risk += finding->high_risk;
 	result->found = result->found || scan_options_fails_on(run->options, finding);
-	if (run->options->all || finding->verdict == VERDICT_CONFIRMED ||
-	    finding->verdict == VERDICT_LIKELY)
+	if (!err && (run->options->all || finding->verdict == VERDICT_CONFIRMED ||
+	             finding->verdict == VERDICT_LIKELY))
 		err = output_write(&run->output, &shown);
+	free_labels(&shown.labels);
 	if (err < 0) {
 		log_error("cannot write a finding: %s", strerror(-err));
 		stop_incomplete(run);
@@ -306,6 +346,7 @@ int scan_run_new(const struct scan_options *options, struct scan_source *source,
 	run->source = source;
 	TAILQ_INIT(&run->asking);
 	TAILQ_INIT(&run->resolved);
+	TAILQ_INIT(&run->walked);
 	output_init(&run->output, stream, options->format);
 	err = set_up(run);
 	if (err < 0) {
@@ -344,6 +385,7 @@ void scan_run_free(struct scan_run *run)
 	resolver_free(run->resolver);
 	free_walks(&run->asking);
 	free_walks(&run->resolved);
+	free_walks(&run->walked);
 	free(run->current);
 	if (run->base)
 		event_base_free(run->base);

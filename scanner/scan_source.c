@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LINE_MAX_LEN = 1100 /* more than the longest target, and a comment */ };
+enum { LINE_MAX_LEN = 2000 /* more than the longest target, its labels, and a comment */ };
 
 /* One argument: a target, or the lines of a file. */
 struct item {
@@ -164,7 +164,7 @@ static int find_scope(const struct scan_source *s, struct target *target,
 static int parse(const struct scan_source *s, const char *text, struct target *out,
                  char reason[static TARGET_ERROR_LEN])
 {
-	int err = target_parse(text, out, reason);
+	int err = target_parse_labelled(text, out, reason);
 
 	if (!err && out->zone[0])
 		err = find_scope(s, out, reason);

@@ -9,7 +9,13 @@
 
 #include <net/if.h>
 
-enum { TARGET_HOST_MAX_LEN = 253, TARGET_ERROR_LEN = 256, PORT_LIST_MAX = 65535 };
+enum {
+	TARGET_HOST_MAX_LEN = 253,
+	TARGET_LABELS_MAX = 16, /* of one target */
+	TARGET_LABELS_MAX_LEN = 511,
+	TARGET_ERROR_LEN = 256,
+	PORT_LIST_MAX = 65535,
+};
 
 /* A set of ports in the order to try them; no port twice. */
 struct port_list {
@@ -37,6 +43,7 @@ struct target {
 	uint16_t port; /* 0: every port of the list */
 	enum target_scheme scheme;
 	char path[128]; /* a URL's path as the prefix to ask; "" for the default */
+	char labels[TARGET_LABELS_MAX_LEN + 1]; /* "team=payments env=prod", one blank between */
 };
 
 /*
@@ -45,6 +52,11 @@ struct target {
  * one line to `why` and returns -EINVAL.
  */
 int target_parse(const char *text, struct target *out, char why[static TARGET_ERROR_LEN]);
+/*
+ * As above, and after the target, with blanks between, the user's labels: KEY=VALUE, the key of
+ * letters, digits and "_.-", each key once, the value not empty and UTF-8 without blanks.
+ */
+int target_parse_labelled(const char *text, struct target *out, char why[static TARGET_ERROR_LEN]);
 
 /* Number of endpoints: addresses x ports (UINT64_MAX when it does not fit). A name counts one
  * address. */

@@ -328,6 +328,46 @@ static void test_count_saturates(void **state)
 	port_list_free(&ports);
 }
 
+static void test_labels(void **state)
+{
+	static const struct {
+		const char *text, *labels;
+	} good[] = {
+	    {"10.1.0.0/24", ""},
+	    {"10.1.0.0/24 team=payments", "team=payments"},
+	    {"10.1.0.0/24\t team=payments   env=prod ", "team=payments env=prod"},
+	    {"http://a.example/x owner=b\xc3\xa4r url=http://x/?a=b",
+	     "owner=b\xc3\xa4r url=http://x/?a=b"},
+	};
+	static const char *const bad[] = {
+	    "10.1.0.0/24 team",
+	    "10.1.0.0/24 team=",
+	    "10.1.0.0/24 =payments",
+	    "10.1.0.0/24 te am=payments",
+	    "10.1.0.0/24 team=a team=b",
+	    "10.1.0.0/24 t\xc3\xa4am=a",
+	    "10.1.0.0/24 team=\xff",
+	    "10.1.0.0/24 team=a\033[31m",
+	    "10.1.0.0/24 team=a\xc2\x9b"
+	    "31m",
+	    "10.1.0.0/24 a=1 b=1 c=1 d=1 e=1 f=1 g=1 h=1 i=1 j=1 k=1 l=1 m=1 n=1 o=1 p=1 q=1",
+	    "10.1.0.0/33 team=a",
+	    " team=a",
+	};
+	char why[TARGET_ERROR_LEN];
+	struct target t;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(target_parse_labelled(good[i].text, &t, why), 0);
+		assert_string_equal(t.labels, good[i].labels);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		if (target_parse_labelled(bad[i], &t, why) == 0)
+			fail_msg("'%s' was taken", bad[i]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +382,7 @@ int main(void)
 	    cmocka_unit_test(test_bad_targets),
 	    cmocka_unit_test(test_walk),
 	    cmocka_unit_test(test_count_saturates),
+	    cmocka_unit_test(test_labels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
