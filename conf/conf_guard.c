@@ -75,6 +75,7 @@ void conf_parser_wipe(yaml_parser_t *parser)
 
 struct walk {
 	const struct conf_diag *diag;
+	const char *least;
 	unsigned documents, depth, nodes;
 };
 
@@ -125,7 +126,7 @@ static int check_event(struct walk *walk, const yaml_event_t *event)
 	case YAML_STREAM_END_EVENT:
 		if (walk->documents == 0)
 			return conf_fail(walk->diag, (struct conf_mark){1, 1},
-			                 "empty; expected keys, at least \"mode: observe\"");
+			                 "empty; expected keys, at least \"%s\"", walk->least);
 		return 0;
 	case YAML_NO_EVENT:
 	case YAML_STREAM_START_EVENT:
@@ -134,9 +135,9 @@ static int check_event(struct walk *walk, const yaml_event_t *event)
 	}
 }
 
-static int check_events(const struct conf_diag *diag, yaml_parser_t *parser)
+static int check_events(const struct conf_diag *diag, yaml_parser_t *parser, const char *least)
 {
-	struct walk walk = {.diag = diag};
+	struct walk walk = {.diag = diag, .least = least};
 	yaml_event_t event;
 	bool end = false;
 	int err = 0;
@@ -153,7 +154,8 @@ static int check_events(const struct conf_diag *diag, yaml_parser_t *parser)
 	return err;
 }
 
-int conf_guard(const struct conf_diag *diag, const unsigned char *bytes, size_t length)
+int conf_guard(const struct conf_diag *diag, const unsigned char *bytes, size_t length,
+               const char *least)
 {
 	yaml_parser_t parser;
 	int err = check_bytes(diag, bytes, length);
@@ -163,7 +165,7 @@ int conf_guard(const struct conf_diag *diag, const unsigned char *bytes, size_t 
 	if (!yaml_parser_initialize(&parser))
 		return conf_fail_memory(diag, (struct conf_mark){1, 1});
 	yaml_parser_set_input_string(&parser, bytes, length);
-	err = check_events(diag, &parser);
+	err = check_events(diag, &parser, least);
 	conf_parser_wipe(&parser);
 	return err;
 }

@@ -9,7 +9,9 @@
 
 #include <yaml.h>
 
-int conf_guard(const struct conf_diag *diag, const unsigned char *bytes, size_t length);
+/* `least` is what an empty document lacks: "mode: observe". */
+int conf_guard(const struct conf_diag *diag, const unsigned char *bytes, size_t length,
+               const char *least);
 
 /* Reports libyaml's own error, at its place. Returns -EINVAL or -ENOMEM. */
 int conf_fail_yaml(const struct conf_diag *diag, const yaml_parser_t *parser);

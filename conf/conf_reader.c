@@ -12,6 +12,7 @@ enum { PREFIX_LEN = 64 };
 struct reader {
 	yaml_document_t *document;
 	const struct conf_diag *diag;
+	const struct conf_table *table;
 };
 
 static int read_mapping(const struct reader *r, const char *prefix, const yaml_node_t *mapping,
@@ -82,15 +83,15 @@ static int refuse_unknown_key(const struct reader *r, const char *prefix, const 
 	size_t n = 0;
 
 	if (may_show_key(name.text, name.length))
-		guess = conf_schema_guess(prefix, name.text);
+		guess = conf_schema_guess(r->table, prefix, name.text);
 	if (guess)
 		return conf_fail(
 		    r->diag, name.at, "unknown key \"%s\"; did you mean \"%s\"?", name.text,
 		    conf_key_is_in(guess, prefix) ? conf_key_name(guess) : guess->path);
-	for (size_t i = 0; i < conf_schema_count && n < sizeof(known); i++) {
-		if (conf_key_is_in(&conf_schema[i], prefix))
+	for (size_t i = 0; i < r->table->count && n < sizeof(known); i++) {
+		if (conf_key_is_in(&r->table->keys[i], prefix))
 			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
-			                      conf_key_name(&conf_schema[i]));
+			                      conf_key_name(&r->table->keys[i]));
 	}
 	return conf_fail(r->diag, name.at, "unknown key \"%s\"; expected one of %s",
 	                 may_show_key(name.text, name.length) ? name.text : "(hidden)", known);
@@ -167,7 +168,7 @@ static int read_record(const struct reader *r, const struct conf_key *key,
 		                 "%s: %s in the list; expected a mapping", key->path,
 		                 kind_of(mapping));
 	snprintf(prefix, sizeof(prefix), "%s[].", key->path);
-	err = conf_set_defaults(prefix, record, r->diag);
+	err = conf_set_defaults(r->table, prefix, record, r->diag);
 	if (!err)
 		err = read_mapping(r, prefix, mapping, record);
 	if (err)
@@ -179,8 +180,10 @@ static int read_record(const struct reader *r, const struct conf_key *key,
 			    "%s[].name: duplicate name \"%s\"; expected each only once", key->path,
 			    name_of(record));
 	}
-	return strcmp(key->path, "breakers") == 0
-	           ? check_breaker(r, mapping, (struct conf_breaker *)record)
+	if (r->table == &conf_table && strcmp(key->path, "breakers") == 0)
+		return check_breaker(r, mapping, (struct conf_breaker *)record);
+	return r->table->check_record
+	           ? r->table->check_record(key, record, mark_of(mapping), r->diag)
 	           : 0;
 }
 
@@ -248,21 +251,21 @@ static int read_mapping(const struct reader *r, const char *prefix, const yaml_n
 		if (name->type != YAML_SCALAR_NODE)
 			return conf_fail(r->diag, mark_of(name),
 			                 "%s as a key; expected a key's name", kind_of(name));
-		key = conf_schema_find(prefix, (const char *)name->data.scalar.value,
+		key = conf_schema_find(r->table, prefix, (const char *)name->data.scalar.value,
 		                       name->data.scalar.length);
 		if (!key)
 			return refuse_unknown_key(r, prefix, name);
-		if (seen[key - conf_schema])
+		if (seen[key - r->table->keys])
 			return conf_fail(r->diag, mark_of(name),
 			                 "duplicate key \"%s\"; expected each only once",
 			                 conf_key_name(key));
-		seen[key - conf_schema] = true;
+		seen[key - r->table->keys] = true;
 		err = read_value(r, key, node_at(r, p->value), base);
 		if (err)
 			return err;
 	}
-	for (size_t i = 0; i < conf_schema_count; i++) {
-		const struct conf_key *key = &conf_schema[i];
+	for (size_t i = 0; i < r->table->count; i++) {
+		const struct conf_key *key = &r->table->keys[i];
 
 		if (conf_key_is_in(key, prefix) && (key->flags & CONF_KEY_REQUIRED) && !seen[i])
 			return conf_fail(r->diag, mark_of(mapping),
@@ -281,7 +284,7 @@ static int add_default_breaker(struct conf *conf, const struct conf_diag *diag)
 		return conf_fail_memory(diag, (struct conf_mark){1, 1});
 	conf->breakers = breaker;
 	conf->n_breakers = 1;
-	err = conf_set_defaults("breakers[].", breaker, diag);
+	err = conf_set_defaults(&conf_table, "breakers[].", breaker, diag);
 	if (err)
 		return err;
 	breaker->trip_window = breaker->trip_after;
@@ -305,24 +308,32 @@ static int check_firewall(const struct reader *r, const yaml_node_t *root, const
 	                 conf->firewall.mark, conf->firewall.mark_mask);
 }
 
-int conf_read_document(yaml_document_t *document, struct conf *conf, const struct conf_diag *diag)
+int conf_read_table(yaml_document_t *document, const struct conf_table *table, void *base,
+                    const struct conf_diag *diag)
 {
-	const struct reader r = {document, diag};
+	const struct reader r = {document, diag, table};
 	const yaml_node_t *root = yaml_document_get_root_node(document);
 	int err;
 
 	if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0))
 		return conf_fail(diag, root ? mark_of(root) : (struct conf_mark){1, 1},
-		                 "empty; expected keys, at least \"mode: observe\"");
+		                 "empty; expected keys, at least \"%s\"", table->least);
 	if (root->type != YAML_MAPPING_NODE)
 		return conf_fail(diag, mark_of(root), "%s; expected a mapping of keys",
 		                 kind_of(root));
-	err = conf_set_defaults("", conf, diag);
-	if (!err)
-		err = read_mapping(&r, "", root, conf);
+	err = conf_set_defaults(table, "", base, diag);
+	return err ? err : read_mapping(&r, "", root, base);
+}
+
+int conf_read_document(yaml_document_t *document, void *base, const struct conf_diag *diag)
+{
+	const struct reader r = {document, diag, &conf_table};
+	struct conf *conf = base;
+	int err = conf_read_table(document, &conf_table, conf, diag);
+
 	if (!err && conf->n_breakers == 0)
 		err = add_default_breaker(conf, diag);
 	if (!err)
-		err = check_firewall(&r, root, conf);
+		err = check_firewall(&r, yaml_document_get_root_node(document), conf);
 	return err ? err : conf_targets_check(conf, diag);
 }

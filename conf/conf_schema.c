@@ -145,6 +145,11 @@ const struct conf_key conf_schema[] = {
 /* clang-format on */
 
 const size_t conf_schema_count = ARRAY_LEN(conf_schema);
+const struct conf_table conf_table = {
+    .keys = conf_schema,
+    .count = ARRAY_LEN(conf_schema),
+    .least = "mode: observe",
+};
 _Static_assert(ARRAY_LEN(conf_schema) <= CONF_SCHEMA_MAX, "readers have room for each row");
 
 const char *conf_key_name(const struct conf_key *key)
@@ -171,10 +176,11 @@ bool conf_type_is_list(enum conf_type type)
 	return type == CONF_TYPE_RECORDS || type >= CONF_TYPE_TARGETS;
 }
 
-const struct conf_key *conf_schema_find(const char *prefix, const char *name, size_t length)
+const struct conf_key *conf_schema_find(const struct conf_table *table, const char *prefix,
+                                        const char *name, size_t length)
 {
-	for (size_t i = 0; i < conf_schema_count; i++) {
-		const struct conf_key *key = &conf_schema[i];
+	for (size_t i = 0; i < table->count; i++) {
+		const struct conf_key *key = &table->keys[i];
 
 		if (conf_key_is_in(key, prefix) && strlen(conf_key_name(key)) == length &&
 		    memcmp(conf_key_name(key), name, length) == 0)
@@ -218,13 +224,14 @@ static unsigned count_edits(const char *a, const char *b)
 	return row[n];
 }
 
-const struct conf_key *conf_schema_guess(const char *prefix, const char *name)
+const struct conf_key *conf_schema_guess(const struct conf_table *table, const char *prefix,
+                                         const char *name)
 {
 	const struct conf_key *best = NULL;
 	unsigned least = GUESS_MAX_EDITS + 1;
 
-	for (size_t i = 0; i < conf_schema_count; i++) {
-		const struct conf_key *key = &conf_schema[i];
+	for (size_t i = 0; i < table->count; i++) {
+		const struct conf_key *key = &table->keys[i];
 		unsigned edits = count_edits(name, conf_key_name(key));
 
 		/* The same name elsewhere is a slip of the indentation. */
@@ -273,6 +280,8 @@ const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EX
 	    [CONF_TYPE_PORT_LISTS] = "a list of ports, ranges and port lists' names",
 	    [CONF_TYPE_PORTS] = "a list of ports in 1..65535",
 	    [CONF_TYPE_PREFIXES] = "a list of addresses and prefixes",
+	    [CONF_TYPE_URL_PATHS] = "a list of paths such as /debug/pprof/",
+	    [CONF_TYPE_TEXTS] = "a list of texts",
 	};
 
 	if (key->type == CONF_TYPE_CHOICE)
@@ -284,6 +293,12 @@ const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EX
 		         (long long)key->max);
 	else if (key->type == CONF_TYPE_BITS)
 		snprintf(out, CONF_EXPECT_LEN, "a number in 0x%llx..0x%llx", (long long)key->min,
+		         (long long)key->max);
+	else if (key->type == CONF_TYPE_TEXT)
+		snprintf(out, CONF_EXPECT_LEN, "one line of at most %lld bytes",
+		         (long long)key->max);
+	else if (key->type == CONF_TYPE_URL_PATH)
+		snprintf(out, CONF_EXPECT_LEN, "a path of a URL, of at most %lld bytes",
 		         (long long)key->max);
 	else if (key->type == CONF_TYPE_PATH)
 		snprintf(out, CONF_EXPECT_LEN, "an absolute path of at most %lld bytes",

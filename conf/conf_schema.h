@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The configuration's schema: one row a key. Reading, defaults, dumping, documentation and what
- * a reload may change all come from these rows, in their order.
+ * Schemas: one row a key. Reading, defaults, dumping, documentation and what a reload may change
+ * all come from these rows, in their order. That of the configuration is conf_table; other files
+ * bring their own (scanner/signatures.c).
  */
 #pragma once
 
-#include "conf/conf.h"
+#include "conf/conf_diag.h"
 
 enum conf_type {
 	CONF_TYPE_SECTION = 0, /* a mapping; its keys are the rows "path.*" */
@@ -19,11 +20,15 @@ enum conf_type {
 	CONF_TYPE_ACCOUNT, /* a user or group: name, or number from `min` */
 	CONF_TYPE_PATH,    /* absolute, of at most `max` bytes */
 	CONF_TYPE_URL,
+	CONF_TYPE_URL_PATH,   /* "/debug/vars", of at most `max` bytes */
+	CONF_TYPE_TEXT,       /* one line of at most `max` bytes */
 	CONF_TYPE_LISTEN,     /* struct endpoint, and at `extra` a bool: false for "off" */
 	CONF_TYPE_TARGETS,    /* struct conf_strings */
 	CONF_TYPE_PORT_LISTS, /* struct conf_strings */
 	CONF_TYPE_PORTS,      /* struct conf_ports */
 	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */
+	CONF_TYPE_URL_PATHS,  /* struct conf_strings */
+	CONF_TYPE_TEXTS,      /* struct conf_strings */
 };
 
 enum conf_key_flags {
@@ -47,6 +52,7 @@ struct conf_key {
 	size_t extra;  /* RECORDS: offset of the count; LISTEN: of the bool */
 	size_t size;   /* RECORDS: of one record */
 	int64_t min, max;
+	int64_t item_max; /* URL_PATHS, TEXTS: bytes of one item; `max` is of items */
 	const struct conf_choice *choices;
 	const char *preset; /* the default, as one would write it; NULL: none */
 	const char *note;   /* said in place of a preset that is no plain text */
@@ -58,8 +64,21 @@ enum { CONF_SCHEMA_MAX = 64 };
 extern const struct conf_key conf_schema[];
 extern const size_t conf_schema_count;
 
+/* A whole schema: what a document is read against. Every record's struct begins with its name. */
+struct conf_table {
+	const struct conf_key *keys; /* at most CONF_SCHEMA_MAX */
+	size_t count;
+	const char *least; /* the least that a document says: "mode: observe" */
+	/* What no row can say of a record that begins at `at`: conf_fail() or 0. May be NULL. */
+	int (*check_record)(const struct conf_key *records, const void *record, struct conf_mark at,
+	                    const struct conf_diag *diag);
+};
+
+extern const struct conf_table conf_table;
+
 /* The row of `name` in the mapping with this prefix: "", "scan.", "breakers[].". Or NULL. */
-const struct conf_key *conf_schema_find(const char *prefix, const char *name, size_t length);
+const struct conf_key *conf_schema_find(const struct conf_table *table, const char *prefix,
+                                        const char *name, size_t length);
 /* True if the row stands in the mapping with this prefix, not deeper. */
 bool conf_key_is_in(const struct conf_key *key, const char *prefix);
 /* True if the row describes a part of a record ("breakers[].name"). */
@@ -67,7 +86,8 @@ bool conf_key_is_of_record(const struct conf_key *key);
 const char *conf_key_name(const struct conf_key *key);
 
 /* A row whose name is a slip of the pen away from `name`: a sibling first. Or NULL. */
-const struct conf_key *conf_schema_guess(const char *prefix, const char *name);
+const struct conf_key *conf_schema_guess(const struct conf_table *table, const char *prefix,
+                                         const char *name);
 
 enum { CONF_EXPECT_LEN = 160 };
 

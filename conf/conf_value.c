@@ -240,6 +240,47 @@ static bool authority_is_sound(const char *text, size_t length)
 	return host[n] == ':' && endpoint_parse_port(host + n + 1, &(uint16_t){0}) == 0;
 }
 
+/* Nothing that could end a URL's path early, or that would have to be escaped in it. */
+static int check_url_path(const struct input *in, int64_t max)
+{
+	const char *text = in->scalar->text;
+
+	if (text[0] != '/')
+		return refuse_for(in, "does not begin with a slash", "a path such as /debug/vars");
+	if (in->scalar->length > (size_t)max)
+		return refuse_for(in, "is too long", "a shorter path");
+	if (!is_printable_word(text) || strpbrk(text, "?#\\\"<>^`{|}"))
+		return refuse_for(in, "has a character that no path has",
+		                  "one without query or fragment, escaped where need be");
+	return 0;
+}
+
+static int set_url_path(const struct input *in)
+{
+	int err = check_url_path(in, in->key->max);
+
+	return err ? err : store_text(in);
+}
+
+static int check_text(const struct input *in, int64_t max)
+{
+	char expected[CONF_EXPECT_LEN];
+
+	snprintf(expected, sizeof(expected), "one line of at most %lld bytes", (long long)max);
+	if (in->scalar->length > (size_t)max)
+		return refuse_for(in, "is too long", expected);
+	if (!conf_text_is_clean(in->scalar->text, in->scalar->length))
+		return refuse_for(in, "has control characters or line breaks", expected);
+	return 0;
+}
+
+static int set_text(const struct input *in)
+{
+	int err = check_text(in, in->key->max);
+
+	return err ? err : store_text(in);
+}
+
 static int set_url(const struct input *in)
 {
 	const char *text = in->scalar->text;
@@ -282,19 +323,37 @@ static int set_listen(const struct input *in)
 	return 0;
 }
 
-static int add_string(const struct input *in)
+static int append_text(const struct input *in)
 {
 	struct conf_strings *list = slot_of(in);
-	char *copy;
+	char *copy = strdup(in->scalar->text);
 
-	if (!is_printable_word(in->scalar->text))
-		return refuse(in, "has spaces or characters that are not printable ASCII");
-	copy = strdup(in->scalar->text);
 	if (!copy)
 		return conf_fail_memory(in->diag, in->scalar->at);
 	list->marks[list->count] = in->scalar->at;
 	list->items[list->count++] = copy;
 	return 0;
+}
+
+static int add_string(const struct input *in)
+{
+	if (!is_printable_word(in->scalar->text))
+		return refuse(in, "has spaces or characters that are not printable ASCII");
+	return append_text(in);
+}
+
+static int add_url_path(const struct input *in)
+{
+	int err = check_url_path(in, in->key->item_max);
+
+	return err ? err : append_text(in);
+}
+
+static int add_text(const struct input *in)
+{
+	int err = check_text(in, in->key->item_max);
+
+	return err ? err : append_text(in);
 }
 
 static int add_port(const struct input *in)
@@ -355,13 +414,15 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
                    const struct conf_diag *diag)
 {
 	static int (*const setters[])(const struct input *in) = {
-	    [CONF_TYPE_BOOL] = set_bool,       [CONF_TYPE_NUMBER] = set_number,
-	    [CONF_TYPE_BITS] = set_bits,       [CONF_TYPE_DURATION] = set_duration,
-	    [CONF_TYPE_CHOICE] = set_choice,   [CONF_TYPE_NAME] = set_name,
-	    [CONF_TYPE_ACCOUNT] = set_account, [CONF_TYPE_PATH] = set_path,
-	    [CONF_TYPE_URL] = set_url,         [CONF_TYPE_LISTEN] = set_listen,
-	    [CONF_TYPE_TARGETS] = add_string,  [CONF_TYPE_PORT_LISTS] = add_string,
-	    [CONF_TYPE_PORTS] = add_port,      [CONF_TYPE_PREFIXES] = add_prefix,
+	    [CONF_TYPE_BOOL] = set_bool,         [CONF_TYPE_NUMBER] = set_number,
+	    [CONF_TYPE_BITS] = set_bits,         [CONF_TYPE_DURATION] = set_duration,
+	    [CONF_TYPE_CHOICE] = set_choice,     [CONF_TYPE_NAME] = set_name,
+	    [CONF_TYPE_ACCOUNT] = set_account,   [CONF_TYPE_PATH] = set_path,
+	    [CONF_TYPE_URL] = set_url,           [CONF_TYPE_LISTEN] = set_listen,
+	    [CONF_TYPE_TARGETS] = add_string,    [CONF_TYPE_PORT_LISTS] = add_string,
+	    [CONF_TYPE_PORTS] = add_port,        [CONF_TYPE_PREFIXES] = add_prefix,
+	    [CONF_TYPE_URL_PATH] = set_url_path, [CONF_TYPE_URL_PATHS] = add_url_path,
+	    [CONF_TYPE_TEXT] = set_text,         [CONF_TYPE_TEXTS] = add_text,
 	};
 	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
 	char expected[CONF_EXPECT_LEN];
@@ -395,6 +456,8 @@ void conf_value_free(const struct conf_key *key, void *base)
 	case CONF_TYPE_ACCOUNT:
 	case CONF_TYPE_PATH:
 	case CONF_TYPE_URL:
+	case CONF_TYPE_URL_PATH:
+	case CONF_TYPE_TEXT:
 		memcpy(&text, slot, sizeof(text));
 		if (text && (key->flags & CONF_KEY_SECRET))
 			explicit_bzero(text, strlen(text));
@@ -402,7 +465,9 @@ void conf_value_free(const struct conf_key *key, void *base)
 		memset(slot, 0, sizeof(text));
 		return;
 	case CONF_TYPE_TARGETS:
-	case CONF_TYPE_PORT_LISTS: free_strings(slot); return;
+	case CONF_TYPE_PORT_LISTS:
+	case CONF_TYPE_URL_PATHS:
+	case CONF_TYPE_TEXTS: free_strings(slot); return;
 	case CONF_TYPE_PORTS:
 		free(((struct conf_ports *)slot)->items);
 		memset(slot, 0, sizeof(struct conf_ports));
@@ -412,7 +477,7 @@ void conf_value_free(const struct conf_key *key, void *base)
 		memset(slot, 0, sizeof(struct conf_prefixes));
 		return;
 	case CONF_TYPE_SECTION:
-	case CONF_TYPE_RECORDS: /* conf_free() goes through them */
+	case CONF_TYPE_RECORDS: /* conf_table_free() goes through them */
 	case CONF_TYPE_BOOL:
 	case CONF_TYPE_NUMBER:
 	case CONF_TYPE_BITS:
@@ -449,10 +514,42 @@ int conf_list_reserve(const struct conf_key *key, void *base, size_t count)
 	return list->items && list->marks ? 0 : -ENOMEM;
 }
 
-int conf_set_defaults(const char *record_prefix, void *base, const struct conf_diag *diag)
+static void free_records(const struct conf_table *table, const struct conf_key *key, void *base)
 {
-	for (size_t i = 0; i < conf_schema_count; i++) {
-		const struct conf_key *key = &conf_schema[i];
+	char *const none = NULL;
+	char *records, prefix[64];
+	size_t count;
+
+	memcpy(&records, (char *)base + key->offset, sizeof(records));
+	memcpy(&count, (char *)base + key->extra, sizeof(count));
+	snprintf(prefix, sizeof(prefix), "%s[].", key->path);
+	for (size_t i = 0; i < count; i++)
+		conf_table_free(table, prefix, records + i * key->size);
+	free(records);
+	memcpy((char *)base + key->offset, &none, sizeof(none));
+	memset((char *)base + key->extra, 0, sizeof(count));
+}
+
+void conf_table_free(const struct conf_table *table, const char *record_prefix, void *base)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		const struct conf_key *key = &table->keys[i];
+
+		if (conf_key_is_of_record(key) ? !conf_key_is_in(key, record_prefix)
+		                               : *record_prefix != '\0')
+			continue;
+		if (key->type == CONF_TYPE_RECORDS)
+			free_records(table, key, base);
+		else
+			conf_value_free(key, base);
+	}
+}
+
+int conf_set_defaults(const struct conf_table *table, const char *record_prefix, void *base,
+                      const struct conf_diag *diag)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		const struct conf_key *key = &table->keys[i];
 		struct conf_scalar preset = {.text = key->preset, .plain = true};
 		int err = 0;
 

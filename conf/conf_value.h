@@ -25,6 +25,9 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 /* Empties the list and makes room for `count` items. Returns 0 or -ENOMEM. */
 int conf_list_reserve(const struct conf_key *key, void *base, size_t count);
 /* Sets every key of the records or of all else (prefix "", with sections) to its default. */
-int conf_set_defaults(const char *record_prefix, void *base, const struct conf_diag *diag);
+int conf_set_defaults(const struct conf_table *table, const char *record_prefix, void *base,
+                      const struct conf_diag *diag);
 /* Releases what the key owns; secrets are wiped first. */
 void conf_value_free(const struct conf_key *key, void *base);
+/* Releases all that a root or a record (of that prefix) owns, records included; not itself. */
+void conf_table_free(const struct conf_table *table, const char *record_prefix, void *base);
