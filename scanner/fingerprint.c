@@ -8,13 +8,17 @@
  *	  ├─┘                 ▼
  *	  ├── index, or a reason to go on ──▶ symbol ──▶ control ──▶ goroutine ──▶ cmdline ──▶ end
  *	  ├── 401, 403 ──▶ control ──▶ redirected (does the path exist?) ──▶ end
- *	  └── anything else ──▶ end
+ *	  └── anything else ──▶ other prefixes ──▶ relatives ──▶ control ──▶ end
+ *
+ * The other prefixes and relatives only where it is a Go server's 404, or the user says so. Where
+ * HTTP/1.1 was met by HTTP/2's first frame or an end, the index is asked for once by HTTP/2.
  */
 #include "scanner/fingerprint.h"
 
 #include "common/cleanup.h"
 #include "scanner/fingerprint_rules.h"
 #include "scanner/fingerprint_state.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,6 +29,10 @@ enum {
 	CMDLINE_MAX_BYTES = 32 * 1024,
 	GOROUTINE_READ_MAX = 1000,
 };
+
+/* Where C++ programs answer, and no Go. */
+static const char gperftools_prefix[] = "/pprof/";
+static const char default_prefix[] = "/debug/pprof/";
 
 struct fingerprint *fingerprint_new(void)
 {
@@ -44,10 +52,18 @@ void fingerprint_free(struct fingerprint *fp)
 	free(fp);
 }
 
+/* With a slash at both ends. Returns false when it is too long. */
+static bool set_prefix(struct fingerprint *fp, const char *prefix)
+{
+	int n = snprintf(fp->prefix, sizeof(fp->prefix), "%s%s%s", prefix[0] == '/' ? "" : "/",
+	                 prefix, prefix[strlen(prefix) - 1] == '/' ? "" : "/");
+
+	return n > 0 && (size_t)n < sizeof(fp->prefix);
+}
+
 void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *conf)
 {
-	const char *prefix = conf->prefix && conf->prefix[0] ? conf->prefix : "/debug/pprof/";
-	int n;
+	bool has_prefix = conf->prefix && conf->prefix[0];
 
 	finding_fini(&fp->draft);
 	*fp = (struct fingerprint){
@@ -58,14 +74,13 @@ void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *co
 	        conf->goroutine_read_max ? conf->goroutine_read_max : GOROUTINE_READ_MAX,
 	    .nonce = conf->nonce,
 	    .signatures = conf->signatures,
+	    .all_relatives = conf->all_relatives,
+	    .any_prefix = !has_prefix,
 	    .step = FINGERPRINT_INDEX,
 	};
 	finding_init(&fp->draft);
 	fp->tls = conf->tls_only || (conf->tls_first && !conf->plain_only);
-	/* the prefix, with a slash at both ends */
-	n = snprintf(fp->prefix, sizeof(fp->prefix), "%s%s%s", prefix[0] == '/' ? "" : "/", prefix,
-	             prefix[strlen(prefix) - 1] == '/' ? "" : "/");
-	if (n < 0 || (size_t)n >= sizeof(fp->prefix)) {
+	if (!set_prefix(fp, has_prefix ? conf->prefix : default_prefix)) {
 		fp->done = true;
 		fp->failure = "the path is too long";
 	}
@@ -101,6 +116,7 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
 	*out = (struct fingerprint_request){
 	    .step = fp->step,
 	    .tls = fp->tls,
+	    .http2 = fp->http2,
 	    .body_max_bytes = SMALL_BODY_MAX_BYTES,
 	};
 	switch (fp->step) {
@@ -127,6 +143,14 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
 		break;
 	case FINGERPRINT_GOROUTINE_REFUSED:
 		format_path(out, fp->prefix, "goroutine?debug=2&seconds=x");
+		break;
+	case FINGERPRINT_PREFIX:
+		format_path(out, fp->signatures->prefixes.items[fp->next_prefix], "");
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
+		break;
+	case FINGERPRINT_RELATIVE:
+		format_path(out, fp->signatures->relatives[fp->next_relative].path, "");
+		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
 		break;
 	}
 	fp->requests++;
@@ -179,6 +203,8 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 		fp->wants_tls = true;
 		return switch_scheme(fp, true);
 	}
+	if (rule_is_http2_frame(a))
+		return false;
 	if (rule_read_redirect(a, fp->prefix, fp->authority) == REDIRECT_HTTPS)
 		return switch_scheme(fp, true);
 	if (silent && !a->timed_out &&
@@ -186,14 +212,47 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 	     a->error == -EPIPE)) {
 		fp->no_http = a->error == 0 || a->error == -EPROTO;
 		fp->error = a->error;
+		fp->hung_up = a->error == -ECONNRESET || a->error == -EPIPE;
 		return switch_scheme(fp, true);
 	}
 	return false;
 }
 
+/*
+ * A server of HTTP/2 alone answers HTTP/1.1 by its own first frame, or hangs up on a preface that
+ * is none; over TLS there is no protocol to agree on.
+ */
+static bool try_http2(struct fingerprint *fp, const struct http_answer *a)
+{
+	if (fp->http2)
+		return false;
+	if (fp->tls && a->alpn_refused) {
+		fp->http2 = true;
+	} else if (!fp->tls_only && !fp->wants_tls && !is_unreachable(a->error) &&
+	           (fp->hung_up || rule_is_http2_frame(a))) {
+		/* what holds if this fails, too */
+		fp->error = fp->error ? fp->error : -EPROTO;
+		fp->no_http = false;
+		fp->http2 = true;
+		fp->tls = false;
+	}
+	return fp->http2;
+}
+
 /* No status line came to the index request, and the other scheme is no way out either. */
 static void feed_no_answer(struct fingerprint *fp, const struct http_answer *a)
 {
+	bool retried = fp->http2;
+
+	if (try_http2(fp, a))
+		return;
+	if (retried) {
+		fp->http2 = false;
+		fp->timed_out = a->timed_out;
+		fp->error = fp->error ? fp->error : a->error;
+		end(fp);
+		return;
+	}
 	/* TLS may have been a guess: then what plain HTTP met says more than that TLS failed. */
 	if (fp->error == 0 || a->error != -EPROTO)
 		fp->error = a->error;
@@ -205,9 +264,82 @@ static void feed_no_answer(struct fingerprint *fp, const struct http_answer *a)
 	end(fp);
 }
 
+static bool is_exposed(const struct fingerprint *fp)
+{
+	return fp->is_index || fp->symbol != SYMBOL_NONE;
+}
+
+static bool find_prefix(struct fingerprint *fp)
+{
+	const struct conf_strings *all = &fp->signatures->prefixes;
+
+	for (; fp->next_prefix < all->count; fp->next_prefix++) {
+		const char *prefix = all->items[fp->next_prefix];
+		size_t n = strlen(prefix);
+
+		if (n > 1 && n < sizeof(fp->prefix) && prefix[n - 1] == '/' &&
+		    strcmp(prefix, default_prefix) != 0 && !rule_is_costly_path(prefix))
+			return true;
+	}
+	return false;
+}
+
+/* Those that are no Go are looked for only where all are. */
+static bool find_relative(struct fingerprint *fp)
+{
+	for (; fp->next_relative < fp->signatures->n_relatives; fp->next_relative++) {
+		const struct signature_relative *r = &fp->signatures->relatives[fp->next_relative];
+
+		if (fp->next_relative < 64 && (fp->all_relatives || !r->lookalike) &&
+		    strlen(r->path) < FINGERPRINT_PATH_MAX_LEN && !rule_is_costly_path(r->path))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Nothing at the prefix, or all that is to be known of it. Only a Go server is worth further
+ * requests, unless the user wants them made: one decides most endpoints.
+ */
+static void look_further(struct fingerprint *fp)
+{
+	bool is_go = fp->is_go && !is_exposed(fp);
+
+	if (fp->signatures && is_go && fp->any_prefix && find_prefix(fp))
+		go_to(fp, FINGERPRINT_PREFIX);
+	else if (fp->signatures && (is_go || fp->all_relatives) && find_relative(fp))
+		go_to(fp, FINGERPRINT_RELATIVE);
+	else if (fp->relatives && fp->control == CONTROL_NOT_ASKED)
+		go_to(fp, FINGERPRINT_CONTROL);
+	else
+		end(fp);
+}
+
+static void feed_prefix(struct fingerprint *fp, const struct http_answer *a)
+{
+	const char *prefix = fp->signatures->prefixes.items[fp->next_prefix++];
+
+	if (!rule_is_index(a) || !set_prefix(fp, prefix)) {
+		look_further(fp);
+		return;
+	}
+	fp->status = a->status;
+	fp->is_index = true;
+	fp->slashless = false;
+	keep(fp, rule_read_index(a, &fp->page, &fp->draft.profiles));
+	go_to(fp, FINGERPRINT_SYMBOL);
+}
+
+static bool matches_relative(const struct fingerprint *fp, size_t i, const struct http_answer *a)
+{
+	return a->status == 200 &&
+	       signature_relative_matches(&fp->signatures->relatives[i], a->content_type, a->body,
+	                                  a->body_length);
+}
+
 static void feed_index(struct fingerprint *fp, const struct http_answer *a, bool redirected)
 {
-	if (!redirected && try_other_scheme(fp, a))
+	if (!redirected && !fp->http2 && try_other_scheme(fp, a))
 		return;
 	if (a->status == 0 || (rule_wants_tls(a) && !fp->plain_only)) {
 		feed_no_answer(fp, a);
@@ -219,6 +351,7 @@ static void feed_index(struct fingerprint *fp, const struct http_answer *a, bool
 	fp->is_undecided = rule_is_undecided_index(a);
 	fp->has_profile_title = rule_has_profile_title(a);
 	fp->is_denied = rule_is_denied(a);
+	fp->is_go = rule_is_go_not_found(a);
 	if (fp->is_index) {
 		keep(fp, rule_read_index(a, &fp->page, &fp->draft.profiles));
 		go_to(fp, FINGERPRINT_SYMBOL);
@@ -227,10 +360,11 @@ static void feed_index(struct fingerprint *fp, const struct http_answer *a, bool
 	} else if (!redirected &&
 	           rule_read_redirect(a, fp->prefix, fp->authority) == REDIRECT_SLASH) {
 		go_to(fp, FINGERPRINT_INDEX_REDIRECTED);
-	} else if (rule_is_go_not_found(a) || rule_has_index_title(a) || fp->has_profile_title) {
+	} else if (fp->is_go || rule_has_index_title(a) || fp->has_profile_title ||
+	           strcmp(fp->prefix, gperftools_prefix) == 0) {
 		go_to(fp, FINGERPRINT_SYMBOL);
 	} else {
-		end(fp);
+		look_further(fp);
 	}
 }
 
@@ -242,7 +376,7 @@ static void feed_protected_redirect(struct fingerprint *fp, const struct http_an
 	format_slashless(fp, asked);
 	fp->redirects_to_prefix = (a->status == 301 || a->status == 307 || a->status == 308) &&
 	                          rule_read_redirect(a, asked, fp->authority) == REDIRECT_SLASH;
-	end(fp);
+	look_further(fp);
 }
 
 static void feed_symbol(struct fingerprint *fp, const struct http_answer *a)
@@ -252,13 +386,16 @@ static void feed_symbol(struct fingerprint *fp, const struct http_answer *a)
 		go_to(fp, FINGERPRINT_CONTROL);
 		return;
 	}
+	fp->lookalike = rule_name_lookalike(a);
 	/* asked for a reason, and not told: this must not count as clean */
 	if (a->status == 0) {
 		fp->error = a->error;
 		fp->timed_out = a->timed_out;
 		fp->is_undecided = true;
+		end(fp);
+		return;
 	}
-	end(fp);
+	look_further(fp);
 }
 
 /* FNV-1a: only tells whether two pages are the same. */
@@ -282,8 +419,22 @@ static void go_to_goroutine(struct fingerprint *fp)
 		go_to(fp, FINGERPRINT_CMDLINE);
 }
 
+/* It was asked for the relatives' sake: what answers everything alike is none of them. */
+static void feed_control_of_relatives(struct fingerprint *fp, const struct http_answer *a)
+{
+	for (size_t i = 0; i < fp->signatures->n_relatives && i < 64; i++)
+		if ((fp->relatives >> i & 1) && matches_relative(fp, i, a))
+			fp->relatives &= ~(UINT64_C(1) << i);
+	fp->control = a->status == 0 ? CONTROL_FAILED : CONTROL_OTHER;
+	end(fp);
+}
+
 static void feed_control(struct fingerprint *fp, const struct http_answer *a)
 {
+	if (fp->relatives && !is_exposed(fp)) {
+		feed_control_of_relatives(fp, a);
+		return;
+	}
 	if (a->status == 0)
 		fp->control = CONTROL_FAILED;
 	else if (rule_is_index(a))
@@ -300,7 +451,7 @@ static void feed_control(struct fingerprint *fp, const struct http_answer *a)
 		if (fp->control == CONTROL_OTHER && !fp->slashless && strlen(fp->prefix) > 1)
 			go_to(fp, FINGERPRINT_INDEX_REDIRECTED);
 		else
-			end(fp);
+			look_further(fp);
 	} else if (fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL) {
 		end(fp);
 	} else {
@@ -334,7 +485,20 @@ static void feed_cmdline(struct fingerprint *fp, const struct http_answer *a)
 		fp->cmdline_read = true;
 		keep(fp, rule_read_cmdline(a, fp->show_secrets, &fp->draft.command));
 	}
-	end(fp);
+	look_further(fp);
+}
+
+static void feed_relative(struct fingerprint *fp, const struct http_answer *a)
+{
+	size_t i = fp->next_relative++;
+	bool is_control = fp->control_status == 200 && fp->control_hash == hash_body(a);
+
+	if (matches_relative(fp, i, a) && !is_control) {
+		fp->relatives |= UINT64_C(1) << i;
+		if (fp->draft.command.count == 0)
+			keep(fp, rule_read_expvar_cmdline(a, fp->show_secrets, &fp->draft.command));
+	}
+	look_further(fp);
 }
 
 void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
@@ -364,5 +528,7 @@ void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
 	case FINGERPRINT_CMDLINE: feed_cmdline(fp, &a); break;
 	case FINGERPRINT_GOROUTINE: feed_goroutine(fp, &a); break;
 	case FINGERPRINT_GOROUTINE_REFUSED: feed_goroutine_refused(fp, &a); break;
+	case FINGERPRINT_PREFIX: feed_prefix(fp, &a); break;
+	case FINGERPRINT_RELATIVE: feed_relative(fp, &a); break;
 	}
 }

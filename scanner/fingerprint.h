@@ -20,7 +20,7 @@ struct signatures; /* scanner/signatures.h */
 enum {
 	FINGERPRINT_PATH_MAX_LEN = 256,
 	FINGERPRINT_BODY_MAX_BYTES = 64 * 1024, /* the most of one body that a rule looks at */
-	FINGERPRINT_MAX_REQUESTS = 10,          /* for one endpoint; the loop above is bounded */
+	FINGERPRINT_MAX_REQUESTS = 32,          /* for one endpoint; the loop above is bounded */
 };
 
 /* What came back for one request. Plain pointers into the caller's memory, not kept after feed. */
@@ -33,7 +33,7 @@ struct http_answer {
 	 * 0, or a negative errno: ECONNREFUSED; ETIMEDOUT and EHOSTUNREACH when no connection came
 	 * about; EPROTO when TLS did not; ECONNRESET when it was cut or closed before a whole
 	 * head came; EMSGSIZE when that head was too long.
-	 * Not an error: a peer that spoke, but not HTTP (status 0).
+	 * Not an error: a peer that spoke, but not HTTP (status 0; `body` is how it began).
 	 */
 	int error;
 	int status;           /* 0: no status line (HTTP/0.9, a banner, nothing) */
@@ -42,6 +42,7 @@ struct http_answer {
 	bool tls;             /* the answer came over TLS */
 	bool go_pprof_header; /* X-Go-Pprof: 1 */
 	bool nosniff;         /* X-Content-Type-Options: nosniff */
+	bool alpn_refused;    /* TLS failed since we did not offer its protocol: HTTP/2 only */
 };
 
 enum fingerprint_step {
@@ -52,17 +53,20 @@ enum fingerprint_step {
 	FINGERPRINT_CMDLINE,
 	FINGERPRINT_GOROUTINE,         /* debug=2, only where the count is known and small */
 	FINGERPRINT_GOROUTINE_REFUSED, /* debug=2&seconds=x: refused before any work */
+	FINGERPRINT_PREFIX,            /* the index under another of the known prefixes */
+	FINGERPRINT_RELATIVE,          /* a debug page of another kind */
 };
 
 struct fingerprint_request {
 	enum fingerprint_step step;
 	bool tls;                            /* use https (the server asked for it, or the hint) */
+	bool http2;                          /* HTTP/2: over plain TCP by prior knowledge */
 	char path[FINGERPRINT_PATH_MAX_LEN]; /* path and query, ready to send */
 	size_t body_max_bytes;               /* stop reading after so many decoded bytes */
 };
 
 struct fingerprint_conf {
-	const char *prefix; /* "/debug/pprof/"; copied */
+	const char *prefix; /* copied; NULL: "/debug/pprof/", and the others on occasion */
 	/*
 	 * "host:port" of the requests, the port always given; copied. An absolute redirect is
 	 * followed only to here. NULL: relative redirects only.
@@ -75,6 +79,7 @@ struct fingerprint_conf {
 	unsigned goroutine_read_max;         /* read debug=2 at or below this count; default 1000 */
 	uint64_t nonce;                      /* random; makes the control path unguessable */
 	const struct signatures *signatures; /* NULL: none; outlives the fingerprint */
+	bool all_relatives; /* asked for everywhere, not only where it costs little */
 };
 
 struct fingerprint; /* heap-allocated, some kilobytes; reused with fingerprint_reset() */

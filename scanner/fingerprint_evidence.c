@@ -47,6 +47,52 @@ enum symbol_evidence rule_read_symbol(const struct http_answer *a)
 }
 
 /*
+ * The protocol is older than Go: gperftools defined it for C++. TiKV's pprof-rs sends Go's text
+ * without a charset; Kudu (and Impala) no newline; brpc the true number.
+ */
+const char *rule_name_lookalike(const struct http_answer *a)
+{
+	if (a->status != 200 || rule_read_symbol(a) != SYMBOL_NONE ||
+	    !begins_with(a, "num_symbols"))
+		return NULL;
+	if (is_body(a, "num_symbols: 1"))
+		return "kudu";
+	if (is_body(a, "num_symbols: 1\n") && strcasecmp(a->content_type, "text/plain") == 0)
+		return "pprof-rs";
+	if (begins_with(a, "num_symbols: ") && !strchr(a->content_type, ';'))
+		return "brpc";
+	return "gperftools";
+}
+
+/* RFC 9113, 4.1: length, type, flags, stream. A server's first frame is SETTINGS, or GOAWAY. */
+bool rule_is_http2_frame(const struct http_answer *a)
+{
+	static const uint8_t no_stream[4];
+	const uint8_t *p = a->body;
+	size_t length;
+
+	if (a->status != 0 || a->body_length < 9 || memcmp(p + 5, no_stream, 4) != 0)
+		return false;
+	length = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+	return (p[3] == 4 && length % 6 == 0 && length <= 1024) ||
+	       (p[3] == 7 && length >= 8 && length <= 1024);
+}
+
+bool rule_is_costly_path(const char *path)
+{
+	static const char *const names[] = {"/profile", "/trace", "/fgprof", "/goroutine"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		size_t n = strlen(names[i]);
+
+		for (const char *p = path; (p = strcasestr(p, names[i])); p += n)
+			if (strchr("/?", p[n])) /* "/tracez" is another; the end counts, too */
+				return true;
+	}
+	return path[0] != '/' || strchr(path, '%') || strcasestr(path, "seconds=");
+}
+
+/*
  * A router with the handlers one by one and no index answers the prefix with its own 404: that of
  * net/http and chi, of gin (without newline), and of echo. Or the index handler itself says that
  * it knows no such profile.
@@ -160,6 +206,51 @@ enum redirect_target rule_read_redirect(const struct http_answer *a, const char 
 	return is_slash_variant(p, length, path) ? REDIRECT_SLASH : REDIRECT_NONE;
 }
 
+/* 0; -ENOSPC when there is no more room, or -ENOMEM. */
+static int add_argument(struct redactor *redactor, const char *text, size_t length,
+                        bool show_secrets, struct finding_list *command)
+{
+	auto_free char *clean = NULL;
+
+	if (show_secrets)
+		return finding_list_add(command, text, length);
+	clean = redact_argument(redactor, text, length);
+	return clean ? finding_list_add(command, clean, strlen(clean)) : -ENOMEM;
+}
+
+/* The array of strings behind "cmdline":, which comes early: the object itself may be cut. */
+int rule_read_expvar_cmdline(const struct http_answer *a, bool show_secrets,
+                             struct finding_list *command)
+{
+	static const char key[] = "\"cmdline\":";
+	const char *end = (const char *)a->body + a->body_length;
+	const char *p = memmem(a->body, a->body_length, key, sizeof(key) - 1);
+	struct redactor redactor = {0};
+	json_error_t unused;
+	const json_t *item;
+	json_t *array;
+	size_t i;
+	int err = 0;
+
+	if (!p)
+		return 0;
+	for (p += sizeof(key) - 1; p < end && (*p == ' ' || *p == '\n'); p++)
+		;
+	array = p < end && *p == '[' ? json_loadb(p, (size_t)(end - p),
+	                                          JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL, &unused)
+	                             : NULL;
+	json_array_foreach (array, i, item) {
+		if (!json_is_string(item))
+			break;
+		err = add_argument(&redactor, json_string_value(item), json_string_length(item),
+		                   show_secrets, command);
+		if (err)
+			break;
+	}
+	json_decref(array);
+	return err == -ENOSPC ? 0 : err;
+}
+
 int rule_read_cmdline(const struct http_answer *a, bool show_secrets, struct finding_list *command)
 {
 	const char *p = (const char *)a->body, *end = p + a->body_length;
@@ -168,20 +259,12 @@ int rule_read_cmdline(const struct http_answer *a, bool show_secrets, struct fin
 	while (p < end) {
 		const char *nul = memchr(p, '\0', (size_t)(end - p));
 		size_t length = nul ? (size_t)(nul - p) : (size_t)(end - p);
-		auto_free char *clean = NULL;
 		int err;
 
 		/* half an argument may hold half a URL, which no rule would redact */
 		if (!nul && (a->truncated || a->timed_out))
 			break;
-		if (show_secrets) {
-			err = finding_list_add(command, p, length);
-		} else {
-			clean = redact_argument(&redactor, p, length);
-			if (!clean)
-				return -ENOMEM;
-			err = finding_list_add(command, clean, strlen(clean));
-		}
+		err = add_argument(&redactor, p, length, show_secrets, command);
 		if (err == -ENOSPC)
 			break;
 		if (err)

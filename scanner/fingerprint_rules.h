@@ -40,6 +40,12 @@ enum symbol_evidence rule_read_symbol(const struct http_answer *a);
 bool rule_is_denied(const struct http_answer *a);
 /* Not an index, but a reason to ask for the symbol handler all the same. */
 bool rule_is_go_not_found(const struct http_answer *a);
+/* Who answers `symbol` like pprof, but is no Go: a name for finding.kind, or NULL. */
+const char *rule_name_lookalike(const struct http_answer *a);
+/* What came instead of HTTP/1.1 is the beginning of HTTP/2. */
+bool rule_is_http2_frame(const struct http_answer *a);
+/* What no path of the signatures may ask for: it would make the server work. */
+bool rule_is_costly_path(const char *path);
 /* Plain HTTP was answered by a TLS server's complaint. */
 bool rule_wants_tls(const struct http_answer *a);
 /* goroutine?debug=2 itself, and the refusal that proves it reachable. */
@@ -62,6 +68,9 @@ enum redirect_target rule_read_redirect(const struct http_answer *a, const char 
 
 /* Appends the NUL-separated argv of cmdline. Returns 0 or -ENOMEM. */
 int rule_read_cmdline(const struct http_answer *a, bool show_secrets, struct finding_list *command);
+/* The same from expvar's JSON, where it has one. Returns 0 or -ENOMEM. */
+int rule_read_expvar_cmdline(const struct http_answer *a, bool show_secrets,
+                             struct finding_list *command);
 
 /* fingerprint_identity.c: who it is, from a goroutine dump */
 

@@ -26,9 +26,10 @@ enum goroutine_evidence {
 
 struct fingerprint {
 	/* the configuration, copied */
-	char prefix[FINGERPRINT_PREFIX_MAX_LEN]; /* with a slash at both ends */
-	char authority[320];                     /* "" when unknown; a name has at most 253 bytes */
-	bool tls_only, plain_only, show_secrets;
+	char
+	    prefix[FINGERPRINT_PREFIX_MAX_LEN]; /* with a slash at both ends; that which answered */
+	char authority[320];                    /* "" when unknown; a name has at most 253 bytes */
+	bool tls_only, plain_only, show_secrets, all_relatives, any_prefix;
 	unsigned goroutine_read_max;
 	uint64_t nonce;
 	const struct signatures *signatures; /* may be NULL */
@@ -37,8 +38,10 @@ struct fingerprint {
 	enum fingerprint_step step;
 	bool done;
 	unsigned requests;
-	bool tls;      /* of the next request */
-	bool switched; /* the other scheme was tried already */
+	bool tls;                          /* of the next request */
+	bool switched;                     /* the other scheme was tried already */
+	bool http2;                        /* of the next request */
+	size_t next_prefix, next_relative; /* in the signatures */
 
 	/* what was seen */
 	const char *failure; /* our own fault */
@@ -47,6 +50,8 @@ struct fingerprint {
 	bool timed_out;
 	bool wants_tls; /* a TLS server's complaint about plain HTTP */
 	bool no_http;   /* it answers, and is no HTTP */
+	bool hung_up;   /* plain HTTP/1.1 was met by nothing but an end: HTTP/2 only, perhaps */
+	bool is_go;     /* it is clean so far, but its 404 is Go's */
 	int status;     /* of the index */
 	bool slashless; /* the index answered without its trailing slash */
 	bool is_index, is_undecided, is_denied, has_profile_title, redirects_to_prefix;
@@ -57,5 +62,7 @@ struct fingerprint {
 	uint64_t control_hash;
 	enum goroutine_evidence goroutine;
 	bool cmdline_read;
-	struct finding draft; /* profiles, command, go_version, module */
+	const char *lookalike; /* what answered `symbol` in Go's place; NULL: nothing */
+	uint64_t relatives;    /* which were found: a bit for each of the signatures' first 64 */
+	struct finding draft;  /* profiles, command, go_version, module */
 };

@@ -2,6 +2,7 @@
 /* From the evidence to a verdict: the table of docs/detection.md. */
 #include "common/cleanup.h"
 #include "scanner/fingerprint_state.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,10 +25,39 @@ static enum finding_verdict verdict_without_answer(const struct fingerprint *fp)
 	}
 }
 
+/* The first page of another kind that answered; a Go one before a lookalike. NULL: none. */
+static const struct signature_relative *find_relative(const struct fingerprint *fp)
+{
+	const struct signature_relative *lookalike = NULL;
+
+	for (size_t i = 0; i < 64 && fp->relatives >> i; i++) {
+		const struct signature_relative *r;
+
+		if (!(fp->relatives >> i & 1))
+			continue;
+		r = &fp->signatures->relatives[i];
+		if (!r->lookalike)
+			return r;
+		lookalike = lookalike ? lookalike : r;
+	}
+	return lookalike;
+}
+
+/* Another kind of debug page is all that there is. */
+static bool is_relative_alone(const struct fingerprint *fp)
+{
+	const struct signature_relative *r = find_relative(fp);
+
+	return r && !r->lookalike && !fp->is_index && fp->symbol == SYMBOL_NONE &&
+	       !fp->is_undecided;
+}
+
 static enum finding_verdict weigh(const struct fingerprint *fp)
 {
 	if (fp->status == 0)
 		return verdict_without_answer(fp);
+	if (is_relative_alone(fp))
+		return fp->control == CONTROL_FAILED ? VERDICT_LIKELY : VERDICT_CONFIRMED;
 	if (fp->is_denied) {
 		return fp->control == CONTROL_OTHER || fp->control == CONTROL_INDEX
 		           ? VERDICT_PROTECTED
@@ -51,6 +81,8 @@ static enum finding_severity weigh_severity(const struct fingerprint *fp,
 		return SEVERITY_INFO;
 	if (verdict != VERDICT_CONFIRMED && verdict != VERDICT_LIKELY)
 		return SEVERITY_NONE;
+	if (is_relative_alone(fp))
+		return SEVERITY_LOW;
 	return fp->goroutine != GOROUTINE_NONE || fp->cmdline_read ? SEVERITY_HIGH
 	                                                           : SEVERITY_MEDIUM;
 }
@@ -86,6 +118,7 @@ static int add_if(struct finding *out, bool seen, const char *item)
 static int fill_evidence(const struct fingerprint *fp, struct finding *out)
 {
 	bool exposed = out->verdict == VERDICT_CONFIRMED || out->verdict == VERDICT_LIKELY;
+	bool pprof = exposed && !is_relative_alone(fp);
 	bool decoy = fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL;
 	const struct {
 		bool seen;
@@ -99,11 +132,14 @@ static int fill_evidence(const struct fingerprint *fp, struct finding *out)
 	    {fp->control == CONTROL_FAILED, "control-failed"},
 	    {fp->goroutine == GOROUTINE_READ, "goroutine-debug2"},
 	    {fp->goroutine == GOROUTINE_REFUSED, "goroutine-refused"},
-	    {exposed && fp->goroutine == GOROUTINE_NONE && fp->symbol != SYMBOL_NONE,
+	    {pprof && fp->goroutine == GOROUTINE_NONE && fp->symbol != SYMBOL_NONE,
 	     "goroutine-inferred"},
 	    {fp->cmdline_read, "cmdline"},
 	    {fp->is_denied, "denied"},
 	    {fp->redirects_to_prefix, "redirect"},
+	    {fp->relatives != 0, "relative"},
+	    {fp->lookalike != NULL, "lookalike"},
+	    {fp->http2 && fp->status, "http2"},
 	    {fp->status == 0 && fp->no_http, "not-http"},
 	    {fp->wants_tls, "tls-required"},
 	};
@@ -130,8 +166,10 @@ static int copy_list(struct finding_list *to, const struct finding_list *from)
 /* What only an endpoint that is there has to say. */
 static int fill_exposure(const struct fingerprint *fp, struct finding *out)
 {
-	int err = finding_set(&out->kind, "go-pprof");
+	int err = 0;
 
+	if (!is_relative_alone(fp))
+		err = finding_set(&out->kind, "go-pprof");
 	if (!err)
 		err = copy_list(&out->profiles, &fp->draft.profiles);
 	if (!err)
@@ -146,7 +184,28 @@ static int fill_answered(const struct fingerprint *fp, struct finding *out)
 	size_t length = strlen(fp->prefix) - (fp->slashless ? 1 : 0);
 	int err = finding_set(&out->scheme, fp->tls ? "https" : "http");
 
+	if (!err && is_relative_alone(fp))
+		return finding_set(&out->path, find_relative(fp)->path);
 	return err ? err : finding_set_bytes(&out->path, fp->prefix, length);
+}
+
+/* Names what is there and is no Go pprof: in `relatives`, and as the kind where there is no other.
+ */
+static int fill_relatives(const struct fingerprint *fp, struct finding *out)
+{
+	const struct signature_relative *first = find_relative(fp);
+	const char *kind = first ? first->name : fp->lookalike;
+	int err = 0;
+
+	for (size_t i = 0; i < 64 && fp->relatives >> i && !err; i++) {
+		const struct signature_relative *r = &fp->signatures->relatives[i];
+
+		if (fp->relatives >> i & 1 && !r->lookalike)
+			err = finding_list_add(&out->relatives, r->name, strlen(r->name));
+	}
+	if (err && err != -ENOSPC)
+		return err;
+	return !out->kind && kind ? finding_set(&out->kind, kind) : 0;
 }
 
 int fingerprint_finish(const struct fingerprint *fp, struct finding *out)
@@ -165,6 +224,8 @@ int fingerprint_finish(const struct fingerprint *fp, struct finding *out)
 	if (!err && (out->verdict == VERDICT_CONFIRMED || out->verdict == VERDICT_LIKELY ||
 	             out->verdict == VERDICT_PROTECTED))
 		err = fill_exposure(fp, out);
+	if (!err && out->verdict != VERDICT_ERROR)
+		err = fill_relatives(fp, out);
 	if (!err && (out->verdict == VERDICT_ERROR || out->verdict == VERDICT_FILTERED))
 		err = finding_set(&out->error, find_reason(fp));
 	return err;

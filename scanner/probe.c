@@ -324,7 +324,8 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 {
 	char address[ENDPOINT_TEXT_LEN], authority[sizeof(request->host) + 8];
 	struct fingerprint_conf conf = {
-	    .prefix = request->prefix[0] ? request->prefix : "/debug/pprof/",
+	    .prefix = request->prefix,
+	    .all_relatives = request->all_relatives,
 	    .authority = authority,
 	    .tls_first = request->tls_first,
 	    .tls_only = request->tls_only,

@@ -20,7 +20,7 @@ struct probe_limits {
 	unsigned max_requests;      /* for one endpoint */
 	unsigned concurrency;       /* endpoints at once; also bounds memory */
 };
-/* connect 3 s, request 3 s, 16 KiB headers, 64 KiB body, 10 requests, 256 at once */
+/* connect 3 s, request 3 s, 16 KiB headers, 64 KiB body, 32 requests, 256 at once */
 extern const struct probe_limits probe_limits_default;
 /* Who asks, for the logs of those who are asked. */
 extern const char probe_user_agent[];
@@ -33,6 +33,7 @@ struct probe_request {
 	bool tls_first;     /* https first, then http */
 	bool tls_only;
 	bool plain_only;
+	bool all_relatives; /* ask for expvar and its like everywhere */
 	uint64_t token; /* the caller's, given back with the finding */
 };
 

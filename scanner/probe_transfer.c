@@ -26,6 +26,16 @@ static void keep_connection(struct transfer *t, bool keep)
 	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep ? 0L : 1L);
 }
 
+/* What is no HTTP/1.x head: its first bytes tell HTTP/2 and TLS from the rest. */
+static size_t take_banner(struct transfer *t, const char *bytes, size_t length)
+{
+	if (length > sizeof(t->banner))
+		length = sizeof(t->banner);
+	memcpy(t->banner, bytes, length);
+	t->banner_length = length;
+	return 0;
+}
+
 /* What the server sends is decoded by libcurl; past the cap we stop it, and keep what we have. */
 static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 {
@@ -34,6 +44,8 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t room = t->body_max_bytes - t->body_length;
 	size_t take = length < room ? length : room;
 
+	if (!t->head_done)
+		return take_banner(t, bytes, length);
 	/* Every index has it in its first lines. */
 	if (t->first && t->status == 200 && t->body_length == 0 &&
 	    !memmem(bytes, length, "pprof", 5))
@@ -191,6 +203,9 @@ static bool set_constant_options(struct transfer *t, const char *user_agent, voi
 	bad |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
 	bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	bad |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+	bad |= curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->curl_error);
+	/* So that take_banner() sees what is no HTTP; it is never taken for an answer. */
+	bad |= curl_easy_setopt(easy, CURLOPT_HTTP09_ALLOWED, 1L);
 	return bad == CURLE_OK;
 }
 
@@ -269,6 +284,8 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->header_bytes = 0;
 	t->body_length = 0;
 	t->body_cut = false;
+	t->banner_length = 0;
+	t->curl_error[0] = '\0';
 	t->socket_opened = false;
 	t->socket_error = 0;
 	t->kept_socket = CURL_SOCKET_BAD;
@@ -281,6 +298,10 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	keep_connection(t, true);
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first ? 1L : 0L);
+	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION,
+	                 !request->http2 ? (long)CURL_HTTP_VERSION_1_1
+	                 : request->tls  ? (long)CURL_HTTP_VERSION_2TLS
+	                                 : (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 	return set_destination(t, probe, request) ? 0 : -ENOMEM;
 }
 
@@ -346,9 +367,10 @@ static int find_error(const struct transfer *t, CURLcode result)
 	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, a banner */
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_HTTP2: return 0;
-	case CURLE_WRITE_ERROR: return -EMSGSIZE; /* our cap on heads */
-	case CURLE_OK:                            /* closed within a head */
-	case CURLE_GOT_NOTHING:                   /* or before it */
+	case CURLE_WRITE_ERROR: /* of ours: on a banner we hang up, and heads have a cap */
+		return t->banner_length > 0 ? 0 : -EMSGSIZE;
+	case CURLE_OK:          /* closed within a head */
+	case CURLE_GOT_NOTHING: /* or before it */
 	case CURLE_SEND_ERROR:
 	case CURLE_RECV_ERROR: return -ECONNRESET;
 	case CURLE_OUT_OF_MEMORY: return -ENOMEM;
@@ -380,6 +402,9 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	out->go_pprof_header = false;
 	out->nosniff = false;
 	out->error = find_error(t, result);
+	out->body = t->banner;
+	out->body_length = t->banner_length;
+	out->alpn_refused = out->error == -EPROTO && strstr(t->curl_error, "application protocol");
 }
 
 void transfer_detach(struct transfer *t, CURLM *multi)

@@ -36,6 +36,9 @@ struct transfer {
 	size_t body_length;
 	size_t body_size;
 	bool body_cut;
+	uint8_t banner[64]; /* how that begins which is no HTTP */
+	size_t banner_length;
+	char curl_error[CURL_ERROR_SIZE];
 
 	bool socket_opened;        /* not a kept connection */
 	curl_socket_t kept_socket; /* of the connection that libcurl keeps, or CURL_SOCKET_BAD */

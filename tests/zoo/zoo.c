@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { RECORDING_MAX_BYTES = 64 * 1024 };
+enum { BANNER_MAX_BYTES = 64, RECORDING_MAX_BYTES = 64 * 1024 };
 
 static void die(const char *server, const char *what)
 {
@@ -105,8 +105,15 @@ static void parse(struct zoo_answer *a, uint8_t *raw, size_t length, size_t max)
 	size_t head_length;
 	char value[64];
 
-	if (length < 12 || memcmp(raw, "HTTP/1.", 7) != 0 || !end)
-		return; /* HTTP/0.9, a banner: it spoke, but not HTTP */
+	if (length < 12 || memcmp(raw, "HTTP/1.", 7) != 0 || !end) {
+		/* HTTP/0.9, a banner: it spoke, but not HTTP */
+		a->body = malloc(length + 1);
+		if (!a->body)
+			die("parse", "out of memory");
+		memcpy(a->body, raw, length);
+		answer->body_length = length > BANNER_MAX_BYTES ? BANNER_MAX_BYTES : length;
+		return;
+	}
 	head_length = (size_t)(end - raw) + 2;
 	answer->status = atoi(head + 9);
 	read_header(head, head_length, "Content-Type", a->content_type, sizeof(a->content_type));
