@@ -89,6 +89,8 @@ static enum finding_severity weigh_severity(const struct fingerprint *fp,
 
 static const char *find_reason(const struct fingerprint *fp)
 {
+	const char *text;
+
 	if (fp->failure)
 		return fp->failure;
 	if (fp->timed_out)
@@ -99,7 +101,7 @@ static const char *find_reason(const struct fingerprint *fp)
 	case 0: return fp->status ? "the answer was cut off before it could be told" : "no answer";
 	case EMSGSIZE: return "the head of the answer is too long";
 	case EPROTO: return fp->tls ? "TLS failed" : "not HTTP";
-	default: return strerrordesc_np(-fp->error);
+	default: text = strerrordesc_np(-fp->error); return text ? text : "the connection failed";
 	}
 }
 
