@@ -49,6 +49,14 @@ int paths_libexec(const char *name, char out[static PATHS_MAX_LEN])
 	return err < 0 ? err : join(prefix, "/libexec/pprofwall/", name, out);
 }
 
+int paths_data(const char *name, char out[static PATHS_MAX_LEN])
+{
+	char prefix[PATHS_MAX_LEN];
+	int err = find_prefix(prefix);
+
+	return err < 0 ? err : join(prefix, "/share/pprofwall/", name, out);
+}
+
 int paths_sysconf(const char *name, char out[static PATHS_MAX_LEN])
 {
 	char prefix[PATHS_MAX_LEN];

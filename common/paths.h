@@ -11,3 +11,5 @@ enum { PATHS_MAX_LEN = 4096 };
 int paths_libexec(const char *name, char out[static PATHS_MAX_LEN]);
 /* "PREFIX/etc/pprofwall/NAME"; the prefix /usr means /etc (FHS 3.0, 3.7). Returns 0 or -errno. */
 int paths_sysconf(const char *name, char out[static PATHS_MAX_LEN]);
+/* "PREFIX/share/pprofwall/NAME". Returns 0 or -errno. */
+int paths_data(const char *name, char out[static PATHS_MAX_LEN]);

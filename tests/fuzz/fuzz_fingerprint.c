@@ -120,7 +120,7 @@ static void check_finding(struct finding *f)
 	char why[128];
 
 	check(!f->high_risk || (exposed && f->severity == SEVERITY_HIGH));
-	check(exposed == (f->severity >= SEVERITY_MEDIUM));
+	check(exposed == (f->severity >= SEVERITY_LOW));
 	check(exposed || f->command.count == 0);
 	check((f->verdict == VERDICT_ERROR || f->verdict == VERDICT_FILTERED) == !!f->error);
 	check(endpoint_parse("192.0.2.1:80", &f->endpoint) == 0);
