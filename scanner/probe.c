@@ -4,6 +4,7 @@
 #include "build_info.h"
 #include "common/clock.h"
 #include "scanner/curl_loop.h"
+#include "scanner/probe_tracer.h"
 #include "scanner/probe_transfer.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ struct probe {
 	struct probe_request request;
 	struct fingerprint *fingerprint;
 	struct transfer transfer;
+	struct probe_tracer *tracer; /* NULL: nobody listens */
 	struct fingerprint_request step;
 	unsigned n_requests;
 	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
@@ -54,6 +56,7 @@ struct probe_engine {
 	char *user_agent;
 	bool show_secrets;
 	probe_done_cb *done;
+	probe_trace_cb *trace; /* or NULL */
 	void *arg;
 	struct probe_list idle;    /* to be used again */
 	struct probe_list running; /* its transfer is in the multi handle */
@@ -64,6 +67,7 @@ struct probe_engine {
 static void probe_delete(struct probe *p)
 {
 	transfer_fini(&p->transfer);
+	probe_tracer_free(p->tracer);
 	fingerprint_free(p->fingerprint);
 	free(p);
 }
@@ -86,6 +90,13 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 		fingerprint_free(p->fingerprint);
 		free(p);
 		return NULL;
+	}
+	if (engine->trace) {
+		p->tracer = probe_tracer_new(p->transfer.easy, engine->limits.header_max_bytes);
+		if (!p->tracer) {
+			probe_delete(p);
+			return NULL;
+		}
 	}
 	return p;
 }
@@ -143,6 +154,7 @@ static int start_transfer(struct probe *p)
 
 	if (err < 0)
 		return err;
+	probe_tracer_reset(p->tracer);
 	if (curl_multi_add_handle(curl_loop_multi(engine->loop), p->transfer.easy))
 		return -ENOMEM;
 	TAILQ_INSERT_TAIL(&engine->running, p, link);
@@ -211,6 +223,14 @@ static bool wait_for_descriptor(struct probe *p)
 	return true;
 }
 
+static void tell(const struct probe *p, const struct http_answer *answer)
+{
+	struct probe_exchange exchange = {.request = &p->step, .answer = answer};
+
+	probe_tracer_fill(p->tracer, p->transfer.easy, &exchange);
+	p->engine->trace(&p->request, &exchange, p->engine->arg);
+}
+
 static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 {
 	struct probe_engine *engine = arg;
@@ -229,6 +249,8 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	engine->stats.no_route += answer.error == -ENETUNREACH && p->n_requests == 1;
 	p->starved_since_ms = 0;
 	note_facts(p, &answer);
+	if (p->tracer)
+		tell(p, &answer);
 	fingerprint_feed(p->fingerprint, &answer);
 	go_on(p);
 }
@@ -290,6 +312,11 @@ int probe_new(struct event_base *base, const struct probe_limits *limits, const 
 	                  (long)CURLPIPE_NOTHING);
 	*out = engine;
 	return 0;
+}
+
+void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace)
+{
+	engine->trace = trace;
 }
 
 static void delete_all(struct probe_list *list)

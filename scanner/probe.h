@@ -51,12 +51,33 @@ struct probe_stats {
 typedef void probe_done_cb(const struct probe_request *request, const struct finding *finding,
                            void *arg);
 
+/* One request of a probe and what came back; gone when the callback returns. */
+struct probe_exchange {
+	const struct fingerprint_request *request;
+	const struct http_answer *answer;
+	const char *sent; /* the head of the request as it went out; not NUL-terminated */
+	size_t sent_length;
+	const char *head; /* of the answer as it came, 1xx heads included; not NUL-terminated */
+	size_t head_length;
+	int64_t time_ms; /* wall clock, at the end */
+	int64_t took_us;
+};
+
+/*
+ * Every exchange, before it is judged. `request` is at the same address in all callbacks of one
+ * probe, that of its finding included. Must not call the engine.
+ */
+typedef void probe_trace_cb(const struct probe_request *request,
+                            const struct probe_exchange *exchange, void *arg);
+
 struct probe_engine;
 
 /* Returns 0, -ENOMEM, or -EIO when libcurl cannot be set up. `user_agent` is copied. */
 int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
               bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out);
 void probe_free(struct probe_engine *engine);
+/* Before the first probe_submit(). The callback gets the same `arg` as `done`. */
+void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace);
 
 /*
  * Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -EINVAL for a
