@@ -463,7 +463,7 @@ static void feed_goroutine(struct fingerprint *fp, const struct http_answer *a)
 {
 	if (rule_is_goroutine_dump(a)) {
 		fp->goroutine = GOROUTINE_READ;
-		keep(fp, rule_find_go_version(a, &fp->draft.go_version));
+		keep(fp, rule_find_go_version(a, &fp->draft.go_version, &fp->go_version_from_path));
 		keep(fp, rule_find_module(a, &fp->draft.module));
 	}
 	go_to(fp, FINGERPRINT_CMDLINE);
@@ -515,6 +515,7 @@ void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
 		a.body_length = FINGERPRINT_BODY_MAX_BYTES;
 	a.content_type = a.content_type ? a.content_type : "";
 	a.location = a.location ? a.location : "";
+	program_note_answer(fp, &a);
 	switch (fp->step) {
 	case FINGERPRINT_INDEX: feed_index(fp, &a, false); break;
 	case FINGERPRINT_INDEX_REDIRECTED:

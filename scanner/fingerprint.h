@@ -27,6 +27,7 @@ enum {
 struct http_answer {
 	const char *content_type; /* "" when absent; likewise below */
 	const char *location;
+	const char *head;    /* its header lines, each ended by \n, the first of them */
 	const uint8_t *body; /* decoded */
 	size_t body_length;
 	/*
@@ -94,6 +95,7 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out);
 void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer);
 /*
  * Fills verdict, severity, high_risk, kind, evidence, profiles, path, scheme, status, go_version,
- * module, command, error of an initialised finding. Returns 0 or -ENOMEM.
+ * module, program, identified_by, relatives, advice, signatures, command, error of an initialised
+ * finding. Returns 0 or -ENOMEM.
  */
 int fingerprint_finish(const struct fingerprint *fp, struct finding *out);

@@ -121,7 +121,7 @@ static bool find_path_version(const struct text *path, struct text *version)
 	return false;
 }
 
-static int set_version(const struct text *path, unsigned line, char **version)
+static int set_version(const struct text *path, unsigned line, char **version, bool *from_path)
 {
 	const char *series = find_series(line);
 	struct text named;
@@ -130,12 +130,14 @@ static int set_version(const struct text *path, unsigned line, char **version)
 	if (find_path_version(path, &named) &&
 	    (!series ||
 	     (named.length >= strlen(series) && memcmp(named.p, series, strlen(series)) == 0 &&
-	      (named.length == strlen(series) || named.p[strlen(series)] == '.'))))
+	      (named.length == strlen(series) || named.p[strlen(series)] == '.')))) {
+		*from_path = true;
 		return finding_set_bytes(version, named.p, named.length);
+	}
 	return series ? finding_set(version, series) : 0;
 }
 
-int rule_find_go_version(const struct http_answer *a, char **version)
+int rule_find_go_version(const struct http_answer *a, char **version, bool *from_path)
 {
 	struct text rest = {(const char *)a->body, a->body_length}, line, path;
 	static const char file[] = "net/http/server.go";
@@ -150,7 +152,7 @@ int rule_find_go_version(const struct http_answer *a, char **version)
 			return 0;
 		if (path.length >= sizeof(file) - 1 &&
 		    memcmp(path.p + path.length - (sizeof(file) - 1), file, sizeof(file) - 1) == 0)
-			return set_version(&path, number, version);
+			return set_version(&path, number, version, from_path);
 	}
 	return 0;
 }

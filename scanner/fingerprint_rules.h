@@ -74,6 +74,9 @@ int rule_read_expvar_cmdline(const struct http_answer *a, bool show_secrets,
 
 /* fingerprint_identity.c: who it is, from a goroutine dump */
 
-/* Each sets its string where the dump says it, and leaves it alone otherwise. 0 or -ENOMEM. */
-int rule_find_go_version(const struct http_answer *a, char **version);
+/*
+ * Each sets its string where the dump says it, and leaves it alone otherwise. 0 or -ENOMEM.
+ * `from_path`: the version is named in the path of the standard library, not told by line numbers.
+ */
+int rule_find_go_version(const struct http_answer *a, char **version, bool *from_path);
 int rule_find_module(const struct http_answer *a, char **module);

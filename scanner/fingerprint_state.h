@@ -4,6 +4,8 @@
 
 #include "scanner/fingerprint_rules.h"
 
+struct signature_product; /* scanner/signatures.h */
+
 enum {
 	/* leaves room for "goroutine?debug=2&seconds=x" and its like behind the prefix */
 	FINGERPRINT_PREFIX_MAX_LEN = FINGERPRINT_PATH_MAX_LEN - 32,
@@ -62,7 +64,23 @@ struct fingerprint {
 	uint64_t control_hash;
 	enum goroutine_evidence goroutine;
 	bool cmdline_read;
+	bool go_version_from_path;                            /* of the standard library */
+	const struct signature_product *by_header, *by_title; /* in the signatures, or NULL */
 	const char *lookalike; /* what answered `symbol` in Go's place; NULL: nothing */
 	uint64_t relatives;    /* which were found: a bit for each of the signatures' first 64 */
 	struct finding draft;  /* profiles, command, go_version, module */
 };
+
+/* fingerprint_program.c: who it is */
+
+void program_note_answer(struct fingerprint *fp, const struct http_answer *a);
+/*
+ * Fills program and identified_by of a finding that has module, go_version and command. *product
+ * is in the signatures, or NULL. Returns 0 or -ENOMEM.
+ */
+int program_fill(const struct fingerprint *fp, struct finding *out,
+                 const struct signature_product **product);
+
+/* fingerprint_advice.c: fills advice, last of all. `product` may be NULL. Returns 0 or -ENOMEM. */
+int advice_fill(const struct fingerprint *fp, const struct signature_product *product,
+                struct finding *out);

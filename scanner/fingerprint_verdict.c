@@ -210,6 +210,19 @@ static int fill_relatives(const struct fingerprint *fp, struct finding *out)
 	return !out->kind && kind ? finding_set(&out->kind, kind) : 0;
 }
 
+/* Who it is and what to do about it, of whatever was worth a kind. */
+static int fill_identity(const struct fingerprint *fp, struct finding *out)
+{
+	const struct signature_product *product = NULL;
+	int err = fp->signatures ? finding_set(&out->signatures, fp->signatures->version) : 0;
+
+	if (err || !out->kind)
+		return err;
+	if (out->verdict != VERDICT_CLEAR)
+		err = program_fill(fp, out, &product);
+	return err ? err : advice_fill(fp, product, out);
+}
+
 int fingerprint_finish(const struct fingerprint *fp, struct finding *out)
 {
 	int err;
@@ -228,6 +241,8 @@ int fingerprint_finish(const struct fingerprint *fp, struct finding *out)
 		err = fill_exposure(fp, out);
 	if (!err && out->verdict != VERDICT_ERROR)
 		err = fill_relatives(fp, out);
+	if (!err)
+		err = fill_identity(fp, out);
 	if (!err && (out->verdict == VERDICT_ERROR || out->verdict == VERDICT_FILTERED))
 		err = finding_set(&out->error, find_reason(fp));
 	return err;

@@ -101,14 +101,29 @@ static void forget_head(struct transfer *t)
 	t->head_done = false;
 	t->content_type[0] = '\0';
 	t->location[0] = '\0';
+	t->head[0] = '\0';
+	t->head_length = 0;
 	t->go_pprof_header = false;
 	t->nosniff = false;
+}
+
+static void keep_line(struct transfer *t, const char *line, size_t length)
+{
+	while (length > 0 && (line[length - 1] == '\r' || line[length - 1] == '\n'))
+		length--;
+	if (length + 2 > sizeof(t->head) - t->head_length || memchr(line, '\0', length))
+		return;
+	memcpy(t->head + t->head_length, line, length);
+	memcpy(t->head + t->head_length + length, "\n", 2);
+	t->head_length += length + 1;
 }
 
 static void read_header(struct transfer *t, const char *line, size_t length)
 {
 	const char *value;
 	size_t n;
+
+	keep_line(t, line, length);
 
 	if ((value = match_header(line, length, "Content-Type", &n)))
 		copy_value(t->content_type, value, n);
@@ -386,6 +401,7 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	    .status = t->status,
 	    .content_type = t->content_type,
 	    .location = t->location,
+	    .head = t->head,
 	    .go_pprof_header = t->go_pprof_header,
 	    .nosniff = t->nosniff,
 	    .body = t->body,
@@ -399,6 +415,7 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	out->status = 0;
 	out->content_type = "";
 	out->location = "";
+	out->head = "";
 	out->go_pprof_header = false;
 	out->nosniff = false;
 	out->error = find_error(t, result);

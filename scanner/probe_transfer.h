@@ -13,7 +13,10 @@
 
 #include <curl/curl.h>
 
-enum { TRANSFER_VALUE_MAX_LEN = 1024 /* of one header field; longer ones are cut */ };
+enum {
+	TRANSFER_VALUE_MAX_LEN = 1024, /* of one header field; longer ones are cut */
+	TRANSFER_HEAD_MAX_LEN = 2048,  /* whole lines, as many as fit */
+};
 
 struct transfer {
 	CURL *easy;
@@ -30,6 +33,8 @@ struct transfer {
 	bool head_done; /* trailers are no headers */
 	char content_type[TRANSFER_VALUE_MAX_LEN];
 	char location[TRANSFER_VALUE_MAX_LEN];
+	char head[TRANSFER_HEAD_MAX_LEN];
+	size_t head_length;
 	bool go_pprof_header;
 	bool nosniff;
 	uint8_t *body; /* grows up to body_max_bytes */

@@ -167,7 +167,7 @@ static void says_what_is_wrong_and_where(void **state)
 	    {HEAD "relatives:\n  - {name: r, path: /r, contains: [a], lookalike: yes}\n",
 	     "f:4:51: relatives[].lookalike: \"yes\" is no boolean; expected true or false"},
 	    {"schema: 1\nversion: &a b\n", "f:2:10: anchor; expected every value written out"},
-	    {"schema: 1\nversion: [\n", "f:2:10: while parsing a flow node, did not find expected "
+	    {"schema: 1\nversion: [\n", "f:3:1: while parsing a flow node, did not find expected "
 	                                "node content; expected valid YAML"},
 	};
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which program it is, and how that is known: by the product's signature where there is one, else
+ * by the name of its executable. All of it from answers that were asked for anyway.
+ */
+#include "common/cleanup.h"
+#include "scanner/fingerprint_state.h"
+#include "scanner/signatures.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { TITLE_LOOKED_AT_BYTES = 4096 };
+
+struct text {
+	const char *p;
+	size_t length;
+};
+
+static bool is_text(const struct text *t, const char *is)
+{
+	return t->length == strlen(is) && strncasecmp(t->p, is, t->length) == 0;
+}
+
+/* "go.etcd.io/etcd" is also "go.etcd.io/etcd/v3" and "go.etcd.io/etcd/server/v3". */
+static bool is_module(const char *module, const char *of)
+{
+	size_t n = strlen(of);
+
+	return strncmp(module, of, n) == 0 &&
+	       (module[n] == '\0' || module[n] == '/' || module[n] == '@');
+}
+
+static bool has_module(const struct signature_product *p, const char *module)
+{
+	for (size_t i = 0; i < p->modules.count; i++)
+		if (is_module(module, p->modules.items[i]))
+			return true;
+	return false;
+}
+
+static bool has_text(const struct conf_strings *list, const struct text *text)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (is_text(text, list->items[i]))
+			return true;
+	return false;
+}
+
+/* A line of the head begins so. */
+static bool has_header(const struct signature_product *p, const char *head)
+{
+	for (size_t i = 0; i < p->headers.count; i++) {
+		const char *wanted = p->headers.items[i];
+
+		for (const char *line = head; *line; line += strcspn(line, "\n"), line += !!*line)
+			if (strncasecmp(line, wanted, strlen(wanted)) == 0)
+				return true;
+	}
+	return false;
+}
+
+static bool find_title(const struct http_answer *a, struct text *title)
+{
+	const char *p = (const char *)a->body, *end;
+	size_t length = a->body_length;
+
+	if (length > TITLE_LOOKED_AT_BYTES)
+		length = TITLE_LOOKED_AT_BYTES;
+	if (strncasecmp(a->content_type, "text/html", 9) != 0)
+		return false;
+	end = p + length;
+	p = memmem(p, length, "<title>", 7);
+	if (!p)
+		return false;
+	p += 7;
+	end = memmem(p, (size_t)(end - p), "</title>", 8);
+	if (!end)
+		return false;
+	*title = (struct text){p, (size_t)(end - p)};
+	return true;
+}
+
+void program_note_answer(struct fingerprint *fp, const struct http_answer *a)
+{
+	struct text title;
+	bool titled;
+
+	if (!fp->signatures || a->status == 0)
+		return;
+	titled = !fp->by_title && find_title(a, &title);
+	for (size_t i = 0; i < fp->signatures->n_products; i++) {
+		const struct signature_product *p = &fp->signatures->products[i];
+
+		if (!fp->by_header && a->head && has_header(p, a->head))
+			fp->by_header = p;
+		if (titled && has_text(&p->titles, &title)) {
+			fp->by_title = p;
+			titled = false;
+		}
+	}
+}
+
+static struct text base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	/* a program may write its own argv: "nginx: worker process" */
+	return (struct text){name, strcspn(name, " \t:")};
+}
+
+static const struct signature_product *find_by(const struct signatures *s, const char *module,
+                                               const struct text *executable)
+{
+	for (size_t i = 0; s && i < s->n_products; i++) {
+		const struct signature_product *p = &s->products[i];
+
+		if (module ? has_module(p, module) : has_text(&p->executables, executable))
+			return p;
+	}
+	return NULL;
+}
+
+static int identify(struct finding *out, const char *how)
+{
+	int err = finding_list_add(&out->identified_by, how, strlen(how));
+
+	return err == -ENOSPC ? 0 : err;
+}
+
+static int set_program(struct finding *out, const char *name, const char *how)
+{
+	int err = finding_set(&out->program, name);
+
+	return err ? err : identify(out, how);
+}
+
+static int fill_program(const struct fingerprint *fp, struct finding *out,
+                        const struct signature_product **product)
+{
+	struct text name = {"", 0};
+	const char *how = "program=executable";
+	int err;
+
+	if (out->command.count > 0)
+		name = base_name(out->command.items[0]);
+	/* What the program is compiled from says more than what somebody called its file. */
+	if (out->module && (*product = find_by(fp->signatures, out->module, NULL)))
+		how = "program=module";
+	else if (name.length > 0 && (*product = find_by(fp->signatures, NULL, &name)))
+		how = "program=executable";
+	else if ((*product = fp->by_header))
+		how = "program=header";
+	else if ((*product = fp->by_title))
+		how = "program=title";
+	if (*product)
+		return set_program(out, (*product)->name, how);
+	if (name.length == 0)
+		return 0;
+	err = finding_set_bytes(&out->program, name.p, name.length);
+	return err ? err : identify(out, how);
+}
+
+int program_fill(const struct fingerprint *fp, struct finding *out,
+                 const struct signature_product **product)
+{
+	int err = fill_program(fp, out, product);
+
+	if (!err && out->module)
+		err = identify(out, "module=stack");
+	if (!err && out->go_version)
+		err = identify(out, fp->go_version_from_path ? "go_version=stack-path"
+		                                             : "go_version=stack-lines");
+	if (!err && out->command.count > 0)
+		err = identify(out, fp->cmdline_read ? "command=cmdline" : "command=expvar");
+	return err;
+}
