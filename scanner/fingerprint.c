@@ -189,6 +189,12 @@ static bool switch_scheme(struct fingerprint *fp, bool tls)
 	return true;
 }
 
+static bool is_hang_up(const struct http_answer *a)
+{
+	return a->status == 0 && a->body_length == 0 && !a->timed_out &&
+	       (a->error == -ECONNRESET || a->error == -EPIPE);
+}
+
 /*
  * The first answer may say that the other scheme is wanted. A peer that says nothing to plain HTTP
  * may be waiting for TLS; one that sent a banner speaks something else.
@@ -212,7 +218,7 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 	     a->error == -EPIPE)) {
 		fp->no_http = a->error == 0 || a->error == -EPROTO;
 		fp->error = a->error;
-		fp->hung_up = a->error == -ECONNRESET || a->error == -EPIPE;
+		fp->hung_up = is_hang_up(a);
 		return switch_scheme(fp, true);
 	}
 	return false;
@@ -220,23 +226,26 @@ static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a
 
 /*
  * A server of HTTP/2 alone answers HTTP/1.1 by its own first frame, or hangs up on a preface that
- * is none; over TLS there is no protocol to agree on.
+ * is none. Over TLS there is no protocol to agree on; but Go lets that pass, and then hangs up.
  */
 static bool try_http2(struct fingerprint *fp, const struct http_answer *a)
 {
 	if (fp->http2)
 		return false;
-	if (fp->tls && a->alpn_refused) {
+	if (fp->tls && (a->alpn_refused || (a->tls && is_hang_up(a)))) {
 		fp->http2 = true;
 	} else if (!fp->tls_only && !fp->wants_tls && !is_unreachable(a->error) &&
-	           (fp->hung_up || rule_is_http2_frame(a))) {
-		/* what holds if this fails, too */
-		fp->error = fp->error ? fp->error : -EPROTO;
-		fp->no_http = false;
+	           (fp->hung_up || is_hang_up(a) || rule_is_http2_frame(a))) {
 		fp->http2 = true;
 		fp->tls = false;
+	} else {
+		return false;
 	}
-	return fp->http2;
+	/* what holds if this fails, too */
+	if (fp->error == 0)
+		fp->error = a->error ? a->error : -EPROTO;
+	fp->no_http = false;
+	return true;
 }
 
 /* No status line came to the index request, and the other scheme is no way out either. */

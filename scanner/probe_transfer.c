@@ -23,7 +23,8 @@ enum {
  */
 static void keep_connection(struct transfer *t, bool keep)
 {
-	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep ? 0L : 1L);
+	/* libcurl 7.88 fails every other request on a kept one of HTTP/2 */
+	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep && !t->http2 ? 0L : 1L);
 }
 
 /* What is no HTTP/1.x head: its first bytes tell HTTP/2 and TLS from the rest. */
@@ -306,13 +307,14 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->kept_socket = CURL_SOCKET_BAD;
 	t->first = first;
 	t->tls = request->tls;
+	t->http2 = request->http2;
 	t->body_max_bytes = request->body_max_bytes < limits->body_max_bytes
 	                        ? request->body_max_bytes
 	                        : limits->body_max_bytes;
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	keep_connection(t, true);
-	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first ? 1L : 0L);
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first || t->http2 ? 1L : 0L);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION,
 	                 !request->http2 ? (long)CURL_HTTP_VERSION_1_1
 	                 : request->tls  ? (long)CURL_HTTP_VERSION_2TLS

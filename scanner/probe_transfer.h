@@ -25,6 +25,7 @@ struct transfer {
 	size_t header_max_bytes;
 	size_t body_max_bytes;
 	bool tls;
+	bool http2;
 	bool first; /* of its probe */
 
 	/* What has come. */
