@@ -27,7 +27,7 @@ enum conf_type {
 	CONF_TYPE_PORT_LISTS, /* struct conf_strings */
 	CONF_TYPE_PORTS,      /* struct conf_ports */
 	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */
-	CONF_TYPE_URL_PATHS,  /* struct conf_strings */
+	CONF_TYPE_URL_PATHS,  /* struct conf_strings; with a slash at both ends */
 	CONF_TYPE_TEXTS,      /* struct conf_strings */
 };
 

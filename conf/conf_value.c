@@ -346,6 +346,8 @@ static int add_url_path(const struct input *in)
 {
 	int err = check_url_path(in, in->key->item_max);
 
+	if (!err && in->scalar->text[in->scalar->length - 1] != '/')
+		return refuse_for(in, "does not end with a slash", "a path such as /debug/pprof/");
 	return err ? err : append_text(in);
 }
 

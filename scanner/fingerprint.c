@@ -75,6 +75,7 @@ void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *co
 	    .nonce = conf->nonce,
 	    .signatures = conf->signatures,
 	    .all_relatives = conf->all_relatives,
+	    .all_prefixes = conf->all_prefixes,
 	    .any_prefix = !has_prefix,
 	    .step = FINGERPRINT_INDEX,
 	};
@@ -314,7 +315,8 @@ static void look_further(struct fingerprint *fp)
 {
 	bool is_go = fp->is_go && !is_exposed(fp);
 
-	if (fp->signatures && is_go && fp->any_prefix && find_prefix(fp))
+	if (fp->signatures && (is_go || (fp->all_prefixes && !is_exposed(fp))) && fp->any_prefix &&
+	    find_prefix(fp))
 		go_to(fp, FINGERPRINT_PREFIX);
 	else if (fp->signatures && (is_go || fp->all_relatives) && find_relative(fp))
 		go_to(fp, FINGERPRINT_RELATIVE);

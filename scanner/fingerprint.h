@@ -81,6 +81,7 @@ struct fingerprint_conf {
 	uint64_t nonce;                      /* random; makes the control path unguessable */
 	const struct signatures *signatures; /* NULL: none; outlives the fingerprint */
 	bool all_relatives; /* asked for everywhere, not only where it costs little */
+	bool all_prefixes;  /* likewise, where `prefix` is NULL */
 };
 
 struct fingerprint; /* heap-allocated, some kilobytes; reused with fingerprint_reset() */

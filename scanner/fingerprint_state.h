@@ -31,7 +31,7 @@ struct fingerprint {
 	char
 	    prefix[FINGERPRINT_PREFIX_MAX_LEN]; /* with a slash at both ends; that which answered */
 	char authority[320];                    /* "" when unknown; a name has at most 253 bytes */
-	bool tls_only, plain_only, show_secrets, all_relatives, any_prefix;
+	bool tls_only, plain_only, show_secrets, all_relatives, all_prefixes, any_prefix;
 	unsigned goroutine_read_max;
 	uint64_t nonce;
 	const struct signatures *signatures; /* may be NULL */

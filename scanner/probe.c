@@ -57,6 +57,8 @@ struct probe_engine {
 	bool show_secrets;
 	probe_done_cb *done;
 	probe_trace_cb *trace; /* or NULL */
+	const struct signatures *signatures;
+	bool all_prefixes;
 	void *arg;
 	struct probe_list idle;    /* to be used again */
 	struct probe_list running; /* its transfer is in the multi handle */
@@ -319,6 +321,13 @@ void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace)
 	engine->trace = trace;
 }
 
+void probe_set_signatures(struct probe_engine *engine, const struct signatures *signatures,
+                          bool all_prefixes)
+{
+	engine->signatures = signatures;
+	engine->all_prefixes = all_prefixes;
+}
+
 static void delete_all(struct probe_list *list)
 {
 	struct probe *p;
@@ -353,6 +362,8 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	struct fingerprint_conf conf = {
 	    .prefix = request->prefix,
 	    .all_relatives = request->all_relatives,
+	    .all_prefixes = p->engine->all_prefixes,
+	    .signatures = p->engine->signatures,
 	    .authority = authority,
 	    .tls_first = request->tls_first,
 	    .tls_only = request->tls_only,

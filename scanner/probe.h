@@ -78,6 +78,13 @@ int probe_new(struct event_base *base, const struct probe_limits *limits, const 
 void probe_free(struct probe_engine *engine);
 /* Before the first probe_submit(). The callback gets the same `arg` as `done`. */
 void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace);
+/*
+ * Likewise: what products, relatives and further prefixes are known by. They outlive the engine;
+ * without them there are none. `all_prefixes`: asked for at every endpoint without a prefix of its
+ * own, not only at what looks like Go.
+ */
+void probe_set_signatures(struct probe_engine *engine, const struct signatures *signatures,
+                          bool all_prefixes);
 
 /*
  * Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -EINVAL for a

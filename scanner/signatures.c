@@ -6,6 +6,7 @@
 #include "conf/conf_document.h"
 #include "conf/conf_reader.h"
 #include "conf/conf_value.h"
+#include "scanner/fingerprint_rules.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,11 +83,23 @@ _Static_assert(offsetof(struct signature_ports, name) == 0 &&
                    offsetof(struct signature_relative, name) == 0,
                "conf_read_table() and merging read the first member");
 
+/* Nothing that makes a server work is ever asked for, whoever wants it. */
+static int check_path(const char *path, struct conf_mark at, const struct conf_diag *diag)
+{
+	if (rule_is_costly_path(path))
+		return conf_fail(diag, at,
+		                 "path %s makes the server work; expected neither profile nor trace",
+		                 path);
+	return 0;
+}
+
 static int check_record(const struct conf_key *records, const void *record, struct conf_mark at,
                         const struct conf_diag *diag)
 {
 	const struct signature_product *product = record;
 
+	if (strcmp(records->path, "relatives") == 0)
+		return check_path(((const struct signature_relative *)record)->path, at, diag);
 	if (strcmp(records->path, "products") != 0)
 		return 0;
 	if (product->modules.count + product->executables.count + product->headers.count +
@@ -108,7 +121,12 @@ static const struct conf_table table = {
 
 static int read_document(yaml_document_t *document, void *base, const struct conf_diag *diag)
 {
-	return conf_read_table(document, &table, base, diag);
+	const struct signatures *s = base;
+	int err = conf_read_table(document, &table, base, diag);
+
+	for (size_t i = 0; !err && i < s->prefixes.count; i++)
+		err = check_path(s->prefixes.items[i], s->prefixes.marks[i], diag);
+	return err;
 }
 
 struct signatures *signatures_load(const char *file, const void *bytes, size_t length,

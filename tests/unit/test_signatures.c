@@ -94,7 +94,7 @@ static void reads_every_key(void **state)
 	auto_signatures struct signatures *s = load(
 	    HEAD "ports:\n  - {name: ours, ports: [7, 443]}\n"
 	         "https_first: [443]\n"
-	         "prefixes: [/debug/pprof/, /x]\n"
+	         "prefixes: [/debug/pprof/, /x/]\n"
 	         "products:\n"
 	         "  - name: p\n    modules: [a.b/c]\n    executables: [p, pd]\n"
 	         "    headers: [\"Server: P\"]\n    titles: [P and more]\n"
@@ -111,7 +111,7 @@ static void reads_every_key(void **state)
 	assert_true(signatures_is_https_first(s, 443));
 	assert_false(signatures_is_https_first(s, 7));
 	assert_false(signatures_is_https_first(NULL, 443));
-	assert_string_equal(s->prefixes.items[1], "/x");
+	assert_string_equal(s->prefixes.items[1], "/x/");
 	assert_string_equal(s->products[0].modules.items[0], "a.b/c");
 	assert_string_equal(s->products[0].executables.items[1], "pd");
 	assert_string_equal(s->products[0].headers.items[0], "Server: P");
@@ -153,9 +153,16 @@ static void says_what_is_wrong_and_where(void **state)
 	     "quotes"},
 	    {HEAD "prefixes: [debug]\n", "f:3:12: prefixes: \"debug\" does not begin with a slash; "
 	                                 "expected a path such as /debug/vars"},
-	    {HEAD "prefixes: [/a?b]\n",
-	     "f:3:12: prefixes: \"/a?b\" has a character that no path has; expected one without "
+	    {HEAD "prefixes: [/a?b/]\n",
+	     "f:3:12: prefixes: \"/a?b/\" has a character that no path has; expected one without "
 	     "query or fragment, escaped where need be"},
+	    {HEAD "prefixes: [/x]\n", "f:3:12: prefixes: \"/x\" does not end with a slash; "
+	                              "expected a path such as /debug/pprof/"},
+	    {HEAD "prefixes: [/a/, /profile/]\n",
+	     "f:3:17: path /profile/ makes the server work; expected neither profile nor trace"},
+	    {HEAD "relatives:\n  - {name: r, path: /debug/pprof/trace, contains: [a]}\n",
+	     "f:4:5: path /debug/pprof/trace makes the server work; expected neither profile nor "
+	     "trace"},
 	    {HEAD "products:\n  - {name: p, switch: none}\n",
 	     "f:4:5: product p is never recognised; expected modules, executables, headers or "
 	     "titles"},
