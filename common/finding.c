@@ -50,6 +50,7 @@ void finding_fini(struct finding *f)
 	list_fini(&f->identified_by);
 	list_fini(&f->relatives);
 	list_fini(&f->labels);
+	free(f->accepted);
 	finding_init(f);
 }
 

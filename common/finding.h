@@ -70,6 +70,7 @@ struct finding {
 	char *advice;                      /* what to do about it, one or two sentences */
 	char *signatures;                  /* version of the signatures that were used */
 	struct finding_list labels;        /* of the target, by the user: "team=payments" */
+	char *accepted; /* the user lives with it: "SEC-4711: reason (owner, until 2026-12-31)" */
 	struct finding_list command;       /* redacted unless the user asked otherwise */
 	char *error;                       /* why, for error and filtered; NULL otherwise */
 	int64_t latency_ms; /* first request: start to last byte; -1 when nothing answered */

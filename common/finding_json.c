@@ -97,6 +97,7 @@ json_t *finding_to_json(const struct finding *f)
 	bad |= json_object_set_new(o, "advice", string_or_null(f->advice));
 	bad |= json_object_set_new(o, "signatures", string_or_null(f->signatures));
 	bad |= json_object_set_new(o, "labels", list_to_json(&f->labels));
+	bad |= json_object_set_new(o, "accepted", string_or_null(f->accepted));
 	bad |= json_object_set_new(o, "error", string_or_null(f->error));
 	bad |= json_object_set_new(o, "latency_ms",
 	                           f->latency_ms < 0 ? json_null() : json_integer(f->latency_ms));
@@ -367,6 +368,7 @@ static void read_all(struct reader *r)
 	read_string_or_null(r, "advice", &f->advice);
 	read_string_or_null(r, "signatures", &f->signatures);
 	read_list(r, "labels", &f->labels);
+	read_string_or_null(r, "accepted", &f->accepted);
 	read_string_or_null(r, "error", &f->error);
 	f->latency_ms = read_integer_or_null(r, "latency_ms", 0, INT64_MAX, -1);
 	f->bytes = read_integer(r, "bytes", 0, INT64_MAX);
@@ -380,6 +382,7 @@ static void refuse_unknown_keys(struct reader *r, json_t *object)
 	    "risk",          "kind",      "evidence", "profiles",   "status",   "go_version",
 	    "module",        "command",   "error",    "latency_ms", "bytes",    "program",
 	    "identified_by", "relatives", "advice",   "signatures", "labels",
+	    "accepted",
 	};
 	const char *key;
 	json_t *value;

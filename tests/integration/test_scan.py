@@ -24,7 +24,7 @@ ZOO = pathlib.Path(lab.SOURCE_DIR, "tests", "zoo")
 KEYS = {"schema", "time", "scan_id", "vantage", "endpoint", "address", "port", "scheme", "host",
         "path", "verdict", "severity", "risk", "kind", "evidence", "profiles", "status",
         "go_version", "module", "program", "command", "identified_by", "relatives",
-        "advice", "signatures", "labels", "error", "latency_ms", "bytes"}
+        "advice", "signatures", "labels", "accepted", "error", "latency_ms", "bytes"}
 # What a scanner must never ask for: it costs the server, or changes something.
 FORBIDDEN = re.compile(r"/(profile|trace|fgprof)\b|[?&]seconds=\d")
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nnot found\n"

@@ -21,7 +21,9 @@ static const char example[] =
     "\"go_version\":\"1.19\",\"module\":\"github.com/prometheus/"
     "node_exporter\",\"program\":\"node_exporter\","
     "\"command\":[\"/usr/bin/x\"],\"identified_by\":[\"module=stack\"],\"relatives\":[\"expvar\"],"
-    "\"advice\":\"Bind it to loopback.\",\"signatures\":\"2026.11\",\"labels\":[\"team=a\"],"
+    "\"advice\":\"Bind it to "
+    "loopback.\",\"signatures\":\"2026.11\",\"labels\":[\"team=a\"],\"accepted\":\"SEC-1: known "
+    "(lab, until 2026-12-31)\","
     "\"error\":null,\"latency_ms\":4,\"bytes\":5120}";
 
 static void test_round_trip(void **state)
@@ -69,7 +71,7 @@ static void test_nothing_answered(void **state)
 	    "\"severity\":\"none\",\"risk\":null,\"kind\":null,\"evidence\":[],\"profiles\":[],"
 	    "\"status\":null,\"go_version\":null,\"module\":null,\"program\":null,"
 	    "\"command\":[],\"identified_by\":[],\"relatives\":[],\"advice\":null,"
-	    "\"signatures\":null,\"labels\":[],"
+	    "\"signatures\":null,\"labels\":[],\"accepted\":null,"
 	    "\"error\":\"no route to host\",\"latency_ms\":null,\"bytes\":0}");
 	finding_init(&back);
 	assert_int_equal(finding_from_line(line, strlen(line), &back, why), 0);
@@ -205,7 +207,7 @@ static void test_every_bad_field_is_refused(void **state)
 	    "port",          "scheme",    "host",       "path",       "verdict",    "severity",
 	    "risk",          "kind",      "bytes",      "evidence",   "status",     "command",
 	    "profiles",      "module",    "go_version", "error",      "latency_ms", "program",
-	    "identified_by", "relatives", "advice",     "signatures", "labels"};
+	    "identified_by", "relatives", "advice",     "signatures", "labels",     "accepted"};
 	static const char *const lists[] = {"evidence",      "profiles",  "command",
 	                                    "identified_by", "relatives", "labels"};
 	static const char *const nullable[] = {"scan_id", "vantage",    "host",      "path",
