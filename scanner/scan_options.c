@@ -15,6 +15,7 @@ enum option_id {
 	OPTION_PORTS = 1,
 	OPTION_TIMEOUT,
 	OPTION_CONCURRENCY,
+	OPTION_RELATIVES,
 	OPTION_FORMAT,
 	OPTION_ALL,
 	OPTION_FAIL_ON,
@@ -28,6 +29,7 @@ static const struct option long_options[] = {
     {"ports", required_argument, NULL, OPTION_PORTS},
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
+    {"relatives", no_argument, NULL, OPTION_RELATIVES},
     {"format", required_argument, NULL, OPTION_FORMAT},
     {"all", no_argument, NULL, OPTION_ALL},
     {"fail-on", required_argument, NULL, OPTION_FAIL_ON},
@@ -53,6 +55,8 @@ void scan_options_print_help(FILE *out)
 	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
 	      "  --format FORMAT     table or ndjson (default: table)\n"
 	      "  --output FILE       write findings there instead of standard output\n"
+	      "  --relatives         ask for expvar and other debug pages everywhere, not only\n"
+	      "                      where one request tells that it is a Go server\n"
 	      "  --all               also what is protected, clear, closed, filtered, ...\n"
 	      "  --fail-on WHAT      exit with 1 from here on: confirmed, likely, or a severity:\n"
 	      "                      info (with what is protected), low, medium, high; or never\n"
@@ -146,6 +150,7 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_PORTS: return set_ports(o, value, why);
 	case OPTION_TIMEOUT: return set_timeout(o, value, why);
 	case OPTION_CONCURRENCY: return set_concurrency(o, value, why);
+	case OPTION_RELATIVES: o->relatives = true; return 0;
 	case OPTION_FORMAT:
 		if (output_parse_format(value, &o->format) < 0)
 			return refuse(why, "--format: '%.32s' is not table or ndjson", value);

@@ -21,6 +21,7 @@ struct scan_options {
 	struct port_list ports;
 	int64_t timeout_ms;
 	unsigned concurrency;
+	bool relatives; /* asked for everywhere */
 	enum output_format format;
 	enum scan_fail_on fail_on;
 	enum finding_severity fail_severity;

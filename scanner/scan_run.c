@@ -188,6 +188,7 @@ static int submit_next(struct scan_run *run)
 	struct probe_request request = {
 	    .tls_only = target->scheme == TARGET_HTTPS,
 	    .plain_only = target->scheme == TARGET_HTTP,
+	    .all_relatives = run->options->relatives,
 	    .token = (uintptr_t)walk,
 	};
 	int err;
