@@ -2,6 +2,7 @@
 #include "build_info.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "scanner/report.h"
 #include "scanner/scan.h"
 #include "scanner/verbs.h"
 
@@ -16,6 +17,8 @@ static const struct {
 	const char *help; /* NULL: not listed */
 } verbs[] = {
     {"scan", scan_main, "look for profiling endpoints that answer"},
+    {"diff", diff_main, "what a sweep found that the one before had not, and what is fixed"},
+    {"report", report_main, "all that a history of sweeps knows, with dates"},
     {"status", status_main, "what the daemon watches and what it does"},
     {"blocks", blocks_main, "what is blocked now"},
     {"block", block_main, "block an endpoint"},
