@@ -4,6 +4,7 @@
 #include "common/log.h"
 #include "scanner/report.h"
 #include "scanner/scan.h"
+#include "scanner/scan_signatures.h"
 #include "scanner/verbs.h"
 
 #include <string.h>
@@ -27,6 +28,7 @@ static const struct {
     {"panic", panic_main, "lift every block, and keep them lifted"},
     {"resume", resume_main, "end the panic"},
     {"check-config", check_config_main, "check a configuration file"},
+    {"check-signatures", check_signatures_main, "check a file of signatures"},
     {"help", help_main, "this text"},
     {"--help", help_main, NULL},
     {"-h", help_main, NULL},
@@ -39,7 +41,7 @@ static void print_help(FILE *out)
 	fputs("usage: pprofwall VERB [OPTION]...\n\n", out);
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
 		if (verbs[i].help)
-			fprintf(out, "  %-13s %s\n", verbs[i].name, verbs[i].help);
+			fprintf(out, "  %-16s %s\n", verbs[i].name, verbs[i].help);
 	}
 	fputs("\n`pprofwall VERB --help` says more; see also pprofwall(1).\n", out);
 }

@@ -37,6 +37,8 @@ _Static_assert(ARRAY_LEN(ranked_ports) == 60, "top60 has sixty ports");
 
 /* A list being read: which ports it has, so that none comes twice. */
 struct builder {
+	port_list_find_fn *find; /* or NULL */
+	const void *arg;
 	uint16_t *ports;
 	size_t count;
 	uint8_t seen[65536 / 8];
@@ -54,6 +56,14 @@ static void add_port(struct builder *b, uint16_t port)
 
 static bool add_named_list(struct builder *b, const char *name)
 {
+	size_t count;
+	const uint16_t *found = b->find ? b->find(name, &count, b->arg) : NULL;
+
+	if (found) {
+		for (size_t p = 0; p < count; p++)
+			add_port(b, found[p]);
+		return true;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(named_lists); i++) {
 		if (strcmp(named_lists[i].name, name) != 0)
 			continue;
@@ -97,7 +107,8 @@ static int add_item(struct builder *b, char *item, char why[static TARGET_ERROR_
 	return 0;
 }
 
-int port_list_parse(const char *text, struct port_list *out, char why[static TARGET_ERROR_LEN])
+int port_list_parse_named(const char *text, port_list_find_fn *find, const void *arg,
+                          struct port_list *out, char why[static TARGET_ERROR_LEN])
 {
 	auto_free struct builder *b = calloc(1, sizeof(*b));
 	auto_free uint16_t *ports = calloc(PORT_LIST_MAX, sizeof(*ports));
@@ -110,6 +121,8 @@ int port_list_parse(const char *text, struct port_list *out, char why[static TAR
 		return -ENOMEM;
 	}
 	b->ports = ports;
+	b->find = find;
+	b->arg = arg;
 	while (rest) {
 		int err = add_item(b, strsep(&rest, ","), why);
 
@@ -122,6 +135,11 @@ int port_list_parse(const char *text, struct port_list *out, char why[static TAR
 	out->ports = steal_ptr(&ports);
 	out->count = b->count;
 	return 0;
+}
+
+int port_list_parse(const char *text, struct port_list *out, char why[static TARGET_ERROR_LEN])
+{
+	return port_list_parse_named(text, NULL, NULL, out, why);
 }
 
 void port_list_free(struct port_list *list)

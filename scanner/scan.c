@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "common/sandbox.h"
 #include "scanner/scan_run.h"
+#include "scanner/scan_signatures.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +178,9 @@ int scan_main(int argc, char **argv)
 	if (options.help) {
 		scan_options_print_help(stdout);
 		status = fflush(stdout) ? SCAN_INCOMPLETE : SCAN_NOTHING;
+	} else if (scan_signatures_load(&options, why) < 0) {
+		log_error("scan: %s", why);
+		status = SCAN_USAGE;
 	} else {
 		status = scan_with(&options);
 	}

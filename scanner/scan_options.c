@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "conf/conf.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -14,6 +15,8 @@ enum { TIMEOUT_MIN_MS = 10, TIMEOUT_MAX_MS = 10 * 60 * 1000 };
 enum option_id {
 	OPTION_PORTS = 1,
 	OPTION_TIMEOUT,
+	OPTION_SIGNATURES,
+	OPTION_PREFIXES,
 	OPTION_CONCURRENCY,
 	OPTION_RELATIVES,
 	OPTION_FORMAT,
@@ -27,6 +30,8 @@ enum option_id {
 
 static const struct option long_options[] = {
     {"ports", required_argument, NULL, OPTION_PORTS},
+    {"prefixes", required_argument, NULL, OPTION_PREFIXES},
+    {"signatures", required_argument, NULL, OPTION_SIGNATURES},
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
     {"relatives", no_argument, NULL, OPTION_RELATIVES},
@@ -51,6 +56,10 @@ void scan_options_print_help(FILE *out)
 	      "\n"
 	      "  --ports LIST        for targets without a port: numbers, ranges, and the lists\n"
 	      "                      classic, top10, top30, top60 (default: top30)\n"
+	      "  --prefixes WHICH    default: others than /debug/pprof/ only where it looks like\n"
+	      "                      Go; all: the known ones at every endpoint; or a list, asked\n"
+	      "                      for at every endpoint besides /debug/pprof/\n"
+	      "  --signatures FILE   adds to the shipped ports, prefixes, products, relatives\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
 	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
 	      "  --format FORMAT     table or ndjson (default: table)\n"
@@ -79,21 +88,6 @@ __attribute__((format(printf, 2, 3))) static int refuse(char why[static SCAN_ERR
 	vsnprintf(why, SCAN_ERROR_LEN, format, args);
 	va_end(args);
 	return -EINVAL;
-}
-
-static int set_ports(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
-{
-	char reason[TARGET_ERROR_LEN];
-	struct port_list ports;
-	int err = port_list_parse(text, &ports, reason);
-
-	if (err < 0) {
-		refuse(why, "--ports: %s", reason);
-		return err;
-	}
-	port_list_free(&o->ports);
-	o->ports = ports;
-	return 0;
 }
 
 static int set_timeout(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
@@ -147,7 +141,9 @@ static int set_option(struct scan_options *o, int id, const char *value,
                       char why[static SCAN_ERROR_LEN])
 {
 	switch ((enum option_id)id) {
-	case OPTION_PORTS: return set_ports(o, value, why);
+	case OPTION_PORTS: o->ports_text = value; return 0;
+	case OPTION_PREFIXES: o->prefixes = value; return 0;
+	case OPTION_SIGNATURES: o->signatures_file = value; return 0;
 	case OPTION_TIMEOUT: return set_timeout(o, value, why);
 	case OPTION_CONCURRENCY: return set_concurrency(o, value, why);
 	case OPTION_RELATIVES: o->relatives = true; return 0;
@@ -168,7 +164,7 @@ static int set_option(struct scan_options *o, int id, const char *value,
 static int parse_into(int argc, char **argv, struct scan_options *o,
                       char why[static SCAN_ERROR_LEN])
 {
-	int err = set_ports(o, "top30", why);
+	int err = 0;
 	int id;
 
 	optind = 0; /* glibc: start anew, also after another verb's parsing */
@@ -197,6 +193,7 @@ int scan_options_parse(int argc, char **argv, struct scan_options *out,
                        char why[static SCAN_ERROR_LEN])
 {
 	struct scan_options o = {
+	    .ports_text = "top30",
 	    .timeout_ms = 3000,
 	    .concurrency = 256,
 	    .fail_on = SCAN_FAIL_ON_SEVERITY,
@@ -215,6 +212,7 @@ int scan_options_parse(int argc, char **argv, struct scan_options *out,
 void scan_options_fini(struct scan_options *o)
 {
 	port_list_free(&o->ports);
+	signatures_free(o->signatures);
 }
 
 bool scan_options_fails_on(const struct scan_options *o, const struct finding *f)

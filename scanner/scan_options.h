@@ -9,6 +9,8 @@
 
 enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384 };
 
+struct signatures; /* scanner/signatures.h */
+
 /* What makes the exit status 1. */
 enum scan_fail_on {
 	SCAN_FAIL_ON_SEVERITY = 0, /* confirmed or likely, and at least so severe */
@@ -18,7 +20,12 @@ enum scan_fail_on {
 };
 
 struct scan_options {
-	struct port_list ports;
+	const char *ports_text;
+	const char *signatures_file; /* NULL: the shipped ones alone */
+	const char *prefixes;        /* as given; NULL: default */
+	struct port_list ports;      /* these three: scan_signatures_load() */
+	struct signatures *signatures;
+	bool all_prefixes;
 	int64_t timeout_ms;
 	unsigned concurrency;
 	bool relatives; /* asked for everywhere */

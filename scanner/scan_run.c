@@ -5,6 +5,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/resolve.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -195,7 +196,9 @@ static int submit_next(struct scan_run *run)
 
 	next_endpoint(run, walk, &request.endpoint);
 	request.tls_first =
-	    target->scheme == TARGET_ANY && port_is_tls_first(request.endpoint.port);
+	    target->scheme == TARGET_ANY &&
+	    (port_is_tls_first(request.endpoint.port) ||
+	     signatures_is_https_first(run->options->signatures, request.endpoint.port));
 	_Static_assert(sizeof(request.host) > TARGET_HOST_MAX_LEN, "a host fits");
 	_Static_assert(sizeof(request.prefix) >= sizeof(target->path), "a path fits");
 	memcpy(request.host, target->host, sizeof(target->host));
@@ -331,8 +334,12 @@ static int set_up(struct scan_run *run)
 	err = resolver_new(run->base, &run->resolver);
 	if (err < 0)
 		return err;
-	return probe_new(run->base, &limits, probe_user_agent, run->options->show_secrets,
-	                 on_probe_done, run, &run->engine);
+	err = probe_new(run->base, &limits, probe_user_agent, run->options->show_secrets,
+	                on_probe_done, run, &run->engine);
+	if (!err)
+		probe_set_signatures(run->engine, run->options->signatures,
+		                     run->options->all_prefixes);
+	return err;
 }
 
 int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,

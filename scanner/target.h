@@ -28,6 +28,10 @@ struct port_list {
  * On failure writes one line to `why`, returns -EINVAL or -ENOMEM; *out is untouched.
  */
 int port_list_parse(const char *text, struct port_list *out, char why[static TARGET_ERROR_LEN]);
+/* Finds a list that is not built in, or takes the place of one that is; NULL: there is none. */
+typedef const uint16_t *port_list_find_fn(const char *name, size_t *count, const void *arg);
+int port_list_parse_named(const char *text, port_list_find_fn *find, const void *arg,
+                          struct port_list *out, char why[static TARGET_ERROR_LEN]);
 void port_list_free(struct port_list *list);
 /* https first on 443, 8443, 6443, 10250, 10257, 10259. */
 bool port_is_tls_first(uint16_t port);
