@@ -7,6 +7,7 @@
 #include "daemon/ipc.h"
 #include "daemon/prober/prober.h"
 #include "daemon/startup.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,9 +65,10 @@ static int serve(struct event_base *base, struct prober *prober)
 int main(int argc, char **argv)
 {
 	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_NETWORK};
+	auto_signatures struct signatures *signatures = NULL;
 	auto_base struct event_base *base = NULL;
 	auto_prober struct prober *prober = NULL;
-	char why[SANDBOX_ERROR_LEN];
+	char why[SANDBOX_ERROR_LEN], missing[CONF_ERROR_LEN];
 	int err;
 
 	log_init("pprofwall-prober", LOG_LEVEL_INFO);
@@ -81,8 +83,12 @@ int main(int argc, char **argv)
 		log_error("%s", why);
 		return EXIT_FAILURE;
 	}
+	/* The last file that is read. Verdicts do not depend on it, names and advice do. */
+	signatures = signatures_load_file(NULL, missing);
+	if (!signatures)
+		log_warning("without signatures: %s", missing);
 	base = event_base_new();
-	err = base ? prober_new(base, IPC_PARENT_FD, IPC_PEER_FD, &prober) : -ENOMEM;
+	err = base ? prober_new(base, IPC_PARENT_FD, IPC_PEER_FD, signatures, &prober) : -ENOMEM;
 	if (err < 0) {
 		log_error("cannot start: %s", strerror(-err));
 		return EXIT_FAILURE;

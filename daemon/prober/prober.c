@@ -240,7 +240,8 @@ static void on_parent_end(int error, void *arg)
 	on_end(arg, "parent", error);
 }
 
-static int set_up(struct prober *p, int parent_sock, int agent_sock)
+static int set_up(struct prober *p, int parent_sock, int agent_sock,
+                  const struct signatures *signatures)
 {
 	const struct channel_handlers parent = {on_parent_frame, on_parent_end, p};
 	const struct channel_handlers agent = {on_agent_frame, on_agent_end, p};
@@ -258,10 +259,14 @@ static int set_up(struct prober *p, int parent_sock, int agent_sock)
 	if (!p->resume)
 		return -ENOMEM;
 	limits.concurrency = PROBER_CONCURRENCY;
-	return probe_new(p->base, &limits, probe_user_agent, false, on_probe_done, p, &p->engine);
+	err = probe_new(p->base, &limits, probe_user_agent, false, on_probe_done, p, &p->engine);
+	if (!err)
+		probe_set_signatures(p->engine, signatures, false);
+	return err;
 }
 
-int prober_new(struct event_base *base, int parent_sock, int agent_sock, struct prober **out)
+int prober_new(struct event_base *base, int parent_sock, int agent_sock,
+               const struct signatures *signatures, struct prober **out)
 {
 	struct prober *p = calloc(1, sizeof(*p));
 	int err;
@@ -273,7 +278,7 @@ int prober_new(struct event_base *base, int parent_sock, int agent_sock, struct 
 	}
 	p->base = base;
 	STAILQ_INIT(&p->queue);
-	err = set_up(p, parent_sock, agent_sock);
+	err = set_up(p, parent_sock, agent_sock, signatures);
 	if (err < 0) {
 		prober_free(p);
 		return err;

@@ -8,6 +8,8 @@
 
 #include <event2/event.h>
 
+struct signatures;
+
 enum {
 	PROBER_CONCURRENCY = 1024, /* endpoints at once; the agent asks for fewer */
 	PROBER_QUEUE_MAX = 4096,   /* probes that wait for their turn */
@@ -16,8 +18,12 @@ enum {
 
 struct prober;
 
-/* Takes over both sockets. Returns 0, or -errno when the engine cannot be set up. */
-int prober_new(struct event_base *base, int parent_sock, int agent_sock, struct prober **out);
+/*
+ * Takes over both sockets. The signatures outlive the prober, or are NULL. Returns 0, or -errno
+ * when the engine cannot be set up.
+ */
+int prober_new(struct event_base *base, int parent_sock, int agent_sock,
+               const struct signatures *signatures, struct prober **out);
 void prober_free(struct prober *prober);
 
 /* Says that it serves. Returns 0 or -errno. */
