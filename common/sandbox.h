@@ -48,6 +48,7 @@ enum sandbox_filter {
 	SANDBOX_FILTER_NONE = 0, /* agent, parent: no filter, but no privileges either */
 	SANDBOX_FILTER_NETWORK,  /* prober, the CLI while it scans: TCP and UDP sockets, no files */
 	SANDBOX_FILTER_SENDER,   /* as above, and reading files (CA bundle, resolv.conf) */
+	SANDBOX_FILTER_FILES,    /* evidence: makes new files, and nothing else; no sockets */
 	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
 };
 

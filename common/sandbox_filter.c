@@ -216,6 +216,19 @@ static int add_netlink(scmp_filter_ctx filter)
 	return rc;
 }
 
+/* Only for writing, and only what is not there yet; send(2) on the socket it was given. */
+static int add_new_files(scmp_filter_ctx filter)
+{
+	const struct scmp_arg_cmp makes_one = {2, SCMP_CMP_MASKED_EQ,
+	                                       O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC,
+	                                       O_WRONLY | O_CREAT | O_EXCL};
+	int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, &makes_one);
+
+	if (rc == 0)
+		rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 0);
+	return rc < 0 ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 0);
+}
+
 static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 {
 	int rc = add_all(filter, SCMP_ACT_KILL_PROCESS, killed, ARRAY_LEN(killed));
@@ -229,6 +242,7 @@ static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 	case SANDBOX_FILTER_SENDER:
 		rc = add_network(filter);
 		return rc < 0 ? rc : add_reading(filter);
+	case SANDBOX_FILTER_FILES: return add_new_files(filter);
 	case SANDBOX_FILTER_NETLINK: return add_netlink(filter);
 	case SANDBOX_FILTER_NONE: break;
 	}

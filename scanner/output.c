@@ -2,112 +2,251 @@
 #include "scanner/output.h"
 
 #include "common/cleanup.h"
+#include "scanner/output_format.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <time.h>
+
+static const struct output_format_ops *const formats[OUTPUT_FORMAT_COUNT] = {
+    [OUTPUT_TABLE] = &output_table, [OUTPUT_NDJSON] = &output_ndjson, [OUTPUT_CSV] = &output_csv,
+    [OUTPUT_SARIF] = &output_sarif, [OUTPUT_HTML] = &output_html,
+};
 
 int output_parse_format(const char *name, enum output_format *out)
 {
-	if (strcmp(name, "table") == 0)
-		*out = OUTPUT_TABLE;
-	else if (strcmp(name, "ndjson") == 0)
-		*out = OUTPUT_NDJSON;
-	else
-		return -EINVAL;
-	return 0;
-}
-
-void output_init(struct output *o, FILE *stream, enum output_format format)
-{
-	const char *no_colour = getenv("NO_COLOR");
-
-	*o = (struct output){
-	    .stream = stream,
-	    .format = format,
-	    .colour = isatty(fileno(stream)) && !(no_colour && *no_colour),
-	};
-}
-
-static const char *or_dash(const char *text)
-{
-	return text && *text ? text : "-";
-}
-
-static const char *severity_colour(const struct output *o, enum finding_severity severity)
-{
-	if (!o->colour)
-		return "";
-	switch (severity) {
-	case SEVERITY_HIGH: return "\033[1;31m";
-	case SEVERITY_MEDIUM: return "\033[33m";
-	case SEVERITY_LOW: return "\033[36m";
-	case SEVERITY_NONE:
-	case SEVERITY_INFO:
-	case SEVERITY_COUNT: break;
+	for (unsigned i = 0; i < OUTPUT_FORMAT_COUNT; i++) {
+		if (strcmp(name, formats[i]->name) == 0) {
+			*out = (enum output_format)i;
+			return 0;
+		}
 	}
-	return "";
+	return -EINVAL;
 }
 
-/* What identifies it best: the module, else the program's path. */
-static const char *find_program(const struct finding *f)
+static bool has_ending(const char *path, const char *ending)
 {
+	size_t length = strlen(path), n = strlen(ending);
+
+	return length > n && strcasecmp(path + length - n, ending) == 0;
+}
+
+enum output_format output_format_of_file(const char *path)
+{
+	for (unsigned i = 0; i < OUTPUT_FORMAT_COUNT; i++) {
+		const char *const *endings = formats[i]->endings;
+
+		for (size_t e = 0; e < OUTPUT_ENDINGS_MAX && endings[e]; e++)
+			if (has_ending(path, endings[e]))
+				return (enum output_format)i;
+	}
+	return OUTPUT_TABLE;
+}
+
+const char *output_format_time(int64_t ms, char text[static OUTPUT_TIME_LEN])
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+
+	if (!gmtime_r(&seconds, &tm) ||
+	    strftime(text, OUTPUT_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		snprintf(text, OUTPUT_TIME_LEN, "1970-01-01T00:00:00Z");
+	return text;
+}
+
+const char *output_find_program(const struct finding *f)
+{
+	if (f->program)
+		return f->program;
 	if (f->module)
 		return f->module;
 	return f->command.count > 0 ? f->command.items[0] : NULL;
 }
 
-/* Why we say so; for what did not answer, why not. */
-static void write_evidence(FILE *stream, const struct finding *f)
+void output_put_uri(FILE *to, const char *text)
 {
-	for (size_t i = 0; i < f->evidence.count; i++)
-		fprintf(stream, "%s%s", i ? "," : "", f->evidence.items[i]);
-	if (f->evidence.count == 0)
-		fputs(or_dash(f->error), stream);
-	if (f->host)
-		fprintf(stream, " (%s)", f->host);
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                            "0123456789-._~/:@!$&'()*+,;=";
+
+	for (const char *c = text; *c; c++) {
+		if (strchr(plain, *c))
+			fputc(*c, to);
+		else
+			fprintf(to, "%%%02X", (unsigned)(uint8_t)*c);
+	}
 }
 
-/* Rows go out as they come, so that widths are set beforehand; a longer value moves its row. */
-static void write_row(struct output *o, const struct finding *f)
+char *output_make_uri(const struct finding *f)
 {
-	char endpoint[ENDPOINT_TEXT_LEN];
-	const char *colour = severity_colour(o, f->severity);
+	char endpoint[ENDPOINT_TEXT_LEN], *text = NULL;
+	size_t size;
+	FILE *to = open_memstream(&text, &size);
 
-	if (!o->header_written)
-		fprintf(o->stream, "%-21s %-9s %-8s %-9s %-8s %-38s %s\n", "ENDPOINT", "VERDICT",
-		        "SEVERITY", "RISK", "GO", "PROGRAM", "EVIDENCE");
-	o->header_written = true;
-	fprintf(o->stream, "%-21s %-9s %s%-8s %-9s%s %-8s %-38s ",
-	        endpoint_format(&f->endpoint, endpoint), finding_verdict_name(f->verdict), colour,
-	        finding_severity_name(f->severity), f->high_risk ? "HIGH_RISK" : "-",
-	        *colour ? "\033[0m" : "", or_dash(f->go_version), or_dash(find_program(f)));
-	write_evidence(o->stream, f);
-	fputc('\n', o->stream);
+	if (!to)
+		return NULL;
+	fprintf(to, "%s://", f->scheme ? f->scheme : "http");
+	/* RFC 6874: the percent sign before a zone is written %25. */
+	for (const char *c = endpoint_format(&f->endpoint, endpoint); *c; c++)
+		fputs(*c == '%' ? "%25" : (const char[]){*c, '\0'}, to);
+	output_put_uri(to, f->path ? f->path : "/");
+	if (fclose(to) == 0)
+		return text;
+	free(text);
+	return NULL;
 }
 
-static int write_line(struct output *o, const struct finding *f)
+/* A pipe that its reader has made non-blocking is waited for. */
+static int write_all(int fd, const char *bytes, size_t length)
 {
-	auto_free char *line = finding_to_line(f);
+	while (length > 0) {
+		ssize_t n = write(fd, bytes, length);
 
-	if (!line)
+		if (n < 0 && errno == EAGAIN) {
+			struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+			poll(&ready, 1, -1);
+		} else if (n < 0 && errno != EINTR) {
+			return -errno;
+		} else if (n > 0) {
+			bytes += n;
+			length -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* Writes a piece; in place, together with an end that leaves nothing of the last one. */
+static int put(struct output *o, FILE *to, char **text, const size_t *size, bool complete)
+{
+	size_t piece = *size;
+
+	if (o->in_place) {
+		int err = o->ops->end(o, to, complete);
+
+		if (err < 0)
+			return err;
+		fflush(to);
+		while (!ferror(to) && *size < o->end_size) {
+			fputc('\n', to);
+			fflush(to);
+		}
+	}
+	if (fflush(to) != 0 || ferror(to))
 		return -ENOMEM;
-	fputs(line, o->stream);
-	fputc('\n', o->stream);
+	if (o->in_place) {
+		if (lseek(o->fd, o->at, SEEK_SET) < 0)
+			return -errno;
+		o->at += (int64_t)piece;
+		o->end_size = *size - piece;
+	}
+	return write_all(o->fd, *text, *size);
+}
+
+enum piece { PIECE_BEGIN, PIECE_ROW, PIECE_END };
+
+static int make(struct output *o, FILE *to, enum piece piece, const struct output_row *row,
+                bool complete)
+{
+	switch (piece) {
+	case PIECE_BEGIN: return o->ops->begin ? o->ops->begin(o, to) : 0;
+	case PIECE_ROW: return o->ops->row(o, to, row);
+	case PIECE_END: break;
+	}
+	/* In place, put() writes it. */
+	return o->ops->end && !o->in_place ? o->ops->end(o, to, complete) : 0;
+}
+
+static int make_and_put(struct output *o, enum piece piece, const struct output_row *row,
+                        bool complete)
+{
+	auto_free char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+	int err;
+
+	if (!to)
+		return -ENOMEM;
+	err = make(o, to, piece, row, complete);
+	if (fflush(to) != 0 || ferror(to))
+		err = -ENOMEM;
+	if (!err)
+		err = put(o, to, &text, &size, complete);
+	fclose(to);
+	return err;
+}
+
+static void find_out_about(struct output *o)
+{
+	const char *no_colour = getenv("NO_COLOR");
+	struct stat st;
+	int flags = fcntl(o->fd, F_GETFL);
+
+	o->terminal = isatty(o->fd);
+	o->colour = o->terminal && !(no_colour && *no_colour);
+	if (!o->ops->end || flags < 0 || (flags & O_APPEND) || fstat(o->fd, &st) < 0 ||
+	    !S_ISREG(st.st_mode))
+		return;
+	o->at = lseek(o->fd, 0, SEEK_CUR);
+	o->in_place = o->at >= 0;
+}
+
+int output_new(int fd, enum output_format format, const struct output_context *context,
+               struct output **out)
+{
+	struct output *o = calloc(1, sizeof(*o));
+	int err;
+
+	if (!o)
+		return -ENOMEM;
+	o->ops = formats[format];
+	o->fd = fd;
+	o->started_ms = context->started_ms;
+	o->scan_id = strdup(context->scan_id ? context->scan_id : "");
+	o->evidence_links = strdup(context->evidence_links ? context->evidence_links : "");
+	/* However the user's terminal is set: what we write is UTF-8. */
+	o->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+	find_out_about(o);
+	err = o->scan_id && o->evidence_links ? make_and_put(o, PIECE_BEGIN, NULL, false) : -ENOMEM;
+	if (err < 0) {
+		output_free(o);
+		return err;
+	}
+	*out = o;
 	return 0;
 }
 
-int output_write(struct output *o, const struct finding *f)
+int output_write(struct output *o, const struct finding *f, const struct evidence_files *files)
 {
-	int err = 0;
+	static const struct evidence_files none;
+	const struct output_row row = {.finding = f, .files = files ? files : &none};
+	int err;
 
-	errno = 0;
-	if (o->format == OUTPUT_NDJSON)
-		err = write_line(o, f);
-	else
-		write_row(o, f);
-	if (err < 0)
-		return err;
-	if (fflush(o->stream) != 0 || ferror(o->stream))
-		return errno ? -errno : -EIO;
-	return 0;
+	if (!o->vantage && f->vantage)
+		o->vantage = strdup(f->vantage);
+	o->severities[f->severity]++;
+	o->high_risk += f->high_risk;
+	err = make_and_put(o, PIECE_ROW, &row, false);
+	o->rows++;
+	return err;
+}
+
+int output_finish(struct output *o, bool complete)
+{
+	return o->ops->end ? make_and_put(o, PIECE_END, NULL, complete) : 0;
+}
+
+void output_free(struct output *o)
+{
+	if (!o)
+		return;
+	if (o->locale)
+		freelocale(o->locale);
+	free(o->scan_id);
+	free(o->evidence_links);
+	free(o->vantage);
+	free(o);
 }

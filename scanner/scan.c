@@ -19,8 +19,10 @@ enum { OTHER_DESCRIPTORS = 64 };
 
 AUTO_CLEANUP(source, struct scan_source *, scan_source_close)
 AUTO_CLEANUP(run, struct scan_run *, scan_run_free)
+AUTO_CLEANUP(output, struct scan_output *, scan_output_free)
 #define auto_source __attribute__((cleanup(cleanup_source)))
 #define auto_run    __attribute__((cleanup(cleanup_run)))
+#define auto_output __attribute__((cleanup(cleanup_output)))
 
 /* Each probe may have, beside its own, a connection of an earlier probe that libcurl still keeps.
  */
@@ -44,30 +46,6 @@ static int fit_to_descriptor_limit(struct scan_options *o)
 		log_warning("the limit on open files allows %u endpoints at once", o->concurrency);
 	}
 	return 0;
-}
-
-/* Command lines that are not redacted are for nobody else. */
-static FILE *open_output(const struct scan_options *o)
-{
-	int fd;
-	FILE *file;
-
-	if (!o->output)
-		return stdout;
-	fd = open(o->output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-	          o->show_secrets ? 0600 : 0666);
-	if (fd < 0)
-		return NULL;
-	file = fdopen(fd, "w");
-	if (!file)
-		close(fd);
-	return file;
-}
-
-static void close_output(FILE **stream)
-{
-	if (*stream && *stream != stdout)
-		fclose(*stream);
 }
 
 /* Files and sockets of the start are open; from here on hostile bytes are read. */
@@ -132,7 +110,8 @@ static int exit_status(const struct scan_result *r)
 static int scan_with(struct scan_options *o)
 {
 	char source_error[SCAN_SOURCE_ERROR_LEN], sandbox_error[SANDBOX_ERROR_LEN];
-	__attribute__((cleanup(close_output))) FILE *stream = NULL;
+	char output_error[SCAN_OUTPUT_ERROR_LEN], scan_id[SCAN_ID_LEN];
+	auto_output struct scan_output *output = NULL;
 	auto_source struct scan_source *source = NULL;
 	auto_run struct scan_run *run = NULL;
 	struct scan_result result;
@@ -142,14 +121,17 @@ static int scan_with(struct scan_options *o)
 		log_error("%s", source_error);
 		return SCAN_USAGE;
 	}
-	stream = open_output(o);
-	if (!stream) {
-		log_error("%s: %s", o->output, strerror(errno));
+	if (scan_run_make_id(scan_id) < 0) {
+		log_error("no random numbers");
+		return SCAN_INCOMPLETE;
+	}
+	if (scan_output_open(o, scan_id, &output, output_error) < 0) {
+		log_error("%s", output_error);
 		return SCAN_USAGE;
 	}
 	err = fit_to_descriptor_limit(o);
 	if (!err)
-		err = scan_run_new(o, source, stream, &run);
+		err = scan_run_new(o, scan_id, source, output, &run);
 	if (err < 0) {
 		log_error("cannot start: %s", strerror(-err));
 		return SCAN_INCOMPLETE;
@@ -159,6 +141,11 @@ static int scan_with(struct scan_options *o)
 		return SCAN_INCOMPLETE;
 	}
 	scan_run(run, &result);
+	if (scan_output_finish(output, !result.incomplete, output_error) < 0) {
+		if (!result.incomplete)
+			log_error("%s", output_error);
+		result.incomplete = true;
+	}
 	if (!o->quiet)
 		print_summary(&result);
 	return exit_status(&result);

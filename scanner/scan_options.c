@@ -24,6 +24,8 @@ enum option_id {
 	OPTION_FAIL_ON,
 	OPTION_SHOW_SECRETS,
 	OPTION_OUTPUT,
+	OPTION_EVIDENCE,
+	OPTION_EXPLAIN,
 	OPTION_QUIET,
 	OPTION_HELP,
 };
@@ -40,6 +42,8 @@ static const struct option long_options[] = {
     {"fail-on", required_argument, NULL, OPTION_FAIL_ON},
     {"show-secrets", no_argument, NULL, OPTION_SHOW_SECRETS},
     {"output", required_argument, NULL, OPTION_OUTPUT},
+    {"evidence", required_argument, NULL, OPTION_EVIDENCE},
+    {"explain", no_argument, NULL, OPTION_EXPLAIN},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -62,16 +66,20 @@ void scan_options_print_help(FILE *out)
 	      "  --signatures FILE   adds to the shipped ports, prefixes, products, relatives\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
 	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
-	      "  --format FORMAT     table or ndjson (default: table)\n"
-	      "  --output FILE       write findings there instead of standard output\n"
+	      "  --format FORMAT     table, ndjson, csv, sarif or html (default: table)\n"
+	      "  --output FILE       write findings there: with --format instead of standard\n"
+	      "                      output, else besides the table, as .ndjson, .csv, .sarif or\n"
+	      "                      .html says; up to 8 times\n"
+	      "  --evidence DIR      keep the answers that decided, and their SHA-256 sums\n"
+	      "  --explain           show every request and answer, and which rule decided\n"
 	      "  --relatives         ask for expvar and other debug pages everywhere, not only\n"
 	      "                      where one request tells that it is a Go server\n"
 	      "  --all               also what is protected, clear, closed, filtered, ...\n"
 	      "  --fail-on WHAT      exit with 1 from here on: confirmed, likely, or a severity:\n"
 	      "                      info (with what is protected), low, medium, high; or never\n"
 	      "                      (default: low)\n"
-	      "  --show-secrets      do not redact command lines\n"
-	      "  --quiet             no summary on standard error\n"
+	      "  --show-secrets      do not redact command lines and evidence\n"
+	      "  --quiet             no progress and no summary on standard error\n"
 	      "  --help              this text\n"
 	      "\n"
 	      "Exit status: 0 nothing at or above --fail-on, 1 something found, 2 usage error,\n"
@@ -137,6 +145,14 @@ static int set_fail_on(struct scan_options *o, const char *text, char why[static
 	return 0;
 }
 
+static int add_output(struct scan_options *o, const char *path, char why[static SCAN_ERROR_LEN])
+{
+	if (o->n_outputs == SCAN_MAX_OUTPUTS)
+		return refuse(why, "--output: more than %d files", SCAN_MAX_OUTPUTS);
+	o->outputs[o->n_outputs++] = path;
+	return 0;
+}
+
 static int set_option(struct scan_options *o, int id, const char *value,
                       char why[static SCAN_ERROR_LEN])
 {
@@ -149,10 +165,15 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_RELATIVES: o->relatives = true; return 0;
 	case OPTION_FORMAT:
 		if (output_parse_format(value, &o->format) < 0)
-			return refuse(why, "--format: '%.32s' is not table or ndjson", value);
+			return refuse(why,
+			              "--format: '%.32s' is not table, ndjson, csv, sarif or html",
+			              value);
+		o->format_given = true;
 		return 0;
 	case OPTION_FAIL_ON: return set_fail_on(o, value, why);
-	case OPTION_OUTPUT: o->output = value; return 0;
+	case OPTION_OUTPUT: return add_output(o, value, why);
+	case OPTION_EVIDENCE: o->evidence = value; return 0;
+	case OPTION_EXPLAIN: o->explain = true; return 0;
 	case OPTION_ALL: o->all = true; return 0;
 	case OPTION_SHOW_SECRETS: o->show_secrets = true; return 0;
 	case OPTION_QUIET: o->quiet = true; return 0;
@@ -182,6 +203,9 @@ static int parse_into(int argc, char **argv, struct scan_options *o,
 	}
 	if (err < 0)
 		return err;
+	if (o->explain && o->format_given && o->n_outputs == 0)
+		return refuse(why, "--explain has a form of its own: leave --format out, or give "
+		                   "it an --output");
 	o->targets = argv + optind;
 	o->n_targets = (size_t)(argc - optind);
 	if (o->n_targets == 0 && !o->help)
@@ -207,6 +231,11 @@ int scan_options_parse(int argc, char **argv, struct scan_options *out,
 	}
 	*out = o;
 	return 0;
+}
+
+bool scan_options_prints(const struct scan_options *o)
+{
+	return !o->explain && (o->n_outputs == 0 || !o->format_given);
 }
 
 void scan_options_fini(struct scan_options *o)

@@ -7,7 +7,7 @@
 #include "scanner/output.h"
 #include "scanner/target.h"
 
-enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384 };
+enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384, SCAN_MAX_OUTPUTS = 8 };
 
 struct signatures; /* scanner/signatures.h */
 
@@ -29,10 +29,14 @@ struct scan_options {
 	int64_t timeout_ms;
 	unsigned concurrency;
 	bool relatives; /* asked for everywhere */
-	enum output_format format;
+	enum output_format format; /* of standard output, and of the files if it was given */
+	bool format_given;
 	enum scan_fail_on fail_on;
 	enum finding_severity fail_severity;
-	const char *output; /* file; NULL for standard output */
+	const char *outputs[SCAN_MAX_OUTPUTS]; /* files */
+	size_t n_outputs;
+	const char *evidence; /* directory; NULL: none is kept */
+	bool explain;         /* instead of the findings on standard output */
 	bool all;
 	bool show_secrets;
 	bool quiet;
@@ -44,6 +48,8 @@ struct scan_options {
 /* Returns 0; or -EINVAL or -ENOMEM and one line in `why`. argv[0] is the verb. */
 int scan_options_parse(int argc, char **argv, struct scan_options *out,
                        char why[static SCAN_ERROR_LEN]);
+/* Standard output takes findings too: there is no file, or the files' names say their formats. */
+bool scan_options_prints(const struct scan_options *o);
 void scan_options_fini(struct scan_options *o);
 void scan_options_print_help(FILE *out);
 /* Whether this finding makes the exit status 1. */

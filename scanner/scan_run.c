@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/resolve.h"
 #include "scanner/signatures.h"
+#include "scanner/progress.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,7 +15,7 @@
 #include <sys/queue.h>
 #include <sys/random.h>
 
-enum { LOOKUPS_AT_ONCE = 64, SCAN_ID_LEN = 33 };
+enum { LOOKUPS_AT_ONCE = 64 };
 
 /* A target whose addresses are known, and how far it is walked. */
 struct walk {
@@ -35,8 +36,10 @@ struct scan_run {
 	struct event *on_int, *on_term, *on_input;
 	struct resolver *resolver;
 	struct probe_engine *engine;
-	struct output output;
+	struct scan_output *output;
+	struct progress *progress;
 	char scan_id[SCAN_ID_LEN];
+	uint64_t total; /* endpoints of all targets; 0: not known */
 
 	struct walk *current;
 	TAILQ_HEAD(walk_list, walk) asking; /* names without an answer yet */
@@ -55,6 +58,9 @@ static void stop_incomplete(struct scan_run *run)
 	event_base_loopbreak(run->base);
 }
 
+/* The line of progress goes before anything else is said on the terminal. */
+#define say_error(run, ...) (progress_hide((run)->progress), log_error(__VA_ARGS__))
+
 static void pump(struct scan_run *run);
 
 static void on_resolved(const struct resolve_answer *answer, uint64_t token, void *arg)
@@ -65,7 +71,7 @@ static void on_resolved(const struct resolve_answer *answer, uint64_t token, voi
 	(void)token;
 	TAILQ_REMOVE(&run->asking, walk, link);
 	if (answer->error) {
-		log_error("%s: %s", walk->target.host, resolve_strerror(answer->error));
+		say_error(run, "%s: %s", walk->target.host, resolve_strerror(answer->error));
 		run->result.incomplete = true;
 		run->lookups--;
 		free(walk);
@@ -121,7 +127,7 @@ static void wait_for_input(struct scan_run *run)
 	if (!run->on_input)
 		run->on_input = event_new(run->base, fd, EV_READ, on_input_ready, run);
 	if (!run->on_input || event_add(run->on_input, NULL) < 0) {
-		log_error("out of memory");
+		say_error(run, "out of memory");
 		stop_incomplete(run);
 	}
 }
@@ -144,17 +150,17 @@ static bool find_walk(struct scan_run *run)
 		switch (scan_source_next(run->source, &target, why)) {
 		case SCAN_SOURCE_TARGET:
 			if (begin_target(run, &target) < 0) {
-				log_error("out of memory");
+				say_error(run, "out of memory");
 				stop_incomplete(run);
 				return false;
 			}
 			break;
 		case SCAN_SOURCE_BAD:
-			log_error("%s", why);
+			say_error(run, "%s", why);
 			run->result.bad_input = true;
 			break;
 		case SCAN_SOURCE_UNREADABLE:
-			log_error("%s", why);
+			say_error(run, "%s", why);
 			run->result.incomplete = true;
 			break;
 		case SCAN_SOURCE_WAIT: wait_for_input(run); return false;
@@ -225,7 +231,7 @@ static void pump(struct scan_run *run)
 		if (err == -EAGAIN)
 			break;
 		if (err < 0) {
-			log_error("cannot start a probe: %s", strerror(-err));
+			say_error(run, "cannot start a probe: %s", strerror(-err));
 			stop_incomplete(run);
 		}
 	}
@@ -268,6 +274,45 @@ static void free_labels(struct finding_list *labels)
 		free(labels->items[i]);
 }
 
+static int write_finding(struct scan_run *run, const struct probe_request *request,
+                         const struct finding *f)
+{
+	char why[SCAN_OUTPUT_ERROR_LEN];
+	bool show =
+	    run->options->all || f->verdict == VERDICT_CONFIRMED || f->verdict == VERDICT_LIKELY;
+	int err;
+
+	if (show || run->options->explain)
+		progress_hide(run->progress);
+	err = scan_output_write(run->output, request, f, show, why);
+	if (err < 0)
+		say_error(run, "%s", why);
+	return err;
+}
+
+static void on_exchange(const struct probe_request *request, const struct probe_exchange *exchange,
+                        void *arg)
+{
+	struct scan_run *run = arg;
+
+	if (scan_output_note(run->output, request, exchange) < 0) {
+		say_error(run, "out of memory");
+		stop_incomplete(run);
+	}
+}
+
+static void on_progress(struct progress_state *out, void *arg)
+{
+	const struct scan_run *run = arg;
+	const struct scan_result *r = &run->result;
+
+	*out = (struct progress_state){
+	    .done = r->endpoints,
+	    .total = run->total,
+	    .exposed = r->verdicts[VERDICT_CONFIRMED] + r->verdicts[VERDICT_LIKELY],
+	};
+}
+
 static void on_probe_done(const struct probe_request *request, const struct finding *finding,
                           void *arg)
 {
@@ -283,12 +328,10 @@ static void on_probe_done(const struct probe_request *request, const struct find
 	result->verdicts[finding->verdict]++;
 	result->high_risk += finding->high_risk;
 	result->found = result->found || scan_options_fails_on(run->options, finding);
-	if (!err && (run->options->all || finding->verdict == VERDICT_CONFIRMED ||
-	             finding->verdict == VERDICT_LIKELY))
-		err = output_write(&run->output, &shown);
+	if (!err)
+		err = write_finding(run, request, &shown);
 	free_labels(&shown.labels);
 	if (err < 0) {
-		log_error("cannot write a finding: %s", strerror(-err));
 		stop_incomplete(run);
 		return;
 	}
@@ -298,11 +341,12 @@ static void on_probe_done(const struct probe_request *request, const struct find
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
 	(void)what;
+	progress_hide(((struct scan_run *)arg)->progress);
 	log_warning("stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
 	stop_incomplete(arg);
 }
 
-static int make_scan_id(char out[static SCAN_ID_LEN])
+int scan_run_make_id(char out[static SCAN_ID_LEN])
 {
 	uint8_t random[(SCAN_ID_LEN - 1) / 2];
 
@@ -316,10 +360,8 @@ static int make_scan_id(char out[static SCAN_ID_LEN])
 static int set_up(struct scan_run *run)
 {
 	struct probe_limits limits = probe_limits_default;
-	int err = make_scan_id(run->scan_id);
+	int err;
 
-	if (err < 0)
-		return err;
 	limits.connect_timeout_ms = run->options->timeout_ms;
 	limits.request_timeout_ms = run->options->timeout_ms;
 	limits.concurrency = run->options->concurrency;
@@ -336,14 +378,18 @@ static int set_up(struct scan_run *run)
 		return err;
 	err = probe_new(run->base, &limits, probe_user_agent, run->options->show_secrets,
 	                on_probe_done, run, &run->engine);
-	if (!err)
-		probe_set_signatures(run->engine, run->options->signatures,
-		                     run->options->all_prefixes);
-	return err;
+	if (err < 0)
+		return err;
+	probe_set_signatures(run->engine, run->options->signatures, run->options->all_prefixes);
+	if (scan_output_wants_exchanges(run->output))
+		probe_set_trace(run->engine, on_exchange);
+	if (!run->options->quiet)
+		run->progress = progress_new(run->base, STDERR_FILENO, on_progress, run);
+	return 0;
 }
 
-int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,
-                 struct scan_run **out)
+int scan_run_new(const struct scan_options *options, const char *scan_id,
+                 struct scan_source *source, struct scan_output *output, struct scan_run **out)
 {
 	struct scan_run *run = calloc(1, sizeof(*run));
 	int err;
@@ -355,7 +401,10 @@ int scan_run_new(const struct scan_options *options, struct scan_source *source,
 	TAILQ_INIT(&run->asking);
 	TAILQ_INIT(&run->resolved);
 	TAILQ_INIT(&run->walked);
-	output_init(&run->output, stream, options->format);
+	run->output = output;
+	snprintf(run->scan_id, sizeof(run->scan_id), "%s", scan_id);
+	if (!scan_source_count(source, &run->total))
+		run->total = 0;
 	err = set_up(run);
 	if (err < 0) {
 		scan_run_free(run);
@@ -386,6 +435,7 @@ void scan_run_free(struct scan_run *run)
 	if (!run)
 		return;
 	/* First what could call us: letting go of the resolver takes a turn of the loop. */
+	progress_free(run->progress);
 	free_event(run->on_int);
 	free_event(run->on_term);
 	free_event(run->on_input);
@@ -411,6 +461,8 @@ void scan_run(struct scan_run *run, struct scan_result *out)
 	probe_get_stats(run->engine, &stats);
 	if (!run->stopped && (stats.in_flight || run->lookups || !run->source_ended))
 		event_base_dispatch(run->base);
+	progress_free(run->progress);
+	run->progress = NULL;
 	probe_get_stats(run->engine, &stats);
 	if (stats.starved > 0) {
 		log_error("out of descriptors or local ports: %" PRIu64 " requests not made",

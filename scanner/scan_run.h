@@ -8,6 +8,7 @@
 
 #include "scanner/probe.h"
 #include "scanner/scan_options.h"
+#include "scanner/scan_output.h"
 #include "scanner/scan_source.h"
 
 struct scan_result {
@@ -23,9 +24,13 @@ struct scan_result {
 
 struct scan_run;
 
-/* Options, source and stream stay the caller's and must outlive the run. 0 or -errno. */
-int scan_run_new(const struct scan_options *options, struct scan_source *source, FILE *stream,
-                 struct scan_run **out);
+enum { SCAN_ID_LEN = 33 };
+/* 32 random hex digits. Returns 0 or -EIO. */
+int scan_run_make_id(char out[static SCAN_ID_LEN]);
+
+/* Options, id, source and output stay the caller's and must outlive the run. 0 or -errno. */
+int scan_run_new(const struct scan_options *options, const char *scan_id,
+                 struct scan_source *source, struct scan_output *output, struct scan_run **out);
 void scan_run_free(struct scan_run *run);
 /* Runs to the end, or until SIGINT or SIGTERM. Says on standard error what went wrong. */
 void scan_run(struct scan_run *run, struct scan_result *out);

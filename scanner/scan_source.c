@@ -24,6 +24,8 @@ struct scan_source {
 	struct if_nameindex *interfaces; /* NULL: their names cannot be told */
 	struct item *items;
 	size_t count, at;
+	uint64_t endpoints; /* of what was checked */
+	bool has_pipe;
 	/* Of the file being read. */
 	unsigned long line;
 	char buffer[LINE_MAX_LEN];
@@ -84,9 +86,13 @@ static int check_all(struct scan_source *s, char *why)
 		    s->items[i].fd >= 0 && fstat(s->items[i].fd, &st) == 0 && S_ISREG(st.st_mode);
 
 		s->items[i].done = s->items[i].fd >= 0 && !regular;
+		s->has_pipe = s->has_pipe || s->items[i].done;
 	}
-	while ((result = scan_source_next(s, &target, why)) == SCAN_SOURCE_TARGET)
-		;
+	while ((result = scan_source_next(s, &target, why)) == SCAN_SOURCE_TARGET) {
+		if (__builtin_add_overflow(s->endpoints, target_count(&target, s->ports),
+		                           &s->endpoints))
+			s->endpoints = UINT64_MAX;
+	}
 	if (result != SCAN_SOURCE_END)
 		return result == SCAN_SOURCE_BAD ? -EINVAL : -EIO;
 	for (size_t i = 0; i < s->count; i++) {
@@ -124,6 +130,12 @@ int scan_source_open(char **arguments, size_t count, const struct port_list *por
 	}
 	*out = s;
 	return 0;
+}
+
+bool scan_source_count(const struct scan_source *s, uint64_t *out)
+{
+	*out = s->endpoints;
+	return !s->has_pipe;
 }
 
 void scan_source_close(struct scan_source *s)

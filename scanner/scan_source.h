@@ -28,6 +28,12 @@ int scan_source_open(char **arguments, size_t count, const struct port_list *por
                      struct scan_source **out, char why[static SCAN_SOURCE_ERROR_LEN]);
 void scan_source_close(struct scan_source *source);
 
+/*
+ * How many endpoints the targets are, a name counted as one address. Returns false when a pipe may
+ * bring more.
+ */
+bool scan_source_count(const struct scan_source *source, uint64_t *out);
+
 enum scan_source_result scan_source_next(struct scan_source *source, struct target *out,
                                          char why[static SCAN_SOURCE_ERROR_LEN]);
 /* After SCAN_SOURCE_WAIT: the descriptor to wait for. */
