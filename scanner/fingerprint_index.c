@@ -87,7 +87,8 @@ static bool read_count(const char *page, const char *anchor, uint64_t *count)
 	}
 	for (digits = p; digits > page && digits[-1] >= '0' && digits[-1] <= '9';)
 		digits--;
-	if (digits == p || p - digits > 18)
+	/* "-1" is no count, and neither is "1,000" */
+	if (digits == p || p - digits > 18 || digits == page || digits[-1] != '>')
 		return false;
 	for (; digits < p; digits++)
 		value = value * 10 + (uint64_t)(*digits - '0');

@@ -82,7 +82,7 @@ class Server:
         text = head.decode("latin-1")
         self.requests.append(text)
         words = text.split("\r\n")[0].split(" ")
-        if len(words) == 3 and words[2].startswith("HTTP/"):
+        if len(words) == 3 and words[2].startswith("HTTP/1"):  # HTTP/2 begins with PRI
             Server.asked.append((words[0], words[1]))
         self.handler(connection, words[1] if len(words) == 3 else "")
         return True

@@ -1,0 +1,3 @@
+module goservers.example/servers
+
+go 1.21
