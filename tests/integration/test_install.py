@@ -18,6 +18,7 @@ EXPECTED = {
     "etc/pprofwall/pprofwall.yaml",
     "lib/systemd/system/pprofwalld.service",
     "lib/sysusers.d/pprofwall.conf", "lib/tmpfiles.d/pprofwall.conf",
+    "share/pprofwall/signatures.yaml",
     "share/man/man1/pprofwall.1", "share/man/man5/pprofwall.yaml.5",
     "share/man/man8/pprofwalld.8",
 }
