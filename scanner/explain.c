@@ -87,16 +87,19 @@ static const char *read_answer(const struct exchange *x)
 /* One line, clean and indented. */
 static void put_line(FILE *to, const char *prefix, const char *text, size_t length)
 {
-	auto_free char *spaced = strndup(text, length);
+	auto_free char *spaced = malloc(length + 1);
 	char *clean = NULL;
 
-	/* the one control character that pages and stacks are full of */
-	for (char *tab = spaced; tab && (tab = strchr(tab, '\t'));)
-		*tab = ' ';
-	text = spaced ? spaced : text;
-	while (length > 0 && (text[length - 1] == '\r' || text[length - 1] == '\n'))
+	if (!spaced)
+		return;
+	memcpy(spaced, text, length);
+	/* what pages and stacks are full of, and what parts the arguments of a command line */
+	for (size_t i = 0; i < length; i++)
+		if (spaced[i] == '\t' || spaced[i] == '\0')
+			spaced[i] = ' ';
+	while (length > 0 && (spaced[length - 1] == '\r' || spaced[length - 1] == '\n'))
 		length--;
-	if (finding_set_bytes(&clean, text, length) == 0 && clean)
+	if (finding_set_bytes(&clean, spaced, length) == 0 && clean)
 		fprintf(to, "%s%s\n", prefix, clean);
 	free(clean);
 }

@@ -39,7 +39,7 @@
 	"th button:focus-visible{outline:2px solid}"                                               \
 	"th[aria-sort=ascending] button::after{content:\" \\2191\"}"                               \
 	"th[aria-sort=descending] button::after{content:\" \\2193\"}"                              \
-	"td{overflow-wrap:anywhere;min-width:6rem}td:first-child{white-space:nowrap}"              \
+	"td{overflow-wrap:anywhere;min-width:6rem}td:first-child>code,.whole{white-space:nowrap}"  \
 	"td.text{min-width:16rem}"                                                                 \
 	".high{color:var(--high);font-weight:600}.medium{color:var(--medium);font-weight:600}"     \
 	".low{color:var(--low)}.dim{color:var(--dim)}"                                             \
@@ -63,7 +63,7 @@
 	"for(const r of body.rows){const t=r.textContent.toLowerCase();"                           \
 	"r.hidden=!words.every(w=>t.includes(w))}};"
 
-#define STYLE_HASH  "sha256-nBj0sv82OQXca07h6ucdRkE91Vmn7BQJ7rr36bLvP2A="
+#define STYLE_HASH  "sha256-0VIDx1nP/H/wgI+HHThIclCPaqGN3IQJPBTpqolm3hs="
 #define SCRIPT_HASH "sha256-mVpkfOXssACxRkelaWod6GJHp1g1C05s21LpDhIbz7Q="
 
 static void put_escaped(FILE *to, const char *text)
@@ -154,6 +154,9 @@ static void put_program(FILE *to, const struct finding *f)
 
 static void put_files(const struct output *o, FILE *to, const struct evidence_files *files)
 {
+	if (files->count == 0)
+		return;
+	fprintf(to, "<details><summary>%zu answers kept</summary>", files->count);
 	for (size_t i = 0; i < files->count; i++) {
 		const struct evidence_file *file = &files->items[i];
 
@@ -165,6 +168,7 @@ static void put_files(const struct output *o, FILE *to, const struct evidence_fi
 		put_escaped(to, file->name);
 		fprintf(to, "</a> <code class=\"dim\">sha256:%s</code></p>", file->sha256);
 	}
+	fputs("</details>", to);
 }
 
 static int row(struct output *o, FILE *to, const struct output_row *row)
@@ -174,8 +178,8 @@ static int row(struct output *o, FILE *to, const struct output_row *row)
 	char when[OUTPUT_TIME_LEN];
 
 	put_endpoint(to, f);
-	fprintf(to, "<td data-key=\"%d%d\"><span class=\"%s\">%s%s</span></td><td>%s", f->severity,
-	        f->high_risk, severity, severity, f->high_risk ? " HIGH_RISK" : "",
+	fprintf(to, "<td data-key=\"%d%d\"><span class=\"whole %s\">%s%s</span></td><td>%s",
+	        f->severity, f->high_risk, severity, severity, f->high_risk ? " HIGH_RISK" : "",
 	        finding_verdict_name(f->verdict));
 	put_named(to, "kind", f->kind);
 	put_named(to, "because", f->error);
@@ -188,7 +192,8 @@ static int row(struct output *o, FILE *to, const struct output_row *row)
 	put_files(o, to, row->files);
 	fputs("</td><td class=\"text\">", to);
 	put_escaped(to, f->advice ? f->advice : "");
-	fprintf(to, "</td><td>%s", output_format_time(f->time_ms, when));
+	fprintf(to, "</td><td><span class=\"whole\">%s</span>",
+	        output_format_time(f->time_ms, when));
 	put_named(to, "from", f->vantage);
 	fputs("</td></tr>\n", to);
 	return 0;
