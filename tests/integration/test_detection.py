@@ -395,13 +395,18 @@ class GoPrograms(DetectionTest):
                 self.expect(row, "clear", "none", None, None)
                 self.assertEqual(row["evidence"], evidence)
 
-    def pauses(self, port):
+    @staticmethod
+    def get(port, path):
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b"GET /test/pauses HTTP/1.0\r\n\r\n")
+            client.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path)
             text = b""
-            while data := client.recv(4096):
+            while data := client.recv(1 << 20):
                 text += data
-        count, longest, goroutines = text.split(b"\r\n\r\n")[1].split()
+        return text.split(b"\r\n\r\n", 1)[1]
+
+    def pauses(self, port):
+        """How many there were, not for garbage; the longest; how many goroutines there are."""
+        count, longest, goroutines = self.get(port, b"/test/pauses").split()
         return int(count), float(longest), int(goroutines)
 
     def test_a_busy_server_is_not_stopped(self):
@@ -410,14 +415,20 @@ class GoPrograms(DetectionTest):
         before = self.pauses(port)
         row = self.scan(f"127.0.0.1:{port}")
         after = self.pauses(port)
-        print(f"stop-the-world pauses other than GC's: {before[0]} before, {after[0]} after a scan "
-              f"at {after[2]} goroutines", file=sys.stderr)
+        # The metric does see what we avoid.
+        self.get(port, b"/debug/pprof/goroutine?debug=2")
+        dumped = self.pauses(port)
+        print(f"stop-the-world pauses, not for garbage, at {after[2]} goroutines: {before[0]} "
+              f"before a scan, {after[0]} after it, {dumped[0]} after one dump (up to "
+              f"{dumped[1]:.3f} s)", file=sys.stderr)
         self.assertGreater(before[2], 100000)
         self.expect_readable(row)
         self.assertIn("goroutine-refused", row["evidence"])
         self.assertIn("/debug/pprof/goroutine?debug=2&seconds=x", self.asked())
-        self.assertNotIn("/debug/pprof/goroutine?debug=2", self.asked())
+        self.assertEqual(self.asked().count("/debug/pprof/goroutine?debug=2"), 1)  # the dump above
         self.assertEqual(after[0], before[0])
+        if dumped[0] == after[0]:
+            self.skipTest("this Go's metrics do not show pauses")
 
 
 INDEX = body_of("node_exporter-1.5")

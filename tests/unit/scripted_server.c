@@ -29,6 +29,8 @@ void scripted_run(struct scripted *s)
 		struct http_answer answer = PAGE(404, PLAIN, "404 page not found\n");
 
 		assert_true(s->n_asked < FINGERPRINT_MAX_REQUESTS);
+		if (s->n_asked == 0)
+			snprintf(s->first_path, sizeof(s->first_path), "%s", request.path);
 		s->asked[s->n_asked++] = request.step;
 		snprintf(s->last_path, sizeof(s->last_path), "%s", request.path);
 		for (size_t i = 0; i < s->n_replies; i++) {

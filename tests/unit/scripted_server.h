@@ -75,6 +75,7 @@ struct scripted {
 	struct finding f;
 	enum fingerprint_step asked[FINGERPRINT_MAX_REQUESTS + 1];
 	unsigned n_asked;
+	char first_path[FINGERPRINT_PATH_MAX_LEN];
 	char last_path[FINGERPRINT_PATH_MAX_LEN];
 };
 

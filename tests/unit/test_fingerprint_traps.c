@@ -24,7 +24,7 @@ static void test_connection_failures(void **state)
 	    {ENETUNREACH, false, VERDICT_FILTERED, 1},
 	    {0, true, VERDICT_ERROR, 1},
 	    {ETIMEDOUT, true, VERDICT_ERROR, 1},
-	    {ECONNRESET, false, VERDICT_ERROR, 2}, /* perhaps it wants TLS */
+	    {ECONNRESET, false, VERDICT_ERROR, 3}, /* perhaps it wants TLS, or HTTP/2 */
 	    {ENOMEM, false, VERDICT_ERROR, 1},
 	};
 
@@ -314,7 +314,8 @@ static void test_https_is_found(void **state)
 		s.conf.plain_only = true;
 		scripted_run(&s);
 		assert_int_not_equal(s.f.verdict, VERDICT_CONFIRMED);
-		assert_int_equal(s.n_asked, 1);
+		/* but by HTTP/2, where it was hung up on */
+		assert_int_equal(s.n_asked, hints[i].error == -ECONNRESET ? 2 : 1);
 		scripted_fini(&s);
 	}
 }
@@ -423,8 +424,9 @@ static void test_prefixes(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		SERVER({FINGERPRINT_INDEX, -1, PAGE(404, HTML, "")});
 		s.conf.prefix = cases[i][0];
-		scripted_check(&s, VERDICT_CLEAR, SEVERITY_NONE, false, 1);
-		assert_string_equal(s.last_path, cases[i][1]);
+		scripted_run(&s);
+		assert_int_equal(s.f.verdict, VERDICT_CLEAR);
+		assert_string_equal(s.first_path, cases[i][1]);
 		scripted_fini(&s);
 	}
 	memset(longest, 'x', sizeof(longest));
