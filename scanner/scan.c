@@ -18,9 +18,11 @@
 enum { OTHER_DESCRIPTORS = 64 };
 
 AUTO_CLEANUP(source, struct scan_source *, scan_source_close)
+AUTO_CLEANUP(ledger, struct scan_ledger *, scan_ledger_close)
 AUTO_CLEANUP(run, struct scan_run *, scan_run_free)
 AUTO_CLEANUP(output, struct scan_output *, scan_output_free)
 #define auto_source __attribute__((cleanup(cleanup_source)))
+#define auto_ledger __attribute__((cleanup(cleanup_ledger)))
 #define auto_run    __attribute__((cleanup(cleanup_run)))
 #define auto_output __attribute__((cleanup(cleanup_output)))
 
@@ -107,12 +109,47 @@ static int exit_status(const struct scan_result *r)
 	return r->found ? SCAN_FOUND : SCAN_NOTHING;
 }
 
+AUTO_CLEANUP(json, json_t *, json_decref)
+#define auto_json __attribute__((cleanup(cleanup_json)))
+
+/* For the history: what somebody wants to know who reads an old sweep. */
+static char *describe_options(const struct scan_options *o)
+{
+	auto_json json_t *targets = json_array();
+	auto_json json_t *text = NULL;
+
+	for (size_t i = 0; i < o->n_targets; i++) {
+		/* What is not UTF-8 is left out; the coverage has it as it was understood. */
+		json_array_append_new(targets, json_string(o->targets[i]));
+	}
+	text = json_pack("{s:s?, s:O, s:I, s:s?, s:b}", "ports", o->ports_text, "targets", targets,
+	                 "timeout_ms", (json_int_t)o->timeout_ms, "prefixes", o->prefixes,
+	                 "relatives", o->relatives);
+	return text ? json_dumps(text, JSON_COMPACT) : NULL;
+}
+
+static int open_ledger(const struct scan_options *o, const char *scan_id, struct scan_ledger **out)
+{
+	auto_free char *options = describe_options(o);
+	struct scan_ledger_conf conf = o->ledger;
+	char why[SCAN_LEDGER_ERROR_LEN];
+	int err;
+
+	conf.scan_id = scan_id;
+	conf.options = options ? options : "{}";
+	err = scan_ledger_open(&conf, out, why);
+	if (err < 0)
+		log_error("%s", why);
+	return err;
+}
+
 static int scan_with(struct scan_options *o)
 {
 	char source_error[SCAN_SOURCE_ERROR_LEN], sandbox_error[SANDBOX_ERROR_LEN];
 	char output_error[SCAN_OUTPUT_ERROR_LEN], scan_id[SCAN_ID_LEN];
 	auto_output struct scan_output *output = NULL;
 	auto_source struct scan_source *source = NULL;
+	auto_ledger struct scan_ledger *ledger = NULL;
 	auto_run struct scan_run *run = NULL;
 	struct scan_result result;
 	int err;
@@ -125,13 +162,15 @@ static int scan_with(struct scan_options *o)
 		log_error("no random numbers");
 		return SCAN_INCOMPLETE;
 	}
+	if (open_ledger(o, scan_id, &ledger) < 0)
+		return SCAN_USAGE;
 	if (scan_output_open(o, scan_id, &output, output_error) < 0) {
 		log_error("%s", output_error);
 		return SCAN_USAGE;
 	}
 	err = fit_to_descriptor_limit(o);
 	if (!err)
-		err = scan_run_new(o, scan_id, source, output, &run);
+		err = scan_run_new(o, scan_id, source, output, ledger, &run);
 	if (err < 0) {
 		log_error("cannot start: %s", strerror(-err));
 		return SCAN_INCOMPLETE;

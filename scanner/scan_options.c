@@ -18,6 +18,11 @@ enum option_id {
 	OPTION_SIGNATURES,
 	OPTION_PREFIXES,
 	OPTION_CONCURRENCY,
+	OPTION_EXCLUDE,
+	OPTION_HISTORY,
+	OPTION_VANTAGE,
+	OPTION_BLOCKS,
+	OPTION_ACCEPT,
 	OPTION_RELATIVES,
 	OPTION_FORMAT,
 	OPTION_ALL,
@@ -36,6 +41,11 @@ static const struct option long_options[] = {
     {"signatures", required_argument, NULL, OPTION_SIGNATURES},
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
+    {"exclude", required_argument, NULL, OPTION_EXCLUDE},
+    {"history", required_argument, NULL, OPTION_HISTORY},
+    {"vantage", required_argument, NULL, OPTION_VANTAGE},
+    {"blocks", required_argument, NULL, OPTION_BLOCKS},
+    {"accept", required_argument, NULL, OPTION_ACCEPT},
     {"relatives", no_argument, NULL, OPTION_RELATIVES},
     {"format", required_argument, NULL, OPTION_FORMAT},
     {"all", no_argument, NULL, OPTION_ALL},
@@ -66,6 +76,12 @@ void scan_options_print_help(FILE *out)
 	      "  --signatures FILE   adds to the shipped ports, prefixes, products, relatives\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
 	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
+	      "  --exclude LIST      addresses and networks that are not to be probed\n"
+	      "  --history FILE      remember this sweep, for `pprofwall diff` and `report`\n"
+	      "  --vantage NAME      from where, in the history (default: the host's name)\n"
+	      "  --blocks FILE       what `pprofwall blocks --json` printed: a wall's answers\n"
+	      "                      fix nothing\n"
+	      "  --accept FILE       accepted risks: marked, and no reason for status 1\n"
 	      "  --format FORMAT     table, ndjson, csv, sarif or html (default: table)\n"
 	      "  --output FILE       write findings there: with --format instead of standard\n"
 	      "                      output, else besides the table, as .ndjson, .csv, .sarif or\n"
@@ -123,6 +139,53 @@ static int set_concurrency(struct scan_options *o, const char *text,
 	return 0;
 }
 
+static int add_exclude(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
+{
+	struct prefix *grown = reallocarray(o->excludes, o->ledger.n_excludes + 1, sizeof(*grown));
+	enum prefix_error bad;
+
+	if (!grown)
+		return refuse(why, "out of memory");
+	o->excludes = grown;
+	o->ledger.excludes = grown;
+	if (o->ledger.n_excludes == SCAN_MAX_EXCLUDES)
+		return refuse(why, "--exclude: more than %d networks", SCAN_MAX_EXCLUDES);
+	bad = prefix_parse(text, &grown[o->ledger.n_excludes]);
+	/* To exclude more than was meant would be a silent hole. */
+	if (bad != PREFIX_OK)
+		return refuse(why, "--exclude: '%.64s' is no address and no network%s", text,
+		              bad == PREFIX_HOST_BITS ? ": it has bits beyond its length" : "");
+	o->ledger.n_excludes++;
+	return 0;
+}
+
+static int add_excludes(struct scan_options *o, const char *list, char why[static SCAN_ERROR_LEN])
+{
+	auto_free char *copy = strdup(list);
+	char *rest = copy, *item;
+	int err = copy ? 0 : refuse(why, "out of memory");
+
+	while (!err && (item = strsep(&rest, ",")))
+		err = add_exclude(o, item, why);
+	return err;
+}
+
+/* It stands in tables, and sweeps are found by it. */
+static int set_vantage(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
+{
+	size_t length = strlen(text);
+
+	for (const char *p = text; *p; p++) {
+		if (*p <= 0x20 || *p >= 0x7f)
+			length = 0;
+	}
+	if (length == 0 || length > SCAN_MAX_VANTAGE)
+		return refuse(why, "--vantage: expected 1 to %d letters, digits and signs",
+		              SCAN_MAX_VANTAGE);
+	o->ledger.vantage = text;
+	return 0;
+}
+
 static int set_fail_on(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
 {
 	enum finding_severity severity;
@@ -162,6 +225,11 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_SIGNATURES: o->signatures_file = value; return 0;
 	case OPTION_TIMEOUT: return set_timeout(o, value, why);
 	case OPTION_CONCURRENCY: return set_concurrency(o, value, why);
+	case OPTION_EXCLUDE: return add_excludes(o, value, why);
+	case OPTION_HISTORY: o->ledger.history = value; return 0;
+	case OPTION_VANTAGE: return set_vantage(o, value, why);
+	case OPTION_BLOCKS: o->ledger.blocks = value; return 0;
+	case OPTION_ACCEPT: o->ledger.accept = value; return 0;
 	case OPTION_RELATIVES: o->relatives = true; return 0;
 	case OPTION_FORMAT:
 		if (output_parse_format(value, &o->format) < 0)
@@ -241,6 +309,7 @@ bool scan_options_prints(const struct scan_options *o)
 void scan_options_fini(struct scan_options *o)
 {
 	port_list_free(&o->ports);
+	free(o->excludes);
 	signatures_free(o->signatures);
 }
 
@@ -248,6 +317,8 @@ bool scan_options_fails_on(const struct scan_options *o, const struct finding *f
 {
 	bool exposed = f->verdict == VERDICT_CONFIRMED || f->verdict == VERDICT_LIKELY;
 
+	if (f->accepted)
+		return false;
 	switch (o->fail_on) {
 	case SCAN_FAIL_ON_NEVER: return false;
 	case SCAN_FAIL_ON_CONFIRMED: return f->verdict == VERDICT_CONFIRMED;

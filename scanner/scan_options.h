@@ -5,9 +5,15 @@
 #pragma once
 
 #include "scanner/output.h"
+#include "scanner/scan_ledger.h"
 #include "scanner/target.h"
 
-enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384, SCAN_MAX_OUTPUTS = 8 };
+enum {
+	SCAN_ERROR_LEN = 512,
+	SCAN_MAX_CONCURRENCY = 16384,
+	SCAN_MAX_OUTPUTS = 8,
+	SCAN_MAX_VANTAGE = 64
+};
 
 struct signatures; /* scanner/signatures.h */
 
@@ -28,8 +34,10 @@ struct scan_options {
 	bool all_prefixes;
 	int64_t timeout_ms;
 	unsigned concurrency;
-	bool relatives; /* asked for everywhere */
-	enum output_format format; /* of standard output, and of the files if it was given */
+	struct scan_ledger_conf ledger; /* history, accepted risks, exclusions */
+	struct prefix *excludes;        /* those of `ledger` */
+	bool relatives;                 /* asked for everywhere */
+	enum output_format format;      /* of standard output, and of the files if it was given */
 	bool format_given;
 	enum scan_fail_on fail_on;
 	enum finding_severity fail_severity;

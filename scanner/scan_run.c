@@ -5,8 +5,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/resolve.h"
-#include "scanner/signatures.h"
 #include "scanner/progress.h"
+#include "scanner/signatures.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +37,7 @@ struct scan_run {
 	struct resolver *resolver;
 	struct probe_engine *engine;
 	struct scan_output *output;
+	struct scan_ledger *ledger;
 	struct progress *progress;
 	char scan_id[SCAN_ID_LEN];
 	uint64_t total; /* endpoints of all targets; 0: not known */
@@ -95,6 +96,9 @@ static int begin_target(struct scan_run *run, const struct target *target)
 	walk->target = *target;
 	walk->run = run;
 	walk->n_ports = target->port ? 1 : run->options->ports.count;
+	err = scan_ledger_add_target(run->ledger, target, &run->options->ports);
+	if (err < 0)
+		return err;
 	if (!target->host[0]) {
 		walk->n_addresses = target_count(target, &run->options->ports) / walk->n_ports;
 		run->current = steal_ptr(&walk);
@@ -137,6 +141,7 @@ static bool find_walk(struct scan_run *run)
 {
 	char why[SCAN_SOURCE_ERROR_LEN];
 	struct target target;
+	int err;
 
 	while (!run->current) {
 		run->current = TAILQ_FIRST(&run->resolved);
@@ -149,8 +154,9 @@ static bool find_walk(struct scan_run *run)
 			return false;
 		switch (scan_source_next(run->source, &target, why)) {
 		case SCAN_SOURCE_TARGET:
-			if (begin_target(run, &target) < 0) {
-				say_error(run, "out of memory");
+			err = begin_target(run, &target);
+			if (err < 0) {
+				say_error(run, "cannot begin a target: %s", strerror(-err));
 				stop_incomplete(run);
 				return false;
 			}
@@ -188,6 +194,18 @@ static void next_endpoint(const struct scan_run *run, struct walk *walk, struct 
 	}
 }
 
+/* On to the walk's next endpoint, or to its end. */
+static void step(struct scan_run *run, struct walk *walk)
+{
+	if (++walk->done < walk->n_addresses * walk->n_ports)
+		return;
+	run->current = NULL;
+	if (walk->in_flight > 0)
+		TAILQ_INSERT_TAIL(&run->walked, walk, link);
+	else
+		free(walk); /* its last endpoints were excluded */
+}
+
 static int submit_next(struct scan_run *run)
 {
 	struct walk *walk = run->current;
@@ -201,6 +219,10 @@ static int submit_next(struct scan_run *run)
 	int err;
 
 	next_endpoint(run, walk, &request.endpoint);
+	if (scan_ledger_excludes(run->ledger, &request.endpoint)) {
+		step(run, walk);
+		return 0;
+	}
 	request.tls_first =
 	    target->scheme == TARGET_ANY &&
 	    (port_is_tls_first(request.endpoint.port) ||
@@ -213,10 +235,7 @@ static int submit_next(struct scan_run *run)
 	if (err < 0)
 		return err;
 	walk->in_flight++;
-	if (++walk->done == walk->n_addresses * walk->n_ports) {
-		TAILQ_INSERT_TAIL(&run->walked, walk, link);
-		run->current = NULL;
-	}
+	step(run, walk);
 	return 0;
 }
 
@@ -274,6 +293,22 @@ static void free_labels(struct finding_list *labels)
 		free(labels->items[i]);
 }
 
+/* To probe on without keeping it would look like a whole sweep later. */
+static int keep_finding(struct scan_run *run, const struct probe_request *request,
+                        struct finding *f)
+{
+	int err;
+
+	f->accepted = NULL;
+	err = scan_ledger_accept(run->ledger, f);
+	if (err < 0)
+		return err;
+	err = scan_ledger_observe(run->ledger, request, f);
+	if (err < 0)
+		say_error(run, "the history is not being kept: %s", strerror(-err));
+	return err;
+}
+
 static int write_finding(struct scan_run *run, const struct probe_request *request,
                          const struct finding *f)
 {
@@ -327,10 +362,13 @@ static void on_probe_done(const struct probe_request *request, const struct find
 	result->endpoints++;
 	result->verdicts[finding->verdict]++;
 	result->high_risk += finding->high_risk;
-	result->found = result->found || scan_options_fails_on(run->options, finding);
+	if (!err)
+		err = keep_finding(run, request, &shown);
+	result->found = result->found || scan_options_fails_on(run->options, &shown);
 	if (!err)
 		err = write_finding(run, request, &shown);
 	free_labels(&shown.labels);
+	free(shown.accepted);
 	if (err < 0) {
 		stop_incomplete(run);
 		return;
@@ -389,7 +427,8 @@ static int set_up(struct scan_run *run)
 }
 
 int scan_run_new(const struct scan_options *options, const char *scan_id,
-                 struct scan_source *source, struct scan_output *output, struct scan_run **out)
+                 struct scan_source *source, struct scan_output *output, struct scan_ledger *ledger,
+                 struct scan_run **out)
 {
 	struct scan_run *run = calloc(1, sizeof(*run));
 	int err;
@@ -402,6 +441,7 @@ int scan_run_new(const struct scan_options *options, const char *scan_id,
 	TAILQ_INIT(&run->resolved);
 	TAILQ_INIT(&run->walked);
 	run->output = output;
+	run->ledger = ledger;
 	snprintf(run->scan_id, sizeof(run->scan_id), "%s", scan_id);
 	if (!scan_source_count(source, &run->total))
 		run->total = 0;
@@ -471,6 +511,10 @@ void scan_run(struct scan_run *run, struct scan_result *out)
 	}
 	if (run->result.endpoints > 0 && stats.no_route == run->result.endpoints) {
 		log_error("no route to any of the targets");
+		run->result.incomplete = true;
+	}
+	if (scan_ledger_end(run->ledger, !run->result.incomplete, run->result.verdicts) < 0) {
+		log_error("the history is not complete");
 		run->result.incomplete = true;
 	}
 	run->result.elapsed_ms = clock_monotonic_ms() - started_ms;

@@ -28,9 +28,11 @@ enum { SCAN_ID_LEN = 33 };
 /* 32 random hex digits. Returns 0 or -EIO. */
 int scan_run_make_id(char out[static SCAN_ID_LEN]);
 
-/* Options, id, source and output stay the caller's and must outlive the run. 0 or -errno. */
+/* Options, id, source, output and ledger stay the caller's and must outlive the run. 0 or -errno.
+ */
 int scan_run_new(const struct scan_options *options, const char *scan_id,
-                 struct scan_source *source, struct scan_output *output, struct scan_run **out);
+                 struct scan_source *source, struct scan_output *output, struct scan_ledger *ledger,
+                 struct scan_run **out);
 void scan_run_free(struct scan_run *run);
 /* Runs to the end, or until SIGINT or SIGTERM. Says on standard error what went wrong. */
 void scan_run(struct scan_run *run, struct scan_result *out);
