@@ -34,7 +34,7 @@ struct probe_request {
 	bool tls_only;
 	bool plain_only;
 	bool all_relatives; /* ask for expvar and its like everywhere */
-	uint64_t token; /* the caller's, given back with the finding */
+	uint64_t token;     /* the caller's, given back with the finding */
 };
 
 struct probe_stats {
