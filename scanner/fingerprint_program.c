@@ -89,7 +89,7 @@ void program_note_answer(struct fingerprint *fp, const struct http_answer *a)
 	if (!fp->signatures || a->status == 0)
 		return;
 	titled = !fp->by_title && find_title(a, &title);
-	for (size_t i = 0; i < fp->signatures->n_products; i++) {
+	for (size_t i = fp->signatures->n_products; i-- > 0;) {
 		const struct signature_product *p = &fp->signatures->products[i];
 
 		if (!fp->by_header && a->head && has_header(p, a->head))
@@ -113,7 +113,8 @@ static struct text base_name(const char *path)
 static const struct signature_product *find_by(const struct signatures *s, const char *module,
                                                const struct text *executable)
 {
-	for (size_t i = 0; s && i < s->n_products; i++) {
+	/* the user's own come last, and first */
+	for (size_t i = s ? s->n_products : 0; i-- > 0;) {
 		const struct signature_product *p = &s->products[i];
 
 		if (module ? has_module(p, module) : has_text(&p->executables, executable))
