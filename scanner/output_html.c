@@ -40,7 +40,7 @@
 	"th[aria-sort=ascending] button::after{content:\" \\2191\"}"                               \
 	"th[aria-sort=descending] button::after{content:\" \\2193\"}"                              \
 	"td{overflow-wrap:anywhere;min-width:6rem}td:first-child>code,.whole{white-space:nowrap}"  \
-	"td.text{min-width:16rem}"                                                                 \
+	"td.text{min-width:14rem}"                                                                 \
 	".high{color:var(--high);font-weight:600}.medium{color:var(--medium);font-weight:600}"     \
 	".low{color:var(--low)}.dim{color:var(--dim)}"                                             \
 	"code{font:.9em ui-monospace,monospace}a{color:inherit}p{margin:.2rem 0}"                  \
