@@ -296,19 +296,22 @@ class Daemon:
         return self
 
     def wait_ready(self, timeout=20):
+        last = ["nothing"]
+
         def answered():
             if self.process.status is not None:
                 self.process.wait()
                 raise RuntimeError(f"pprofwalld ended with status {self.process.status}:\n"
                                    f"{self.output}")
             try:
-                return self.http("/readyz")[0] == 200
+                status, last[0] = self.http("/readyz")
+                return status == 200
             except OSError:
                 return False
         try:
             wait_until(answered, timeout, "/readyz is 200")
         except TimeoutError as err:
-            raise TimeoutError(f"{err}:\n{self.output}") from None
+            raise TimeoutError(f"{err}; it says: {last[0]}\n{self.output}") from None
 
     def http(self, path, timeout=5):
         """GET from the metrics listener: (status, text)."""
