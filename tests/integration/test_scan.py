@@ -478,6 +478,38 @@ class CommandLine(ScanTest):
         self.assertEqual(len(done.stderr.splitlines()), 1)
         self.assertEqual(server.connections, 0)
 
+    def test_directory(self):
+        done = scan("@" + self.folder.name, status=2)
+        self.assertEqual(done.stderr, f"pprofwall: {self.folder.name}: Is a directory\n")
+
+    def test_standard_input_goes_on_where_it_was(self):
+        path = pathlib.Path(self.folder.name, "hosts")
+        path.write_text("no target\n127.0.0.1:1\n")
+        with open(path, "rb", buffering=0) as stream:
+            stream.seek(len("no target\n"))
+            done = subprocess.run([lab.program("pprofwall"), "scan", "--all", "-"], stdin=stream,
+                                  capture_output=True, text=True, env=lab.environment(),
+                                  timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("127.0.0.1:1 ", done.stdout)
+
+    def test_closed_standard_streams(self):
+        """None of them becomes a socket: what is printed would go to the server."""
+        server = self.serve(recorded("node_exporter-1.5"))
+        for closed, status in (((0,), 1), ((1,), 3), ((2,), 1), ((0, 1, 2), 3)):
+            with self.subTest(closed):
+                server.requests.clear()
+                done = scan(server.endpoint, status=status,
+                            preexec_fn=lambda fds=closed: [os.close(fd) for fd in fds])
+                if 1 not in closed:
+                    self.assertIn("confirmed", done.stdout)
+                elif 2 not in closed:
+                    self.assertIn("Bad file descriptor", done.stderr)
+                self.assertTrue(server.requests)
+                for head in server.requests:
+                    self.assertTrue(head.startswith("GET /"), head)
+        scan("-", status=3, preexec_fn=lambda: os.close(0))
+
     def test_targets_in_a_file(self):
         servers = [self.serve(recorded("node_exporter-1.5"), address=f"127.0.0.{i}")
                    for i in (1, 2, 3)]
@@ -636,6 +668,16 @@ class Ending(ScanTest):
                 self.assertEqual(row["endpoint"], found.endpoint)
                 self.assertEqual(process.returncode, 3)
                 self.assertIn("scanned 1 endpoint", errors)
+
+    def test_interrupted_in_input_without_end(self):
+        with self.start("@/dev/zero") as process:
+            self.assertIn("too long", process.stderr.readline())
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=20)
+            finally:
+                process.kill()
+            self.assertEqual(process.returncode, 3)
 
     def test_privileges(self):
         """While it waits for an answer it is nobody, filtered, and cannot gain anything."""
