@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { PROGRAM_WIDTH = 42 };
+
 int output_parse_format(const char *name, enum output_format *out)
 {
 	if (strcmp(name, "table") == 0)
@@ -67,20 +69,44 @@ static void write_evidence(FILE *stream, const struct finding *f)
 		fprintf(stream, " (%s)", f->host);
 }
 
-/* Rows go out as they come, so that widths are set beforehand; a longer value moves its row. */
+/*
+ * A server may have chosen it: in a cell of fixed width, and in ASCII, since what is wide, joins
+ * or runs from right to left would move the cells behind it. Of a long path the end tells most.
+ */
+static void format_program(const struct finding *f, char cell[static PROGRAM_WIDTH + 1])
+{
+	const char *text = or_dash(find_program(f));
+	char ascii[FINDING_STRING_MAX_BYTES + 1];
+	size_t length = 0;
+
+	for (const char *p = text; *p && length < sizeof(ascii) - 1; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c & 0xc0) != 0x80) /* the first byte of a character */
+			ascii[length++] = c < 0x80 ? *p : '?';
+	}
+	ascii[length] = '\0';
+	if (length <= PROGRAM_WIDTH)
+		memcpy(cell, ascii, length + 1);
+	else
+		snprintf(cell, PROGRAM_WIDTH + 1, "...%s", ascii + length - (PROGRAM_WIDTH - 3));
+}
+
+/* Rows go out as they come, so that widths are set beforehand; an IPv6 endpoint moves its row. */
 static void write_row(struct output *o, const struct finding *f)
 {
-	char endpoint[ENDPOINT_TEXT_LEN];
+	char endpoint[ENDPOINT_TEXT_LEN], program[PROGRAM_WIDTH + 1];
 	const char *colour = severity_colour(o, f->severity);
 
 	if (!o->header_written)
-		fprintf(o->stream, "%-21s %-9s %-8s %-9s %-8s %-38s %s\n", "ENDPOINT", "VERDICT",
-		        "SEVERITY", "RISK", "GO", "PROGRAM", "EVIDENCE");
+		fprintf(o->stream, "%-21s %-9s %-8s %-9s %-8s %-*s %s\n", "ENDPOINT", "VERDICT",
+		        "SEVERITY", "RISK", "GO", PROGRAM_WIDTH, "PROGRAM", "EVIDENCE");
 	o->header_written = true;
-	fprintf(o->stream, "%-21s %-9s %s%-8s %-9s%s %-8s %-38s ",
+	format_program(f, program);
+	fprintf(o->stream, "%-21s %-9s %s%-8s %-9s%s %-8s %-*s ",
 	        endpoint_format(&f->endpoint, endpoint), finding_verdict_name(f->verdict), colour,
 	        finding_severity_name(f->severity), f->high_risk ? "HIGH_RISK" : "-",
-	        *colour ? "\033[0m" : "", or_dash(f->go_version), or_dash(find_program(f)));
+	        *colour ? "\033[0m" : "", or_dash(f->go_version), PROGRAM_WIDTH, program);
 	write_evidence(o->stream, f);
 	fputc('\n', o->stream);
 }
