@@ -160,6 +160,20 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	return refuse(why, "option %d is not handled", id);
 }
 
+/* What getopt_long() has refused. */
+static int refuse_option(int id, char **argv, char why[static SCAN_ERROR_LEN])
+{
+	const char *given = argv[optind > 1 ? optind - 1 : 1];
+
+	if (id == ':')
+		return refuse(why, "%.64s needs a value", given);
+	if (optopt >= 0x20) /* of several letters in one word, the one that it stopped at */
+		return refuse(why, "unknown option '-%c'; options have long names", optopt);
+	if (optopt != 0)
+		return refuse(why, "'%.64s': this option takes no value", given);
+	return refuse(why, "unknown or ambiguous option '%.64s'", given);
+}
+
 static int parse_into(int argc, char **argv, struct scan_options *o,
                       char why[static SCAN_ERROR_LEN])
 {
@@ -169,14 +183,8 @@ static int parse_into(int argc, char **argv, struct scan_options *o,
 	optind = 0; /* glibc: start anew, also after another verb's parsing */
 	opterr = 0;
 	while (!err && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
-		const char *given = argv[optind > 1 ? optind - 1 : 1];
-
-		if (id == '?')
-			return refuse(why,
-			              "unknown or ambiguous option, or a value too many: '%.64s'",
-			              given);
-		if (id == ':')
-			return refuse(why, "%.64s needs a value", given);
+		if (id == '?' || id == ':')
+			return refuse_option(id, argv, why);
 		err = set_option(o, id, optarg, why);
 	}
 	if (err < 0)

@@ -450,6 +450,31 @@ class Traps(ScanTest):
         self.assertEqual(len(done.stdout.splitlines()), 2)
 
 
+    def test_table_stays_a_table(self):
+        """Columns hold whatever a server says its program is."""
+        for program, shown in (("/opt/日本語/a", "/opt/???/a"),
+                               ("/opt/שלום/\u202ea", "/opt/????/?a"),
+                               ("/a\u0301\u200b", "/a??"),
+                               ("/x" * 200 + "/end", "..." + ("/x" * 200 + "/end")[-39:]),
+                               ("/bin/\xff".encode("latin-1"), "/bin/?"),
+                               ("/bin/a\n127.0.0.1:1 confirmed", "/bin/a?127.0.0.1:1 confirmed")):
+            argv = program if isinstance(program, bytes) else program.encode()
+
+            def handler(connection, path, argv=argv):
+                if path == "/debug/pprof/cmdline":
+                    connection.sendall(answer(body=argv + b"\0"))
+                elif "goroutine" in path:
+                    connection.sendall(NOT_FOUND)
+                else:
+                    recorded("node_exporter-1.5")(connection, path)
+            with self.subTest(program):
+                done = scan(self.serve(handler).endpoint, status=1)
+                header, row = done.stdout.splitlines()
+                begin, end = header.index("PROGRAM"), header.index("EVIDENCE")
+                self.assertEqual(row[begin:end].rstrip(), shown)
+                self.assertTrue(row[end:].startswith("index,"), row)
+
+
 class CommandLine(ScanTest):
     def test_usage_errors(self):
         for arguments in ((), ("--nonsense", "127.0.0.1"), ("--ports",), ("--all=yes", "127.0.0.1"),
@@ -463,6 +488,16 @@ class CommandLine(ScanTest):
                 self.assertEqual(done.stdout, "")
                 self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
                 self.assertTrue(done.stderr.startswith("pprofwall: "))
+
+    def test_refused_options_are_named(self):
+        for argument, message in (("--nonsense", "unknown or ambiguous option '--nonsense'"),
+                                  ("--f", "unknown or ambiguous option '--f'"),
+                                  ("--all=yes", "'--all=yes': this option takes no value"),
+                                  ("-xy", "unknown option '-x'; options have long names"),
+                                  ("--timeout", "--timeout needs a value")):
+            with self.subTest(argument):
+                self.assertEqual(scan("127.0.0.1", argument, status=2).stderr,
+                                 f"pprofwall: scan: {message}\n")
 
     def test_help(self):
         done = scan("--help", status=0)
