@@ -604,6 +604,18 @@ class CommandLine(ScanTest):
         self.assertEqual(done.stderr,
                          "pprofwall: [fe80::1%nosuch0]:9: there is no interface 'nosuch0'\n")
 
+    def test_link_local(self):
+        with lab.Lab() as net:
+            for namespace, address in (("target", "fe80::91"), ("client", "fe80::93")):
+                net.run(namespace, "ip", "address", "add", f"{address}/64", "dev", "eth0", "nodad")
+            with net.inside("target"):
+                server = self.serve(recorded("node_exporter-1.5"), address="::")
+            done = net.run("client", lab.program("pprofwall"), "scan",
+                           f"[fe80::91%eth0]:{server.port}", check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(" confirmed ", done.stdout)
+        self.assertIn(f"Host: [fe80::91]:{server.port}\r\n", server.requests[0])
+
     def test_unknown_name_does_not_stop_the_others(self):
         server = self.serve(recorded("node_exporter-1.5"))
         done = scan("nosuch.invalid", server.endpoint, status=3)
