@@ -50,7 +50,7 @@ void scan_options_print_help(FILE *out)
 	      "  --ports LIST        for targets without a port: numbers, ranges, and the lists\n"
 	      "                      classic, top10, top30, top60 (default: top30)\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
-	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
+	      "  --concurrency N     endpoints at once, 1 to 2048 (default: 256)\n"
 	      "  --format FORMAT     table or ndjson (default: table)\n"
 	      "  --output FILE       write findings there instead of standard output\n"
 	      "  --all               also what is protected, clear, closed, filtered, ...\n"

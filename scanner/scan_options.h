@@ -7,7 +7,12 @@
 #include "scanner/output.h"
 #include "scanner/target.h"
 
-enum { SCAN_ERROR_LEN = 512, SCAN_MAX_CONCURRENCY = 16384 };
+enum {
+	SCAN_ERROR_LEN = 512,
+	/* With more, one turn of the loop eats into the deadlines of what waits: exposures were
+	   lost. */
+	SCAN_MAX_CONCURRENCY = 2048,
+};
 
 /* What makes the exit status 1. */
 enum scan_fail_on {
