@@ -124,7 +124,7 @@ static void reload(struct parent *p)
 	struct ipc_result result = {0};
 	auto_close int fd = setup_read_config(p->config_path);
 	_Static_assert((int)CONF_ERROR_LEN == (int)IPC_TEXT_LEN, "one line, one length");
-	struct ipc_conf conf;
+	struct ipc_conf conf = {0};
 	int err = fd < 0 ? fd : setup_check_owner(p->config_path, result.text);
 
 	notify_reloading();
