@@ -64,7 +64,7 @@ def server_program(name):
 def environment():
     """What started programs see: no surprises from the caller's own environment."""
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-           "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+           "LC_ALL": "C.UTF-8", "HOME": "/dev/null/home"}
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
         if name in os.environ:
             env[name] = os.environ[name]

@@ -482,7 +482,7 @@ class CommandLine(ScanTest):
                           ("--timeout", "1ms", "127.0.0.1"), ("--concurrency", "0", "127.0.0.1"),
                           ("--concurrency", "many", "127.0.0.1"), ("--format", "xml", "127.0.0.1"),
                           ("--fail-on", "sometimes", "127.0.0.1"), ("127.0.0.256",), ("http://a@b/",),
-                          ("@/nonexistent/file",), ("--output", "/nonexistent/x", "127.0.0.1")):
+                          ("@/dev/null/file",), ("--output", "/dev/null/x", "127.0.0.1")):
             with self.subTest(arguments):
                 done = scan(*arguments, status=2)
                 self.assertEqual(done.stdout, "")
