@@ -66,7 +66,7 @@ enum ipc_type {
 struct ipc_conf {
 	uint64_t generation; /* counts from 1; +1 for each reload that is tried */
 	uint32_t crc32;      /* of the file's bytes */
-	uint8_t panic;       /* the panic marker exists: enforcement stays off */
+	uint8_t panic;       /* of the first: the panic marker exists, enforcement stays off */
 	uint8_t zero[3];
 };
 

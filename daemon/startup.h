@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What agent, prober and sender do first, before any thread exists: --uid and --gid, by which the
- * parent says who to become, and the signals.
+ * What the processes that pprofwalld starts do first, before any thread exists: --uid and --gid, by
+ * which it says who to become, and the signals.
  */
 #pragma once
 

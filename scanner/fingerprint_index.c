@@ -101,13 +101,16 @@ static const char *read_text(const char *p, const char *end, size_t *length)
 {
 	const char *open = memchr(p, '>', (size_t)(end - p));
 	const char *close;
+	size_t within = PROFILE_NAME_MAX_LEN + sizeof("</a>") - 1;
 
 	if (!open)
 		return NULL;
 	open++;
-	close = find(open, (size_t)(end - open), "</a>");
-	if (!close || close == open || close - open > PROFILE_NAME_MAX_LEN ||
-	    memchr(open, '<', (size_t)(close - open)))
+	/* No further: a page of anchors without an end would be read once for each of them. */
+	if ((size_t)(end - open) < within)
+		within = (size_t)(end - open);
+	close = find(open, within, "</a>");
+	if (!close || close == open || memchr(open, '<', (size_t)(close - open)))
 		return NULL;
 	*length = (size_t)(close - open);
 	return open;

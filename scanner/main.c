@@ -7,7 +7,9 @@
 #include "scanner/scan_signatures.h"
 #include "scanner/verbs.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static int help_main(int argc, char **argv);
 static int version_main(int argc, char **argv);
@@ -62,8 +64,25 @@ static int version_main(int argc, char **argv)
 	return fflush(stdout) ? 3 : 0;
 }
 
+/*
+ * One that is closed would become the next file or socket, and what we print would go there.
+ * Opened the wrong way round, each fails like a closed one.
+ */
+static bool occupy_standard_streams(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+	for (int fd = 0; fd < (int)ARRAY_LEN(modes); fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	if (!occupy_standard_streams())
+		return 3;
 	log_init("pprofwall", LOG_LEVEL_INFO);
 	if (argc < 2) {
 		print_help(stderr);

@@ -163,6 +163,18 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	return length;
 }
 
+static bool is_destination(const struct transfer *t, const struct sockaddr *address)
+{
+	struct endpoint to;
+
+	if (endpoint_from_sockaddr(address, &to) < 0)
+		return false;
+	/* libcurl sets the scope only when it has the socket. */
+	if (to.scope_id == 0)
+		to.scope_id = t->endpoint.scope_id;
+	return endpoint_compare(&to, &t->endpoint) == 0;
+}
+
 /*
  * The last line of defence: whatever URL and options say, a probe connects to the address that it
  * was asked to probe and to no other.
@@ -170,11 +182,9 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct transfer *t = arg;
-	struct endpoint to;
 	int fd;
 
-	if (purpose != CURLSOCKTYPE_IPCXN || endpoint_from_sockaddr(&address->addr, &to) < 0 ||
-	    endpoint_compare(&to, &t->endpoint) != 0) {
+	if (purpose != CURLSOCKTYPE_IPCXN || !is_destination(t, &address->addr)) {
 		t->socket_error = EADDRNOTAVAIL;
 		return CURL_SOCKET_BAD;
 	}
@@ -314,7 +324,9 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	keep_connection(t, true);
-	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first || t->http2 ? 1L : 0L);
+	/* libcurl does not tell connections apart by their scope. */
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT,
+	                 first || t->http2 || probe->endpoint.scope_id ? 1L : 0L);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION,
 	                 !request->http2 ? (long)CURL_HTTP_VERSION_1_1
 	                 : request->tls  ? (long)CURL_HTTP_VERSION_2TLS

@@ -75,7 +75,7 @@ void scan_options_print_help(FILE *out)
 	      "                      for at every endpoint besides /debug/pprof/\n"
 	      "  --signatures FILE   adds to the shipped ports, prefixes, products, relatives\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
-	      "  --concurrency N     endpoints at once, 1 to 16384 (default: 256)\n"
+	      "  --concurrency N     endpoints at once, 1 to 2048 (default: 256)\n"
 	      "  --exclude LIST      addresses and networks that are not to be probed\n"
 	      "  --history FILE      remember this sweep, for `pprofwall diff` and `report`\n"
 	      "  --vantage NAME      from where, in the history (default: the host's name)\n"
@@ -250,6 +250,20 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	return refuse(why, "option %d is not handled", id);
 }
 
+/* What getopt_long() has refused. */
+static int refuse_option(int id, char **argv, char why[static SCAN_ERROR_LEN])
+{
+	const char *given = argv[optind > 1 ? optind - 1 : 1];
+
+	if (id == ':')
+		return refuse(why, "%.64s needs a value", given);
+	if (optopt >= 0x20) /* of several letters in one word, the one that it stopped at */
+		return refuse(why, "unknown option '-%c'; options have long names", optopt);
+	if (optopt != 0)
+		return refuse(why, "'%.64s': this option takes no value", given);
+	return refuse(why, "unknown or ambiguous option '%.64s'", given);
+}
+
 static int parse_into(int argc, char **argv, struct scan_options *o,
                       char why[static SCAN_ERROR_LEN])
 {
@@ -259,14 +273,8 @@ static int parse_into(int argc, char **argv, struct scan_options *o,
 	optind = 0; /* glibc: start anew, also after another verb's parsing */
 	opterr = 0;
 	while (!err && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
-		const char *given = argv[optind > 1 ? optind - 1 : 1];
-
-		if (id == '?')
-			return refuse(why,
-			              "unknown or ambiguous option, or a value too many: '%.64s'",
-			              given);
-		if (id == ':')
-			return refuse(why, "%.64s needs a value", given);
+		if (id == '?' || id == ':')
+			return refuse_option(id, argv, why);
 		err = set_option(o, id, optarg, why);
 	}
 	if (err < 0)

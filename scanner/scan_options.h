@@ -10,7 +10,9 @@
 
 enum {
 	SCAN_ERROR_LEN = 512,
-	SCAN_MAX_CONCURRENCY = 16384,
+	/* With more, one turn of the loop eats into the deadlines of what waits: exposures were
+	   lost. */
+	SCAN_MAX_CONCURRENCY = 2048,
 	SCAN_MAX_OUTPUTS = 8,
 	SCAN_MAX_VANTAGE = 64
 };

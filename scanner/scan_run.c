@@ -33,7 +33,7 @@ struct scan_run {
 	const struct scan_options *options;
 	struct scan_source *source;
 	struct event_base *base;
-	struct event *on_int, *on_term, *on_input;
+	struct event *on_int, *on_term, *on_input, *later;
 	struct resolver *resolver;
 	struct probe_engine *engine;
 	struct scan_output *output;
@@ -113,7 +113,7 @@ static int begin_target(struct scan_run *run, const struct target *target)
 	return 0;
 }
 
-static void on_input_ready(evutil_socket_t fd, short what, void *arg)
+static void on_event(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
@@ -129,11 +129,20 @@ static void wait_for_input(struct scan_run *run)
 		run->on_input = NULL;
 	}
 	if (!run->on_input)
-		run->on_input = event_new(run->base, fd, EV_READ, on_input_ready, run);
+		run->on_input = event_new(run->base, fd, EV_READ, on_event, run);
 	if (!run->on_input || event_add(run->on_input, NULL) < 0) {
 		say_error(run, "out of memory");
 		stop_incomplete(run);
 	}
+}
+
+/* Input without an end and without a target must not keep a signal waiting. */
+static bool go_on_later(struct scan_run *run)
+{
+	const struct timeval now = {0};
+
+	evtimer_add(run->later, &now);
+	return false;
 }
 
 /* Takes targets until there is one to walk. Returns false when there is none for now. */
@@ -164,7 +173,8 @@ static bool find_walk(struct scan_run *run)
 		case SCAN_SOURCE_BAD:
 			say_error(run, "%s", why);
 			run->result.bad_input = true;
-			break;
+			return go_on_later(run);
+		case SCAN_SOURCE_LATER: return go_on_later(run);
 		case SCAN_SOURCE_UNREADABLE:
 			say_error(run, "%s", why);
 			run->result.incomplete = true;
@@ -408,7 +418,8 @@ static int set_up(struct scan_run *run)
 		return -ENOMEM;
 	run->on_int = evsignal_new(run->base, SIGINT, on_signal, run);
 	run->on_term = evsignal_new(run->base, SIGTERM, on_signal, run);
-	if (!run->on_int || !run->on_term || event_add(run->on_int, NULL) < 0 ||
+	run->later = evtimer_new(run->base, on_event, run);
+	if (!run->on_int || !run->on_term || !run->later || event_add(run->on_int, NULL) < 0 ||
 	    event_add(run->on_term, NULL) < 0)
 		return -ENOMEM;
 	err = resolver_new(run->base, &run->resolver);
@@ -479,6 +490,7 @@ void scan_run_free(struct scan_run *run)
 	free_event(run->on_int);
 	free_event(run->on_term);
 	free_event(run->on_input);
+	free_event(run->later);
 	probe_free(run->engine);
 	resolver_free(run->resolver);
 	free_walks(&run->asking);

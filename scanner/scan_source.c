@@ -10,12 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { LINE_MAX_LEN = 2000 /* more than the longest target, its labels, and a comment */ };
+enum {
+	LINE_MAX_LEN = 2000, /* more than the longest target, its labels, and a comment */
+	READS_AT_ONCE = 64,
+};
 
 /* One argument: a target, or the lines of a file. */
 struct item {
 	const char *argument; /* without the '@'; "standard input" for "-" */
 	int fd;               /* -1: the argument is itself the target */
+	off_t start;          /* where a regular file was when we got it */
 	bool done;
 };
 
@@ -34,8 +38,15 @@ struct scan_source {
 	bool ended;
 };
 
+static int fail(const char *name, int error, char *why)
+{
+	snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", name, strerror(error));
+	return -error;
+}
+
 static int open_item(struct item *item, const char *argument, char *why)
 {
+	struct stat st;
 	int flags;
 
 	item->argument = argument;
@@ -50,12 +61,12 @@ static int open_item(struct item *item, const char *argument, char *why)
 	} else {
 		return 0;
 	}
-	if (item->fd < 0) {
-		int error = errno;
-
-		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", item->argument, strerror(error));
-		return -error;
-	}
+	if (item->fd < 0)
+		return fail(item->argument, errno, why);
+	if (fstat(item->fd, &st) == 0 && S_ISDIR(st.st_mode))
+		return fail(item->argument, EISDIR, why);
+	/* Of standard input others may have read a part. */
+	item->start = lseek(item->fd, 0, SEEK_CUR);
 	/* O_NONBLOCK on standard input would be everybody's who shares it: reads follow poll(2). */
 	flags = fcntl(item->fd, F_GETFL);
 	if (argument[0] == '@' && flags >= 0)
@@ -88,17 +99,19 @@ static int check_all(struct scan_source *s, char *why)
 		s->items[i].done = s->items[i].fd >= 0 && !regular;
 		s->has_pipe = s->has_pipe || s->items[i].done;
 	}
-	while ((result = scan_source_next(s, &target, why)) == SCAN_SOURCE_TARGET) {
-		if (__builtin_add_overflow(s->endpoints, target_count(&target, s->ports),
+	do {
+		result = scan_source_next(s, &target, why);
+		if (result == SCAN_SOURCE_TARGET &&
+		    __builtin_add_overflow(s->endpoints, target_count(&target, s->ports),
 		                           &s->endpoints))
 			s->endpoints = UINT64_MAX;
-	}
+	} while (result == SCAN_SOURCE_TARGET || result == SCAN_SOURCE_LATER);
 	if (result != SCAN_SOURCE_END)
 		return result == SCAN_SOURCE_BAD ? -EINVAL : -EIO;
 	for (size_t i = 0; i < s->count; i++) {
 		/* Pipes are not seekable, and have not been read. */
 		if (s->items[i].fd >= 0)
-			lseek(s->items[i].fd, 0, SEEK_SET);
+			lseek(s->items[i].fd, s->items[i].start, SEEK_SET);
 	}
 	rewind_source(s);
 	return 0;
@@ -276,7 +289,7 @@ static enum scan_source_result fill_buffer(struct scan_source *s, char *why)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return SCAN_SOURCE_WAIT;
 	if (n < 0) {
-		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s: %s", item->argument, strerror(errno));
+		fail(item->argument, errno, why);
 		item->done = true;
 		return SCAN_SOURCE_UNREADABLE;
 	}
@@ -288,7 +301,7 @@ static enum scan_source_result fill_buffer(struct scan_source *s, char *why)
 
 static enum scan_source_result next_of_file(struct scan_source *s, struct target *out, char *why)
 {
-	for (;;) {
+	for (unsigned reads = 0; reads < READS_AT_ONCE; reads++) {
 		enum scan_source_result result = take_buffered(s, out, why);
 
 		if (result != SCAN_SOURCE_WAIT)
@@ -299,6 +312,7 @@ static enum scan_source_result next_of_file(struct scan_source *s, struct target
 		if (result != SCAN_SOURCE_TARGET)
 			return result;
 	}
+	return SCAN_SOURCE_LATER;
 }
 
 static enum scan_source_result next_of_item(struct scan_source *s, struct target *out, char *why)

@@ -13,6 +13,7 @@ enum scan_source_result {
 	SCAN_SOURCE_TARGET, /* *out is the next one */
 	SCAN_SOURCE_BAD,    /* a line that is no target; `why` says where; go on with the next */
 	SCAN_SOURCE_WAIT,   /* a pipe has nothing yet: ask again when its descriptor is readable */
+	SCAN_SOURCE_LATER,  /* much was read and no target found: other events have their turn */
 	SCAN_SOURCE_UNREADABLE, /* a read error; `why` says of what; what is left of it is lost */
 	SCAN_SOURCE_END,
 };

@@ -72,20 +72,23 @@ static void check_conf(struct agent *a, const struct frame *f)
 
 static void on_added(struct watch *w, void *arg)
 {
-	struct agent *a = arg;
-
-	/* A first look soon, but not at thousands in one instant. */
-	schedule_probe_in(a->schedule, w, 0);
+	enforce_take_up(arg, w);
 }
 
-static void apply_targets(struct agent *a)
+/*
+ * `keep_open`: a name's addresses have changed, which is no evidence that a server is clean.
+ * Whoever answers for the name would else lift the wall: such a watch goes when its breaker has
+ * closed.
+ */
+static void apply_targets(struct agent *a, bool keep_open)
 {
 	uint64_t epoch = targets_apply(a->targets, a->watches, on_added, a);
 
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 
-		if (w->configured && w->epoch != epoch)
+		if (w->configured && w->epoch != epoch &&
+		    (!keep_open || w->breaker.state == BREAKER_CLOSED))
 			enforce_abandon(a, w);
 	}
 }
@@ -124,10 +127,12 @@ static void begin_service(struct agent *a)
 	else if (why[0])
 		log_warning("%s", why);
 	a->panic = a->meta.panic;
-	if (a->panic)
+	if (a->panic) {
+		(void)state_panic_read(a->conf->state.directory, a->panic_reason);
 		log_warning("panic marker found: nothing is enforced until `pprofwall resume`");
+	}
 	targets_configure(a->targets, a->conf);
-	apply_targets(a);
+	apply_targets(a, false);
 	if (err == 0) {
 		enforce_restore(a, &snapshot);
 		state_snapshot_free(&snapshot);
@@ -139,9 +144,8 @@ static void change_service(struct agent *a, const struct conf *old)
 {
 	renumber_rules(a, old, a->conf);
 	targets_configure(a->targets, a->conf);
-	apply_targets(a);
-	for (size_t i = watch_set_count(a->watches); i-- > 0;)
-		enforce_apply(a, watch_set_at(a->watches, i));
+	apply_targets(a, false);
+	enforce_all(a);
 }
 
 static void commit_conf(struct agent *a, const struct frame *f)
@@ -276,12 +280,12 @@ static void on_resolved(const struct ipc_addresses *addresses, uint64_t token, v
 	struct agent *a = arg;
 
 	if (targets_take_answer(a->targets, token, addresses, clock_monotonic_ms()))
-		apply_targets(a);
+		apply_targets(a, true);
 }
 
 static void on_found(const struct firewall_reply *block, void *arg)
 {
-	enforce_adopt(arg, block);
+	enforce_note_block(arg, block);
 }
 
 /* Everything is known now: people may ask, and systemd may be told. */
@@ -291,7 +295,6 @@ static void on_first_list(struct agent *a)
 	gid_t group = 0;
 	int err;
 
-	enforce_adopted(a);
 	if (stat(a->conf->control.socket, &st) == 0)
 		group = st.st_gid; /* the parent has looked it up */
 	err = a->control_sock < 0 ? -ENOTCONN
@@ -302,11 +305,13 @@ static void on_first_list(struct agent *a)
 	channel_send(a->parent, IPC_CHILD_READY, 0, NULL, 0);
 }
 
-static void on_list_ended(void *arg)
+static void on_list_ended(bool complete, void *arg)
 {
 	struct agent *a = arg;
+	bool first = !a->adopted;
 
-	if (!a->adopted)
+	enforce_compare_list(a, complete);
+	if (first)
 		on_first_list(a);
 	verbs_answer_list(a);
 }
@@ -317,12 +322,24 @@ static void on_restored(void *arg)
 	log_warning("somebody changed or flushed our nftables table; it was restored");
 }
 
-static void on_panic_answered(bool panicked, void *arg)
+static void on_panic_answered(enum firewall_verb verb, const struct firewall_reply *reply,
+                              void *arg)
 {
 	struct agent *a = arg;
 
-	enforce_set_panic(a, panicked, a->panic_reason);
-	verbs_answer_panic(a);
+	enforce_set_panic(a, reply->panicked,
+	                  reply->panicked ? "the firewall process says so" : "");
+	if (verb != FIREWALL_STATUS)
+		verbs_answer_panic(a, verb == FIREWALL_PANIC,
+		                   reply->result == FIREWALL_OK
+		                       ? NULL
+		                       : firewall_result_text((enum firewall_result)reply->result));
+}
+
+/* The parent sees a firewall that has died, and ends the service: see end_without_firewall(). */
+static void on_wall_gone(void *arg)
+{
+	((struct agent *)arg)->peers[IPC_ROLE_FIREWALL].connected = false;
 }
 
 static void ping_peers(struct agent *a)
@@ -341,6 +358,18 @@ static void look_for_panic(struct agent *a)
 	enforce_set_panic(a, true, "the panic marker has appeared");
 }
 
+/* One that lives on, but has hung up, the parent does not see. */
+static void end_without_firewall(struct agent *a, int64_t now)
+{
+	const struct agent_peer *firewall = &a->peers[IPC_ROLE_FIREWALL];
+
+	if (firewall->connected || now - firewall->last_pong_ms < AGENT_SILENT_AFTER_MS)
+		return;
+	log_error("the firewall process has closed its socket; the service ends");
+	a->exit_status = 1;
+	stop(a);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent *a = arg;
@@ -351,7 +380,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	ping_peers(a);
 	if (!a->conf)
 		return;
-	channel_send(a->parent, IPC_CHILD_ALIVE, 0, NULL, 0);
+	if (channel_queued(a->parent) == 0)
+		channel_send(a->parent, IPC_CHILD_ALIVE, 0, NULL, 0);
+	end_without_firewall(a, now);
+	wall_check_deadlines(a->wall);
+	verbs_check_deadlines(a);
 	targets_ask_due(a->targets, now, ask_name, a);
 	if (!a->adopted)
 		return;
@@ -382,6 +415,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .restored = on_restored,
 	    .pong = on_wall_pong,
 	    .panic_answered = on_panic_answered,
+	    .gone = on_wall_gone,
 	    .arg = a,
 	};
 	const struct outbox_handlers outbox = {
@@ -429,9 +463,9 @@ static void free_parts(struct agent *a)
 	wall_free(a->wall);
 	outbox_free(a->outbox);
 	targets_free(a->targets);
-	channel_free(a->parent);
 	if (a->state)
 		state_close(a->state);
+	channel_free(a->parent); /* after what takes time: its end means ours */
 	if (a->control_sock >= 0)
 		close(a->control_sock);
 	if (a->tick)

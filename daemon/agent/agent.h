@@ -35,7 +35,8 @@ struct waiter {
 	enum waiter_kind kind;
 	struct control_request *request;
 	struct endpoint endpoint; /* WAIT_WALL */
-	bool block;               /* WAIT_WALL */
+	bool on;                  /* WAIT_WALL: block, WAIT_PANIC: panic; else unblock, resume */
+	int64_t since_ms;
 };
 
 struct agent {
@@ -89,12 +90,17 @@ struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct w
 
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
-void enforce_apply(struct agent *a, struct watch *w);
+void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone afterwards */
 /* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
 void enforce_settled(struct watch *w, void *arg);
 void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
-void enforce_adopt(struct agent *a, const struct firewall_reply *block);
-void enforce_adopted(struct agent *a);
+/* One block of a list, and the list's end: adopts the first, and mends what later ones lack. */
+void enforce_note_block(struct agent *a, const struct firewall_reply *block);
+void enforce_compare_list(struct agent *a, bool complete);
+/* A target names it from now on. */
+void enforce_take_up(struct agent *a, struct watch *w);
+/* The configuration has changed. */
+void enforce_all(struct agent *a);
 void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision);
 void enforce_set_panic(struct agent *a, bool panic, const char *reason);
 /* No target names it any more. */
@@ -121,5 +127,8 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
                   const json_t *request, void *arg);
 void verbs_answer_reload(struct agent *a, const struct ipc_result *result);
 void verbs_answer_list(struct agent *a);
-void verbs_answer_panic(struct agent *a);
+/* `why` it failed, or NULL. */
+void verbs_answer_panic(struct agent *a, bool panic, const char *why);
+/* Answers those who have waited too long for somebody else's answer. */
+void verbs_check_deadlines(struct agent *a);
 void verbs_answer_wall(struct agent *a, const struct watch *w);

@@ -117,6 +117,8 @@ void control_answer(struct control_request *cr, json_t *answer)
 			free(text);
 			text = strdup("{\"ok\":false,\"error\":\"the answer is too long\"}");
 		}
+		if (!text) /* out of memory, or a text that is not UTF-8 */
+			text = strdup("{\"ok\":false,\"error\":\"the answer cannot be written\"}");
 	}
 	json_decref(answer);
 	if (text)

@@ -11,6 +11,7 @@
 
 enum {
 	RETRY_REFUSED_MS = 10 * 1000,
+	RETRY_STALE_MS = 100, /* until the agent, too, has taken the new configuration */
 	RENEW_AT_MOST_MS = 5 * 60 * 1000,
 };
 
@@ -31,7 +32,7 @@ static struct wanted find_wanted(const struct agent *a, const struct watch *w)
 		return (struct wanted){
 		    .block = w->decision->block,
 		    .rule = FIREWALL_RULE_MANUAL,
-		    .timeout_ms = w->decision->until_ms - clock_wall_ms(),
+		    .timeout_ms = w->decision_until_ms - clock_monotonic_ms(),
 		};
 	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
 	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP)
@@ -65,16 +66,14 @@ void enforce_apply(struct agent *a, struct watch *w)
 {
 	struct wanted wanted = find_wanted(a, w);
 
-	if (wanted.block) {
+	if (wanted.block)
 		wall_block(a->wall, w, wanted.rule, wanted.timeout_ms);
-		if (!w->wall.pending)
-			enforce_settled(w, a); /* it could not even be asked for */
-	} else if (w->wall.in_kernel || w->wall.pending) {
+	else if (w->wall.in_kernel || w->wall.pending)
 		wall_unblock(a->wall, w);
-	} else {
+	else
 		w->wall.error = NULL;
+	if (!w->wall.pending) /* nothing to ask for, or nobody to ask */
 		enforce_settled(w, a);
-	}
 }
 
 static void on_renew(evutil_socket_t fd, short what, void *arg)
@@ -83,7 +82,7 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (w->configured || w->decision) {
+	if (w->configured || w->decision || clock_monotonic_ms() < w->wall.expires_ms) {
 		enforce_apply(w->agent, w);
 		return;
 	}
@@ -113,12 +112,15 @@ static void plan_renewal(struct agent *a, struct watch *w)
 	struct wanted wanted = find_wanted(a, w);
 	int64_t in_ms = RETRY_REFUSED_MS;
 
-	if (!wanted.block) {
+	if (!wanted.block && !w->wall.in_kernel) {
 		if (w->renew_timer)
 			event_del(w->renew_timer);
 		return;
 	}
-	if (w->wall.in_kernel && !w->wall.error) {
+	/* It came in after nobody wanted it any more, or could not be taken out. */
+	if (!wanted.block)
+		in_ms = w->wall.error ? RETRY_REFUSED_MS : 0;
+	else if (w->wall.in_kernel && !w->wall.error) {
 		/* A person's block ends when it was said to end. */
 		if (w->decision)
 			return;
@@ -129,7 +131,7 @@ static void plan_renewal(struct agent *a, struct watch *w)
 	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
 }
 
-static void commit(struct agent *a, const struct watch *w)
+static void commit(struct agent *a, struct watch *w)
 {
 	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
 	struct state_breaker b = {
@@ -137,17 +139,18 @@ static void commit(struct agent *a, const struct watch *w)
 	    .state = w->breaker.state,
 	    .opened_ms = w->breaker.opened_ms + offset,
 	    .open_until_ms = w->breaker.open_until_ms + offset,
-	    .high_risk = w->last && w->last->high_risk,
+	    .high_risk = w->high_risk,
 	};
 
-	if (!a->state)
-		return;
 	if (w->breaker.state == BREAKER_CLOSED || !w->configured) {
-		state_delete_breaker(a->state, &w->endpoint);
+		/* Most have no row: a reload does not write once for each of 65,536. */
+		if (w->saved && state_delete_breaker(a->state, &w->endpoint) == 0)
+			w->saved = false;
 		return;
 	}
 	snprintf(b.rule, sizeof(b.rule), "%s", a->conf->breakers[w->rule].name);
-	state_save_breaker(a->state, &b);
+	if (state_save_breaker(a->state, &b) == 0)
+		w->saved = true;
 }
 
 static void alert(struct agent *a, struct watch *w)
@@ -167,14 +170,52 @@ static void alert(struct agent *a, struct watch *w)
 	event_send(a, breaker_alert_name(owed), w, w->wall.error, NULL);
 }
 
+static void drop_decision(struct agent *a, struct watch *w)
+{
+	if (w->manual_timer)
+		event_del(w->manual_timer);
+	free(w->decision);
+	w->decision = NULL;
+	w->decision_is_new = false;
+	state_delete_manual(a->state, &w->endpoint);
+}
+
+/* A person's decision goes the same way as a breaker's: block, commit, alert. */
+static void announce_decision(struct agent *a, struct watch *w)
+{
+	const struct state_manual *d = w->decision;
+	char text[ENDPOINT_TEXT_LEN];
+
+	if (!d || !w->decision_is_new)
+		return;
+	/* The person is told that it was refused: then nothing of it stays behind. */
+	if (d->block && !w->wall.in_kernel) {
+		drop_decision(a, w);
+		return;
+	}
+	w->decision_is_new = false;
+	if (state_save_manual(a->state, d) < 0)
+		log_error("%s: the manual %s is not saved, and ends with this process",
+		          endpoint_format(&w->endpoint, text), d->block ? "block" : "unblock");
+	event_send(a, d->block ? "manual_block" : "manual_unblock", w, d->reason, d->who);
+}
+
 void enforce_settled(struct watch *w, void *arg)
 {
 	struct agent *a = arg;
 
+	if (w->wall.stale) { /* a reload is half-way: no answer yet */
+		w->wall.stale = false;
+		set_timer(a, w, &w->renew_timer, on_renew, RETRY_STALE_MS);
+		return;
+	}
+	announce_decision(a, w);
 	plan_renewal(a, w);
 	commit(a, w);
 	alert(a, w);
 	verbs_answer_wall(a, w);
+	if (!find_wanted(a, w).block && !w->wall.in_kernel)
+		w->wall.error = NULL;
 	enforce_drop_unused(a, w);
 }
 
@@ -196,6 +237,7 @@ void enforce_abandon(struct agent *a, struct watch *w)
 		w->owed = BREAKER_ALERT_GONE;
 	breaker_reset(&w->breaker);
 	watch_forget_finding(w);
+	w->high_risk = false;
 	enforce_apply(a, w);
 }
 
@@ -218,10 +260,7 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 		return;
 	log_info("%s: the manual %s is over", endpoint_format(&w->endpoint, text),
 	         w->decision->block ? "block" : "unblock");
-	free(w->decision);
-	w->decision = NULL;
-	if (a->state)
-		state_delete_manual(a->state, &w->endpoint);
+	drop_decision(a, w);
 	probe_soon(a, w);
 	enforce_apply(a, w);
 }
@@ -230,15 +269,17 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 static bool hold(struct agent *a, struct watch *w, const struct state_manual *decision)
 {
 	struct state_manual *copy = malloc(sizeof(*copy));
+	int64_t hold_ms = decision->until_ms - clock_wall_ms();
 
 	if (!copy)
 		return false;
 	*copy = *decision;
 	free(w->decision);
 	w->decision = copy;
+	w->decision_until_ms = clock_monotonic_ms() + hold_ms;
 	if (!decision->block)
 		breaker_reset(&w->breaker);
-	set_timer(a, w, &w->manual_timer, on_decision_over, decision->until_ms - clock_wall_ms());
+	set_timer(a, w, &w->manual_timer, on_decision_over, hold_ms);
 	return true;
 }
 
@@ -246,11 +287,8 @@ void enforce_decide(struct agent *a, struct watch *w, const struct state_manual 
 {
 	if (!hold(a, w, decision))
 		return;
-	if (a->state)
-		state_save_manual(a->state, decision);
+	w->decision_is_new = true;
 	probe_soon(a, w);
-	event_send(a, decision->block ? "manual_block" : "manual_unblock", w, decision->reason,
-	           decision->who);
 	enforce_apply(a, w);
 }
 
@@ -263,6 +301,13 @@ static unsigned find_rule(const struct conf *conf, const char *name)
 	return 0;
 }
 
+static void adopt_breaker(const struct agent *a, struct watch *w)
+{
+	struct breaker_conf conf = observe_breaker_conf(a->conf, w);
+
+	breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
+}
+
 void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
 {
 	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
@@ -270,15 +315,19 @@ void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_breakers; i++) {
 		const struct state_breaker *saved = &snapshot->breakers[i];
 		struct watch *w = watch_set_find(a->watches, &saved->endpoint);
-		struct breaker_conf conf;
 
-		if (!w || saved->state == BREAKER_CLOSED)
+		/* Of no target: nobody would ever close it, and one named again starts anew. */
+		if (!w) {
+			state_delete_breaker(a->state, &saved->endpoint);
+			continue;
+		}
+		w->saved = true;
+		if (saved->state == BREAKER_CLOSED)
 			continue;
 		w->rule = find_rule(a->conf, saved->rule);
-		conf = observe_breaker_conf(a->conf, w);
-		breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
+		adopt_breaker(a, w);
 		w->breaker.opened_ms = saved->opened_ms - offset;
-		w->high_risk_alerted = saved->high_risk;
+		w->high_risk = saved->high_risk;
 	}
 	for (size_t i = 0; i < snapshot->n_manuals; i++) {
 		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i].endpoint);
@@ -288,17 +337,25 @@ void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
 	}
 }
 
-void enforce_adopt(struct agent *a, const struct firewall_reply *block)
+/* A block in the kernel that no person made: its breaker was open, and is. */
+static void adopt_block(const struct agent *a, struct watch *w)
+{
+	if (w->configured && !w->decision && w->wall.in_kernel &&
+	    w->wall.kernel_rule != FIREWALL_RULE_MANUAL && w->breaker.state == BREAKER_CLOSED)
+		adopt_breaker(a, w);
+}
+
+void enforce_note_block(struct agent *a, const struct firewall_reply *block)
 {
 	struct endpoint e = {.family = block->family, .port = block->port};
 	struct watch *w;
-	struct breaker_conf conf;
 
 	memcpy(e.address, block->address, sizeof(e.address));
 	w = a->adopted ? watch_set_find(a->watches, &e) : watch_set_get(a->watches, &e);
 	if (!w)
 		return;
 	wall_note_counters(a->wall, w, block);
+	w->wall.listed = true;
 	if (a->adopted)
 		return;
 	w->wall.in_kernel = true;
@@ -306,15 +363,13 @@ void enforce_adopt(struct agent *a, const struct firewall_reply *block)
 	w->wall.expires_ms = clock_monotonic_ms() + (int64_t)block->expires_ms;
 	if (!w->configured) /* it stays for its time, unless a target turns out to be meant */
 		set_timer(a, w, &w->renew_timer, on_renew, (int64_t)block->expires_ms);
-	if (!w->configured || w->decision || w->breaker.state != BREAKER_CLOSED ||
-	    block->rule == FIREWALL_RULE_MANUAL || block->rule > a->conf->n_breakers)
-		return;
-	w->rule = block->rule - 1;
-	conf = observe_breaker_conf(a->conf, w);
-	breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
+	if (w->breaker.state == BREAKER_CLOSED && block->rule != FIREWALL_RULE_MANUAL &&
+	    block->rule <= a->conf->n_breakers)
+		w->rule = block->rule - 1;
+	adopt_block(a, w);
 }
 
-void enforce_adopted(struct agent *a)
+static void adopt_all(struct agent *a)
 {
 	size_t kept = 0;
 
@@ -323,6 +378,7 @@ void enforce_adopted(struct agent *a)
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 
+		w->wall.listed = false;
 		kept += w->wall.in_kernel;
 		if (w->configured || w->decision)
 			enforce_apply(a, w);
@@ -332,15 +388,58 @@ void enforce_adopted(struct agent *a)
 		         kept == 1 ? "" : "s");
 }
 
+void enforce_compare_list(struct agent *a, bool complete)
+{
+	if (!a->adopted) {
+		adopt_all(a);
+		return;
+	}
+	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
+		struct watch *w = watch_set_at(a->watches, i);
+		bool lost = complete && w->wall.in_kernel && !w->wall.listed && !w->wall.pending;
+
+		w->wall.listed = false;
+		if (!lost)
+			continue;
+		w->wall.in_kernel = false;
+		if (w->configured || w->decision)
+			enforce_apply(a, w);
+		else
+			enforce_drop_unused(a, w);
+	}
+}
+
+void enforce_take_up(struct agent *a, struct watch *w)
+{
+	adopt_block(a, w);
+	if (w->wall.in_kernel || w->wall.pending)
+		enforce_apply(a, w);
+	schedule_probe_in(a->schedule, w, 0);
+}
+
+void enforce_all(struct agent *a)
+{
+	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
+		struct watch *w = watch_set_at(a->watches, i);
+
+		/* A block that only the kernel remembers keeps its time: see enforce_note_block()
+		 */
+		if (w->configured || w->decision)
+			enforce_apply(a, w);
+	}
+}
+
 void enforce_set_panic(struct agent *a, bool panic, const char *reason)
 {
 	if (a->panic == panic)
 		return;
 	a->panic = panic;
-	snprintf(a->panic_reason, sizeof(a->panic_reason), "%s", panic && reason ? reason : "");
-	log_warning(panic ? "panic: nothing is enforced until `pprofwall resume`%s%s"
-	                  : "resumed: enforcing again%s%s",
-	            reason && reason[0] ? ": " : "", reason ? reason : "");
+	snprintf(a->panic_reason, sizeof(a->panic_reason), "%s", reason);
+	if (panic)
+		log_warning("panic: nothing is enforced until `pprofwall resume`%s%s",
+		            reason[0] ? ": " : "", reason);
+	else
+		log_warning("resumed: enforcing again");
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 

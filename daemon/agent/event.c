@@ -56,8 +56,7 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 	watch_program(w, program);
 	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s", event,
 	         endpoint_format(&w->endpoint, endpoint), program[0] ? " (" : "", program,
-	         program[0] ? ")" : "", what, w->last && w->last->high_risk ? ", HIGH_RISK" : "",
-	         done);
+	         program[0] ? ")" : "", what, w->high_risk ? ", HIGH_RISK" : "", done);
 }
 
 void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,

@@ -27,7 +27,7 @@ static void write_risks(struct evbuffer *out, const struct agent *a)
 		const struct watch *w = watch_set_at(a->watches, i);
 		char endpoint[ENDPOINT_TEXT_LEN], program[128];
 
-		if (!w->last || !w->last->high_risk)
+		if (!w->high_risk)
 			continue;
 		metrics_sample(out, name,
 		               (struct metrics_label[]){
@@ -165,8 +165,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	if (!a->conf)
 		return; /* bound while the configuration is checked, in force an instant later */
 	schedule_get_stats(a->schedule, &schedule);
-	if (a->state)
-		state_get_health(a->state, &health);
+	state_get_health(a->state, &health);
 	write_risks(out, a);
 	write_breakers(out, a);
 	write_probes(out, a);

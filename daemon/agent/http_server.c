@@ -113,8 +113,13 @@ static struct bufferevent *make_connection(struct event_base *base, void *arg)
 	const struct timeval deadline = {.tv_sec = DEADLINE_SEC};
 	struct http_server *server = arg;
 	struct client *c = calloc(1, sizeof(*c));
-	/* Not BEV_OPT_CLOSE_ON_FREE: evhttp closes, as it does with its own. */
-	struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+	/*
+	 * The descriptor must live as long as the bufferevent that we hold: were it closed by
+	 * evhttp before, its number would be taken again while libevent still watches it, and
+	 * whatever got the number would stay deaf. evhttp sends the end by shutdown(2) in either
+	 * case.
+	 */
+	struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
 
 	if (c && bev)
 		c->deadline = evtimer_new(base, on_deadline, c);
@@ -123,6 +128,8 @@ static struct bufferevent *make_connection(struct event_base *base, void *arg)
 		return bev; /* evhttp's own timeout has to do */
 	}
 	evtimer_add(c->deadline, &deadline);
+	/* What comes after evhttp has lost interest is not read for ever. */
+	bufferevent_setwatermark(bev, EV_READ, 0, HEADERS_MAX_BYTES + BODY_MAX_BYTES);
 	if (server->n_clients + 1 >= MAX_CONNECTIONS)
 		sweep_clients(server); /* before the new one, which has no callbacks yet */
 	c->server = server;
@@ -231,10 +238,27 @@ static void route(const struct http_server *server, struct evhttp_request *req,
 	}
 }
 
+/* evhttp is about to free it: the usual end of a connection, so that none waits for its deadline.
+ */
+static void on_close(struct evhttp_connection *connection, void *arg)
+{
+	const struct bufferevent *bev = evhttp_connection_get_bufferevent(connection);
+	struct http_server *server = arg;
+	struct client *c;
+
+	LIST_FOREACH (c, &server->clients, entry) {
+		if (c->bev == bev) {
+			forget_client(c);
+			return;
+		}
+	}
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
 	struct evbuffer *body = evbuffer_new();
 
+	evhttp_connection_set_closecb(evhttp_request_get_connection(req), on_close, arg);
 	if (!body) {
 		evhttp_send_error(req, HTTP_INTERNAL, NULL);
 		return;

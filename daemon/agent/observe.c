@@ -42,36 +42,42 @@ static void choose_rule(const struct agent *a, struct watch *w, const struct fin
 	}
 }
 
-static void remember(struct agent *a, struct watch *w, struct finding *f)
+static void remember(struct agent *a, struct watch *w, struct finding *f,
+                     enum breaker_observation seen)
 {
-	static const char *const stacks = "goroutine?debug=2 is readable: every stack, with file "
-	                                  "names and arguments";
-	bool high_risk = f->high_risk;
-
 	w->seen = true;
 	w->verdict = f->verdict;
 	w->seen_wall_ms = clock_wall_ms();
 	a->probes[f->verdict]++;
 	if (f->latency_ms >= 0)
 		metrics_observe(&a->probe_duration, (double)f->latency_ms / 1000.0);
-	switch (f->verdict) {
-	case VERDICT_CONFIRMED:
-	case VERDICT_LIKELY:
-	case VERDICT_PROTECTED:
-	case VERDICT_UNKNOWN: watch_keep_finding(w, f); break;
-	case VERDICT_CLEAR:
-	case VERDICT_CLOSED:
-		watch_forget_finding(w);
-		w->high_risk_alerted = false;
-		break;
 	/* No evidence: what was known of the endpoint stays. */
-	case VERDICT_ERROR:
-	case VERDICT_FILTERED:
-	case VERDICT_COUNT: break;
-	}
-	if (high_risk && !w->high_risk_alerted) {
-		w->high_risk_alerted = true;
-		event_send(a, "high_risk", w, stacks, NULL);
+	if (seen == BREAKER_NO_VERDICT)
+		return;
+	if (f->verdict == VERDICT_CLEAR || f->verdict == VERDICT_CLOSED)
+		watch_forget_finding(w);
+	else
+		watch_keep_finding(w, f);
+}
+
+/*
+ * Told at the first probe; it stands until the breaker has nothing against the endpoint any more,
+ * or workers that share a port and alternate their answers would be told of every minute.
+ */
+static void note_risk(struct agent *a, struct watch *w, bool high_risk,
+                      enum breaker_observation seen)
+{
+	bool clean = seen == BREAKER_CLEAN || seen == BREAKER_GONE;
+
+	if (high_risk && !w->high_risk) {
+		w->high_risk = true;
+		event_send(a, "high_risk", w,
+		           "goroutine?debug=2 is readable: every stack, with file names and "
+		           "arguments",
+		           NULL);
+	} else if (!high_risk && clean && w->breaker.state == BREAKER_CLOSED &&
+	           !w->breaker.history) {
+		w->high_risk = false;
 	}
 }
 
@@ -80,23 +86,26 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	struct agent *a = arg;
 	int64_t now = clock_monotonic_ms();
 	enum breaker_observation seen = BREAKER_NO_VERDICT;
+	bool high_risk = finding && finding->high_risk;
 	struct breaker_conf conf;
 	struct breaker_decision decision;
 
 	if (finding) {
 		choose_rule(a, w, finding);
 		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
-		remember(a, w, finding);
+		remember(a, w, finding, seen);
 	} else {
 		a->probes[VERDICT_ERROR]++;
 	}
 	/* While a person holds it open, it is watched, but its breaker does not count. */
 	if (w->decision && !w->decision->block) {
+		note_risk(a, w, high_risk, seen);
 		schedule_probe_in(a->schedule, w, a->conf->scan.interval_ms);
 		return;
 	}
 	conf = observe_breaker_conf(a->conf, w);
 	decision = breaker_record_probe(&w->breaker, &conf, seen, now);
+	note_risk(a, w, high_risk, seen);
 	schedule_probe_in(a->schedule, w, decision.next_probe_ms - now);
 	if (decision.alert != BREAKER_ALERT_NONE)
 		w->owed = decision.alert;

@@ -95,6 +95,25 @@ static void take_done(struct outbox *box, uint64_t seq)
 	}
 }
 
+/*
+ * The sender may have been taken over: what is no address would end the prober, and what is none
+ * in one form only would be watched twice.
+ */
+static bool normalize(struct ipc_addresses *a)
+{
+	if (a->count > IPC_MAX_ADDRESSES)
+		return false;
+	for (uint32_t i = 0; i < a->count; i++) {
+		char text[ENDPOINT_TEXT_LEN];
+
+		if ((a->addresses[i].family != AF_INET && a->addresses[i].family != AF_INET6) ||
+		    endpoint_parse_address(endpoint_format_address(&a->addresses[i], text),
+		                           &a->addresses[i]) < 0)
+			return false;
+	}
+	return true;
+}
+
 static void on_frame(struct frame *f, void *arg)
 {
 	struct outbox *box = arg;
@@ -115,7 +134,7 @@ static void on_frame(struct frame *f, void *arg)
 
 		memcpy(&addresses, f->body, sizeof(addresses));
 		addresses.text[sizeof(addresses.text) - 1] = '\0';
-		if (addresses.count <= IPC_MAX_ADDRESSES)
+		if (normalize(&addresses))
 			box->handlers.resolved(&addresses, f->seq, box->handlers.arg);
 	}
 }
@@ -201,7 +220,8 @@ int outbox_resolve(struct outbox *box, const char *name, uint64_t token)
 
 void outbox_ping(struct outbox *box)
 {
-	if (box->sender)
+	/* One that does not read is not heaped with questions. */
+	if (box->sender && channel_queued(box->sender) == 0)
 		channel_send(box->sender, IPC_PING, 0, NULL, 0);
 }
 

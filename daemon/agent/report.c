@@ -20,6 +20,14 @@ static json_t *wall_time(int64_t wall_ms)
 	return json_string(clock_format_wall(wall_ms, text));
 }
 
+/* Messages of others may have been cut within a character: not UTF-8, the answer would be none. */
+static json_t *message(const char *text)
+{
+	auto_free char *clean = NULL;
+
+	return finding_set(&clean, text) < 0 ? json_null() : json_string(clean);
+}
+
 static bool is_answering(const struct agent_peer *peer)
 {
 	return peer->connected && peer->last_pong_ms &&
@@ -48,12 +56,12 @@ static json_t *alerts_to_json(const struct agent *a)
 	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
 		const struct outbox_sink *sink = outbox_sink_at(a->outbox, i);
 
-		json_array_append_new(sinks,
-		                      json_pack("{s:s, s:I, s:I, s:I, s:s?}", "name", sink->name,
-		                                "delivered", (json_int_t)sink->delivered, "retries",
-		                                (json_int_t)sink->retries, "gave_up",
-		                                (json_int_t)sink->gave_up, "last_error",
-		                                sink->last_error[0] ? sink->last_error : NULL));
+		json_array_append_new(
+		    sinks,
+		    json_pack("{s:s, s:I, s:I, s:I, s:o}", "name", sink->name, "delivered",
+		              (json_int_t)sink->delivered, "retries", (json_int_t)sink->retries,
+		              "gave_up", (json_int_t)sink->gave_up, "last_error",
+		              sink->last_error[0] ? message(sink->last_error) : json_null()));
 	}
 	return json_pack("{s:I, s:I, s:o}", "queued", (json_int_t)outbox_length(a->outbox),
 	                 "dropped", (json_int_t)outbox_dropped(a->outbox), "sinks", sinks);
@@ -90,7 +98,7 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	    w->decision ? wall_time(w->decision->until_ms) : json_null(), "quarantined",
 	    w->slot.quarantined, "verdict", w->seen ? finding_verdict_name(w->verdict) : NULL,
 	    "severity", f ? finding_severity_name(f->severity) : NULL, "risk",
-	    f && f->high_risk ? "HIGH_RISK" : NULL, "last_probe",
+	    w->high_risk ? "HIGH_RISK" : NULL, "last_probe",
 	    w->seen ? wall_time(w->seen_wall_ms) : json_null(), "next_probe_ms",
 	    (json_int_t)(w->slot.next_probe_ms > now ? w->slot.next_probe_ms - now : 0),
 	    "open_until", is_open ? wall_time(w->breaker.open_until_ms + offset) : json_null(),
@@ -115,22 +123,22 @@ json_t *report_status(const struct agent *a)
 	struct wall_stats wall;
 
 	wall_get_stats(a->wall, &wall);
-	if (a->state)
-		state_get_health(a->state, &health);
+	state_get_health(a->state, &health);
 	return json_pack(
-	    "{s:b, s:s, s:s, s:b, s:s?, s:I, s:{s:s, s:I, s:I, s:o, s:b, s:s?}, s:o, "
-	    "s:{s:b, s:i, s:i}, s:{s:b, s:s?}, s:o, s:o, s:o}",
+	    "{s:b, s:s, s:s, s:b, s:s?, s:I, s:{s:o, s:I, s:I, s:o, s:b, s:o}, s:o, "
+	    "s:{s:b, s:i, s:i}, s:{s:b, s:o}, s:o, s:o, s:o}",
 	    "ok", 1, "version", PPROFWALL_VERSION, "mode",
 	    a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "panic", a->panic,
 	    "panic_reason", a->panic ? a->panic_reason : NULL, "uptime_ms",
-	    (json_int_t)(clock_monotonic_ms() - a->started_ms), "config", "file", a->config_path,
-	    "generation", (json_int_t)a->meta.generation, "crc32", (json_int_t)a->meta.crc32,
-	    "loaded", wall_time(a->conf_loaded_wall_ms), "last_reload_ok", a->last_reload_ok,
-	    "last_reload_error", a->last_reload_ok ? NULL : a->last_reload_error, "processes",
+	    (json_int_t)(clock_monotonic_ms() - a->started_ms), "config", "file",
+	    message(a->config_path), "generation", (json_int_t)a->meta.generation, "crc32",
+	    (json_int_t)a->meta.crc32, "loaded", wall_time(a->conf_loaded_wall_ms),
+	    "last_reload_ok", a->last_reload_ok, "last_reload_error",
+	    a->last_reload_ok ? json_null() : message(a->last_reload_error), "processes",
 	    processes_to_json(a), "firewall", "persist", wall.persist, "blocks", (int)wall.blocks,
 	    "reconciliations", (int)wall.reconciliations, "state", "ok", !health.failing, "error",
-	    health.failing ? health.error : NULL, "alerts", alerts_to_json(a), "targets",
-	    targets_to_json(a), "endpoints", endpoints_to_json(a));
+	    health.failing ? message(health.error) : json_null(), "alerts", alerts_to_json(a),
+	    "targets", targets_to_json(a), "endpoints", endpoints_to_json(a));
 }
 
 json_t *report_blocks(const struct agent *a)
@@ -170,8 +178,7 @@ bool report_ready(struct evbuffer *out, void *arg)
 		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);
 		ready = false;
 	}
-	if (a->state)
-		state_get_health(a->state, &health);
+	state_get_health(a->state, &health);
 	if (health.failing) {
 		evbuffer_add_printf(out, "state cannot be written: %s\n", health.error);
 		ready = false;

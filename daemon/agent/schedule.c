@@ -269,6 +269,8 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 	 */
 	while ((w = TAILQ_FIRST(&s->in_flight)) && now - w->slot.started_ms > lost_after)
 		finish(s, w, NULL);
+	/* Those forgotten in flight have left places that no answer gives back. */
+	dispatch(s);
 }
 
 int schedule_new(struct event_base *base, const struct schedule_handlers *handlers,
@@ -326,7 +328,8 @@ int schedule_set_prober(struct schedule *s, int sock)
 
 void schedule_ping(struct schedule *s)
 {
-	if (s->prober)
+	/* One that does not read is not heaped with questions. */
+	if (s->prober && channel_queued(s->prober) == 0)
 		channel_send(s->prober, IPC_PING, 0, NULL, 0);
 }
 

@@ -125,9 +125,12 @@ static void replace_text(char **slot, const char *text)
 static void apply_endpoint(const struct applying *a, const struct target *target,
                            const struct endpoint *e)
 {
-	struct watch *w = watch_set_get(a->set, e);
+	struct watch *w = watch_set_find(a->set, e);
 	bool fresh;
 
+	/* The loader has counted addresses and prefixes; what names resolve to, others decide. */
+	if (!w && watch_set_count(a->set) < CONF_MAX_TARGETS)
+		w = watch_set_get(a->set, e);
 	if (!w || w->epoch == a->t->epoch)
 		return; /* the first target that names an endpoint says how it is asked */
 	fresh = !w->configured;

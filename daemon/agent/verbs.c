@@ -8,14 +8,17 @@
 #include <errno.h>
 #include <string.h>
 
-enum { DEFAULT_HOLD_MS = 3600 * 1000 };
+enum {
+	DEFAULT_HOLD_MS = 3600 * 1000,
+	ANSWER_MS = 4000, /* longer than WALL_ANSWER_MS, shorter than clients wait */
+};
 #define MAX_HOLD_MS (INT64_C(30) * 24 * 3600 * 1000)
 
 typedef void verb_function(struct agent *a, struct control_request *cr,
                            const struct control_peer *peer, const json_t *request);
 
 static void wait_for(struct agent *a, struct control_request *cr, enum waiter_kind kind,
-                     const struct endpoint *e, bool block)
+                     const struct endpoint *e, bool on)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 
@@ -25,10 +28,25 @@ static void wait_for(struct agent *a, struct control_request *cr, enum waiter_ki
 	}
 	w->kind = kind;
 	w->request = cr;
-	w->block = block;
+	w->on = on;
+	w->since_ms = clock_monotonic_ms();
 	if (e)
 		w->endpoint = *e;
 	TAILQ_INSERT_TAIL(&a->waiters, w, link);
+}
+
+void verbs_check_deadlines(struct agent *a)
+{
+	int64_t now = clock_monotonic_ms();
+	struct waiter *w;
+
+	/* Oldest first. */
+	while ((w = TAILQ_FIRST(&a->waiters)) && now - w->since_ms >= ANSWER_MS) {
+		TAILQ_REMOVE(&a->waiters, w, link);
+		control_answer_error(w->request, "the %s process does not answer",
+		                     w->kind == WAIT_RELOAD ? "parent" : "firewall");
+		free(w);
+	}
 }
 
 /* Takes the next waiter of a kind out of the list; NULL when there is none. */
@@ -140,27 +158,32 @@ static void verb_unblock(struct agent *a, struct control_request *cr,
 	decide(a, cr, peer, request, false);
 }
 
+static json_t *describe_outcome(const struct watch *watch, const char *endpoint)
+{
+	char until[CLOCK_TEXT_LEN];
+
+	if (watch->decision->block)
+		return json_pack("{s:b, s:s, s:I}", "ok", 1, "endpoint", endpoint, "expires_ms",
+		                 (json_int_t)(watch->wall.expires_ms - clock_monotonic_ms()));
+	return json_pack("{s:b, s:s, s:s}", "ok", 1, "endpoint", endpoint, "until",
+	                 clock_format_wall(watch->decision->until_ms, until));
+}
+
 void verbs_answer_wall(struct agent *a, const struct watch *watch)
 {
-	char endpoint[ENDPOINT_TEXT_LEN], until[CLOCK_TEXT_LEN];
+	char endpoint[ENDPOINT_TEXT_LEN];
 	struct waiter *w;
 
 	endpoint_format(&watch->endpoint, endpoint);
 	while ((w = next_waiter(a, WAIT_WALL, &watch->endpoint))) {
 		if (watch->wall.error)
 			control_answer_error(w->request, "%s: %s", endpoint, watch->wall.error);
-		else if (w->block)
-			control_answer(w->request, json_pack("{s:b, s:s, s:I}", "ok", 1, "endpoint",
-			                                     endpoint, "expires_ms",
-			                                     (json_int_t)(watch->wall.expires_ms -
-			                                                  clock_monotonic_ms())));
+		else if (watch->decision && watch->decision->block == w->on &&
+		         watch->wall.in_kernel == w->on)
+			control_answer(w->request, describe_outcome(watch, endpoint));
 		else
-			control_answer(
-			    w->request,
-			    json_pack("{s:b, s:s, s:s}", "ok", 1, "endpoint", endpoint, "until",
-			              clock_format_wall(watch->decision ? watch->decision->until_ms
-			                                                : clock_wall_ms(),
-			                                until)));
+			control_answer_error(w->request, "%s: overtaken by %s", endpoint,
+			                     a->panic ? "panic" : "a later decision");
 		free(w);
 	}
 }
@@ -227,13 +250,20 @@ static void verb_resume(struct agent *a, struct control_request *cr,
 	wall_resume(a->wall);
 }
 
-void verbs_answer_panic(struct agent *a)
+void verbs_answer_panic(struct agent *a, bool panic, const char *why)
 {
-	struct waiter *w;
+	struct waiter *w, *next;
 
-	while ((w = next_waiter(a, WAIT_PANIC, NULL))) {
-		control_answer(w->request,
-		               json_pack("{s:b, s:b}", "ok", 1, "panic", (int)a->panic));
+	for (w = TAILQ_FIRST(&a->waiters); w; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->kind != WAIT_PANIC || w->on != panic)
+			continue;
+		TAILQ_REMOVE(&a->waiters, w, link);
+		if (why)
+			control_answer_error(w->request, "%s", why);
+		else
+			control_answer(w->request,
+			               json_pack("{s:b, s:b}", "ok", 1, "panic", panic));
 		free(w);
 	}
 }

@@ -13,6 +13,8 @@ struct wall_request {
 	struct watch *watch; /* NULL: the watch is gone */
 	enum firewall_verb verb;
 	uint32_t rule;
+	int64_t sent_ms;
+	bool late; /* its deadline has passed, and was told */
 };
 
 struct wall {
@@ -23,6 +25,9 @@ struct wall {
 	uint64_t generation, next_seq;
 	struct wall_stats stats;
 };
+
+static const char not_there[] = "the firewall process is not there";
+static const char not_answering[] = "the firewall process does not answer";
 
 static void send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
 {
@@ -35,13 +40,14 @@ static void send_request(struct wall *wall, struct firewall_request *request, st
 	                 sizeof(*request)) < 0) {
 		free(pending);
 		if (w)
-			w->wall.error = "the firewall process is not there";
+			w->wall.error = not_there;
 		return;
 	}
 	pending->seq = ++wall->next_seq;
 	pending->watch = w;
 	pending->verb = (enum firewall_verb)request->verb;
 	pending->rule = request->rule;
+	pending->sent_ms = clock_monotonic_ms();
 	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
 	if (w)
 		w->wall.pending = true;
@@ -121,7 +127,8 @@ void wall_resume(struct wall *wall)
 
 void wall_ping(struct wall *wall)
 {
-	if (wall->firewall)
+	/* One that does not read is not heaped with questions. */
+	if (wall->firewall && channel_queued(wall->firewall) == 0)
 		channel_send(wall->firewall, IPC_PING, 0, NULL, 0);
 }
 
@@ -135,6 +142,14 @@ void wall_note_counters(struct wall *wall, struct watch *w, const struct firewal
 	w->wall.bytes = block->bytes;
 }
 
+/* Refusals of a BLOCK that also say: there is none in the kernel. */
+static bool is_absent(enum firewall_result result)
+{
+	return result == FIREWALL_PROTECTED_PORT || result == FIREWALL_BAD_ADDRESS ||
+	       result == FIREWALL_TOO_MANY || result == FIREWALL_TOO_FAST ||
+	       result == FIREWALL_PANICKED;
+}
+
 /* What the answer to a BLOCK or UNBLOCK says about the kernel. */
 static void take_answer(struct watch *w, const struct wall_request *r,
                         const struct firewall_reply *reply)
@@ -143,6 +158,7 @@ static void take_answer(struct watch *w, const struct wall_request *r,
 	bool ok = reply->result == FIREWALL_OK;
 
 	slot->pending = false;
+	slot->stale = reply->result == FIREWALL_STALE;
 	slot->error = ok ? NULL : firewall_result_text((enum firewall_result)reply->result);
 	if (r->verb == FIREWALL_BLOCK && ok) {
 		slot->in_kernel = true;
@@ -152,8 +168,9 @@ static void take_answer(struct watch *w, const struct wall_request *r,
 		slot->in_kernel = false;
 		slot->error = NULL;
 		slot->packets = slot->bytes = 0;
-	} else if (reply->result == FIREWALL_PANICKED) {
+	} else if (is_absent((enum firewall_result)reply->result)) {
 		slot->in_kernel = false;
+		slot->packets = slot->bytes = 0;
 	}
 }
 
@@ -165,7 +182,8 @@ static void settle(struct wall *wall, struct watch *w)
 			wall_block(wall, w, w->wall.again_rule, w->wall.again_timeout_ms);
 		else
 			wall_unblock(wall, w);
-		return;
+		if (w->wall.pending)
+			return;
 	}
 	wall->handlers.settled(w, wall->handlers.arg);
 }
@@ -178,9 +196,9 @@ static void answer(struct wall *wall, struct wall_request *r, const struct firew
 	}
 	TAILQ_REMOVE(&wall->pending, r, link);
 	if (r->verb == FIREWALL_LIST)
-		wall->handlers.list_ended(wall->handlers.arg);
+		wall->handlers.list_ended(reply->result == FIREWALL_END, wall->handlers.arg);
 	else if (r->verb == FIREWALL_PANIC || r->verb == FIREWALL_RESUME)
-		wall->handlers.panic_answered(reply->panicked, wall->handlers.arg);
+		wall->handlers.panic_answered(r->verb, reply, wall->handlers.arg);
 	else if (r->watch) {
 		take_answer(r->watch, r, reply);
 		settle(wall, r->watch);
@@ -206,7 +224,10 @@ static void on_frame(struct frame *f, void *arg)
 	wall->stats.persist = reply.persist;
 	wall->stats.panicked = reply.panicked;
 	if (f->type == FIREWALL_EVENT) {
-		wall->handlers.restored(wall->handlers.arg);
+		if (reply.panicked)
+			wall->handlers.panic_answered(FIREWALL_STATUS, &reply, wall->handlers.arg);
+		else
+			wall->handlers.restored(wall->handlers.arg);
 		return;
 	}
 	TAILQ_FOREACH (r, &wall->pending, link) {
@@ -217,14 +238,43 @@ static void on_frame(struct frame *f, void *arg)
 	}
 }
 
-/* Without a firewall the service ends: the parent sees to that. */
 static void on_end(int error, void *arg)
 {
 	struct wall *wall = arg;
+	struct wall_request *r;
 
 	(void)error;
 	channel_free(wall->firewall);
 	wall->firewall = NULL;
+	while ((r = TAILQ_FIRST(&wall->pending))) {
+		TAILQ_REMOVE(&wall->pending, r, link);
+		if (r->watch) {
+			r->watch->wall.pending = r->watch->wall.again = false;
+			r->watch->wall.error = not_there;
+			wall->handlers.settled(r->watch, wall->handlers.arg);
+		}
+		free(r);
+	}
+	wall->handlers.gone(wall->handlers.arg);
+}
+
+void wall_check_deadlines(struct wall *wall)
+{
+	int64_t now = clock_monotonic_ms();
+	struct wall_request *r;
+
+	/* Oldest first; a watch stays while its request does. */
+	TAILQ_FOREACH (r, &wall->pending, link) {
+		if (now - r->sent_ms < WALL_ANSWER_MS)
+			return;
+		if (r->late)
+			continue;
+		r->late = true;
+		if (!r->watch)
+			continue;
+		r->watch->wall.error = not_answering;
+		wall->handlers.settled(r->watch, wall->handlers.arg);
+	}
 }
 
 int wall_new(struct event_base *base, const struct wall_handlers *handlers, struct wall **out)

@@ -9,22 +9,35 @@
 #include "daemon/agent/watch.h"
 #include "daemon/firewall/wire.h"
 
+/* An answer that takes longer is not waited for; less than the clients of the control socket. */
+enum { WALL_ANSWER_MS = 3500 };
+
 struct wall;
 
 struct wall_handlers {
 	/*
 	 * The kernel has answered for `w`, and nothing more is under way for it: w->wall is true
-	 * again, w->wall.error says why a block was refused (NULL: it was not).
+	 * again, w->wall.error says why a block was refused (NULL: it was not). Or the answer is
+	 * late (wall_check_deadlines()): w->wall.pending is still true, and this comes again.
 	 */
 	void (*settled)(struct watch *w, void *arg);
-	/* One block of a list, in the kernel now; then the end of the list. */
+	/*
+	 * One block of a list, in the kernel now; then the end of the list. `complete`: the kernel
+	 * could be read, so that what was not in the list is not in the kernel.
+	 */
 	void (*found)(const struct firewall_reply *block, void *arg);
-	void (*list_ended)(void *arg);
+	void (*list_ended)(bool complete, void *arg);
 	/* The helper had to restore the ruleset. */
 	void (*restored)(void *arg);
 	void (*pong)(void *arg);
-	/* An answer to wall_panic() or wall_resume(). */
-	void (*panic_answered)(bool panicked, void *arg);
+	/*
+	 * The answer to PANIC or RESUME; with verb STATUS it came unasked: the helper was sent a
+	 * signal. What is in force is reply->panicked.
+	 */
+	void (*panic_answered)(enum firewall_verb verb, const struct firewall_reply *reply,
+	                       void *arg);
+	/* The helper's socket is closed; all that was under way is settled as refused. */
+	void (*gone)(void *arg);
 	void *arg;
 };
 
@@ -38,6 +51,8 @@ void wall_set_generation(struct wall *wall, uint64_t generation);
 /* Inserts, or makes the timeout count from now. `rule` as on the wire. */
 void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms);
 void wall_unblock(struct wall *wall, struct watch *w);
+/* Settles what has waited for WALL_ANSWER_MS; to be called every now and then. */
+void wall_check_deadlines(struct wall *wall);
 /* The watch is about to be freed. */
 void wall_forget(struct wall *wall, struct watch *w);
 

@@ -147,12 +147,21 @@ void watch_keep_finding(struct watch *w, struct finding *finding)
 const char *watch_program(const struct watch *w, char text[static 128])
 {
 	const char *name = "", *slash;
+	size_t length;
 
 	if (w->last && w->last->command.count > 0)
 		name = w->last->command.items[0];
 	else if (w->last && w->last->module)
 		name = w->last->module;
 	slash = strrchr(name, '/');
-	snprintf(text, 128, "%s", slash ? slash + 1 : name);
+	name = slash ? slash + 1 : name;
+	length = strlen(name);
+	if (length > 127)
+		length = 127;
+	/* A character cut in two would make the whole event no JSON: the name is the server's. */
+	while (length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80)
+		length--;
+	memcpy(text, name, length);
+	text[length] = '\0';
 	return text;
 }

@@ -27,7 +27,7 @@ struct watch {
 	struct finding *last;         /* owned; kept only where there is something to tell */
 	enum finding_verdict verdict; /* of the last probe, if `seen` */
 	bool seen;
-	bool high_risk_alerted; /* until it is clean again */
+	bool high_risk; /* its stacks were readable, which was told, and it was not clean since */
 	int64_t seen_wall_ms;
 
 	/* probing (schedule.c) */
@@ -48,7 +48,10 @@ struct watch {
 	/* deciding */
 	struct breaker breaker;
 	unsigned rule;                 /* index into conf.breakers */
+	bool saved;                    /* the state has a row of the breaker */
 	struct state_manual *decision; /* owned; a person's, in force; or NULL */
+	bool decision_is_new;          /* not saved and told yet: that waits for the kernel */
+	int64_t decision_until_ms;     /* no jump of the wall clock moves it */
 	struct event *manual_timer;    /* its end (enforce.c) */
 
 	/* the wall (wall.c; what is wanted of it, enforce.c) */
@@ -56,6 +59,8 @@ struct watch {
 		bool in_kernel;
 		uint32_t kernel_rule; /* as on the wire */
 		int64_t expires_ms;
+		bool listed;  /* stood in the list that is just being read */
+		bool stale;   /* the last request was numbered by another configuration */
 		bool pending; /* a request is under way... */
 		bool again;   /* ...and this is what is wanted after it */
 		bool again_block;

@@ -5,10 +5,9 @@
  */
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "common/sandbox.h"
-#include "conf/conf.h"
 #include "daemon/firewall/nft.h"
 #include "daemon/firewall/server.h"
+#include "daemon/startup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +21,7 @@ enum { EXIT_NOT_THERE = 1, EXIT_UNKNOWN = 2 }; /* of --table-exists */
 
 struct options {
 	bool delete_table, table_exists;
-	uint64_t uid, gid, prober_uid; /* 0: not given */
+	uint32_t uid, gid, prober_uid; /* 0: not given */
 };
 
 AUTO_CLEANUP(firewall, struct firewall *, firewall_free)
@@ -68,12 +67,9 @@ static int table_exists(void)
  */
 static int take_signals(int *fd)
 {
-	const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
 	sigset_t panic;
 
-	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
-		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
-			return -errno;
+	startup_ignore_signals();
 	sigemptyset(&panic);
 	sigaddset(&panic, SIGUSR1);
 	if (sigprocmask(SIG_BLOCK, &panic, NULL))
@@ -106,8 +102,8 @@ static int help_daemon(const struct options *o)
 {
 	static const int capabilities[] = {CAP_NET_ADMIN};
 	const struct sandbox_spec spec = {
-	    .uid = (uid_t)o->uid,
-	    .gid = (gid_t)o->gid,
+	    .uid = o->uid,
+	    .gid = o->gid,
 	    .capabilities = capabilities,
 	    .n_capabilities = ARRAY_LEN(capabilities),
 	    .filter = SANDBOX_FILTER_NETLINK,
@@ -128,7 +124,7 @@ static int help_daemon(const struct options *o)
 		return EXIT_FAILURE;
 	}
 	/* Only now: a socket that was opened with other credentials is refused its requests. */
-	err = firewall_new((uid_t)o->prober_uid, &fw);
+	err = firewall_new(o->prober_uid, &fw);
 	if (err)
 		return fail("netlink", err);
 	if (sandbox_filter(spec.filter, why)) {
@@ -150,7 +146,7 @@ static bool read_options(int argc, char **argv, struct options *o)
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-		uint64_t *number = option == 'u'   ? &o->uid
+		uint32_t *number = option == 'u'   ? &o->uid
 		                   : option == 'g' ? &o->gid
 		                                   : &o->prober_uid;
 
@@ -158,8 +154,7 @@ static bool read_options(int argc, char **argv, struct options *o)
 			o->delete_table = true;
 		else if (option == 'e')
 			o->table_exists = true;
-		else if (option == '?' || conf_parse_number(optarg, UINT32_MAX - 1, number) ||
-		         !*number)
+		else if (option == '?' || sandbox_parse_id(optarg, number))
 			valid = false;
 	}
 	if (!valid || optind != argc)

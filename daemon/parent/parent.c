@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <zlib.h>
 
-enum { STOP_GRACE_MS = 5000 };
+enum { STOP_GRACE_MS = 3000 }; /* of each child; agent and sender flush for at most two seconds */
 
 /* Firewall first, since only there can the kernel say no; the agent last, when all others follow.
  */
@@ -57,6 +57,23 @@ static int introduce(struct parent *p, struct child *c)
 }
 
 /*
+ * A child that was told to take a configuration and does not say whether it has may take it later,
+ * when the others have gone back to the old one. So it must not live on.
+ */
+static int commit(struct child *c, const struct ipc_conf *conf, struct ipc_result *result)
+{
+	int err = child_ask_conf(c, IPC_PARENT_COMMIT, conf, -1, result);
+	bool refused = err < 0 && result->error == err;
+
+	if (err == 0 || (refused && c->role == IPC_ROLE_FIREWALL))
+		return err;
+	log_error("the %s process has not taken the configuration; killed",
+	          child_role_name(c->role));
+	kill(c->pid, SIGKILL);
+	return c->restarts_alone ? 0 : err; /* not worth taking back what others did */
+}
+
+/*
  * All or nothing: everybody checks the same bytes, then everybody takes them. The firewall commits
  * first; when the kernel refuses there, nobody else has moved.
  */
@@ -76,14 +93,8 @@ static int distribute(struct parent *p, int fd, const struct ipc_conf *conf,
 	for (size_t i = 0; err == 0 && i < ARRAY_LEN(commit_order); i++) {
 		struct child *c = &p->children[commit_order[i]];
 
-		if (c->pid == 0 && c->restarts_alone)
-			continue;
-		err = child_ask_conf(c, IPC_PARENT_COMMIT, conf, -1, result);
-		if (err < 0 && c->restarts_alone) {
-			/* It said yes and then fell: not worth taking back what others did. */
-			kill(c->pid, SIGKILL);
-			err = 0;
-		}
+		if (c->pid > 0 || !c->restarts_alone)
+			err = commit(c, conf, result);
 	}
 	if (err == 0)
 		return 0;
@@ -98,10 +109,13 @@ static int distribute(struct parent *p, int fd, const struct ipc_conf *conf,
 
 static struct ipc_conf next_conf(struct parent *p, int fd)
 {
+	uint64_t generation = ++p->generation;
+
 	return (struct ipc_conf){
-	    .generation = ++p->generation,
+	    .generation = generation,
 	    .crc32 = checksum(fd),
-	    .panic = p->setup.panic,
+	    /* Of the start: a reload must not bring back a panic that was resumed since. */
+	    .panic = p->setup.panic && generation == 1,
 	};
 }
 
@@ -109,13 +123,14 @@ static void reload(struct parent *p)
 {
 	struct ipc_result result = {0};
 	auto_close int fd = setup_read_config(p->config_path);
-	struct ipc_conf conf;
-	int err = fd;
+	_Static_assert((int)CONF_ERROR_LEN == (int)IPC_TEXT_LEN, "one line, one length");
+	struct ipc_conf conf = {0};
+	int err = fd < 0 ? fd : setup_check_owner(p->config_path, result.text);
 
 	notify_reloading();
-	if (fd < 0) {
+	if (fd < 0)
 		snprintf(result.text, sizeof(result.text), "%s: %s", p->config_path, strerror(-fd));
-	} else {
+	if (err == 0) {
 		conf = next_conf(p, fd);
 		err = distribute(p, fd, &conf, &result);
 	}
@@ -210,8 +225,15 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 {
 	int got = frame_recv(c->sock, f);
 
-	if (got == -EAGAIN || got == 0 || got == -ECONNRESET)
-		return true; /* at the end of the connection SIGCHLD says the rest */
+	if (got == -EAGAIN)
+		return true;
+	if (got == 0 || got == -ECONNRESET) {
+		/* Mostly it has ended, and SIGCHLD says the rest. Who only hangs up must end too.
+		 */
+		close(steal_fd(&c->sock));
+		kill(c->pid, SIGKILL);
+		return true;
+	}
 	if (got < 0)
 		return false;
 	if (f->fd >= 0)
@@ -235,12 +257,14 @@ static int stop_all(struct parent *p)
 {
 	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
 	                                      IPC_ROLE_FIREWALL};
-	int64_t deadline = clock_monotonic_ms() + STOP_GRACE_MS;
-	int status = 0, exit_status = 0;
+	int exit_status = 0;
 
 	notify_stopping();
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		struct child *c = &p->children[order[i]];
+		/* Its own: an agent that hangs must not cost the firewall its time. */
+		int64_t deadline = clock_monotonic_ms() + STOP_GRACE_MS;
+		int status = 0;
 
 		if (c->pid <= 0)
 			continue;
@@ -387,10 +411,6 @@ int parent_run(struct parent *p)
 				kill(c->pid, SIGKILL);
 				close(steal_fd(&c->sock));
 			}
-			/* A hung-up socket would make poll spin until SIGCHLD comes. */
-			if (c->sock >= 0 && (fds[role + 1].revents & POLLHUP) &&
-			    !(fds[role + 1].revents & POLLIN))
-				close(steal_fd(&c->sock));
 			if (c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
 			    c->restart_at_ms <= clock_monotonic_ms())
 				restart(p, c);

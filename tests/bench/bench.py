@@ -59,7 +59,8 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (16384, 16384))
     with Lab() as lab:
         lab.run("target", "ip", "route", "add", "local", "10.93.0.0/16", "dev", "lo")
-        lab.run("target", "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65535")
+        # Not from the ports that are scanned, or a socket may connect to itself.
+        lab.run("target", "sysctl", "-qw", "net.ipv4.ip_local_port_range=10000 65535")
         lists = {}
         for name, port in (("clear", PORT), ("closed", CLOSED_PORT)):
             lists[name] = os.path.join(lab.directory, name)

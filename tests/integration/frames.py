@@ -111,8 +111,10 @@ def handed_over(parent, peer):
     """Arguments for Popen(): the child finds their ends on descriptors 3 and 4."""
     def place():
         # Above both, so that the one does not take the other's place.
-        high = [fcntl.fcntl(end.theirs.fileno(), fcntl.F_DUPFD, 64) for end in (parent, peer)]
+        high = [fcntl.fcntl(end.theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 64)
+                for end in (parent, peer)]
         for target, fd in zip((3, 4), high):
             os.dup2(fd, target)
 
-    return {"preexec_fn": place, "pass_fds": (3, 4)}
+    # Not pass_fds, which wants 3 and 4 to be open here. What Python opens is closed by exec.
+    return {"preexec_fn": place, "close_fds": False}

@@ -64,7 +64,7 @@ def server_program(name):
 def environment():
     """What started programs see: no surprises from the caller's own environment."""
     env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-           "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+           "LC_ALL": "C.UTF-8", "HOME": "/dev/null/home"}
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
         if name in os.environ:
             env[name] = os.environ[name]
@@ -296,19 +296,22 @@ class Daemon:
         return self
 
     def wait_ready(self, timeout=20):
+        last = ["nothing"]
+
         def answered():
             if self.process.status is not None:
                 self.process.wait()
                 raise RuntimeError(f"pprofwalld ended with status {self.process.status}:\n"
                                    f"{self.output}")
             try:
-                return self.http("/readyz")[0] == 200
+                status, last[0] = self.http("/readyz")
+                return status == 200
             except OSError:
                 return False
         try:
             wait_until(answered, timeout, "/readyz is 200")
         except TimeoutError as err:
-            raise TimeoutError(f"{err}:\n{self.output}") from None
+            raise TimeoutError(f"{err}; it says: {last[0]}\n{self.output}") from None
 
     def http(self, path, timeout=5):
         """GET from the metrics listener: (status, text)."""

@@ -15,8 +15,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from firewall_helper import (  # noqa: E402
     BAD_ADDRESS, BAD_RULE, BAD_TIMEOUT, BLOCK, FW_REPLY, FW_REQUEST, MALFORMED, MANUAL, NOT_FOUND,
-    OK, PANIC, PANICKED, PARENT_ABORT, PING, PONG, PROBER_UID, PROTECTED_PORT, REQUEST, RESUME,
-    STALE, STATUS, TOO_FAST, TOO_MANY, UID, Helper)
+    OK, PANIC, PANICKED, PROBER_UID, PROTECTED_PORT, REQUEST, RESUME, STALE,
+    STATUS, TOO_FAST, TOO_MANY, UID, Helper)
+from frames import PING, PONG  # noqa: E402
 from lab import Lab, program, run, wait_until  # noqa: E402
 
 PORT = 9100
@@ -613,7 +614,7 @@ class Lifecycle:
             "persist": self.persist, "mark": "0x1", "mark_mask": "0xf0"}})
         self.assertLess(error, 0)
         self.assertEqual(helper.check(self.config())[0], 0)
-        helper.parent.send(PARENT_ABORT, helper._conf(False))
+        helper.parent.abort()
         self.assertLess(helper.commit()[0], 0)
         self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT, generation=generation))
         self.assert_reset(source=lab.STRANGER)

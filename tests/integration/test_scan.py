@@ -452,6 +452,31 @@ class Traps(ScanTest):
         self.assertEqual(len(done.stdout.splitlines()), 2)
 
 
+    def test_table_stays_a_table(self):
+        """Columns hold whatever a server says its program is."""
+        for program, shown in (("/opt/日本語/a", "/opt/???/a"),
+                               ("/opt/שלום/\u202ea", "/opt/????/?a"),
+                               ("/a\u0301\u200b", "/a??"),
+                               ("/x" * 200 + "/end", "..." + ("/x" * 200 + "/end")[-39:]),
+                               ("/bin/\xff".encode("latin-1"), "/bin/?"),
+                               ("/bin/a\n127.0.0.1:1 confirmed", "/bin/a?127.0.0.1:1 confirmed")):
+            argv = program if isinstance(program, bytes) else program.encode()
+
+            def handler(connection, path, argv=argv):
+                if path == "/debug/pprof/cmdline":
+                    connection.sendall(answer(body=argv + b"\0"))
+                elif "goroutine" in path:
+                    connection.sendall(NOT_FOUND)
+                else:
+                    recorded("node_exporter-1.5")(connection, path)
+            with self.subTest(program):
+                done = scan(self.serve(handler).endpoint, status=1)
+                header, row = done.stdout.splitlines()
+                begin, end = header.index("PROGRAM"), header.index("EVIDENCE")
+                self.assertEqual(row[begin:end].rstrip(), shown)
+                self.assertTrue(row[end:].startswith("index,"), row)
+
+
 class CommandLine(ScanTest):
     def test_usage_errors(self):
         for arguments in ((), ("--nonsense", "127.0.0.1"), ("--ports",), ("--all=yes", "127.0.0.1"),
@@ -459,12 +484,22 @@ class CommandLine(ScanTest):
                           ("--timeout", "1ms", "127.0.0.1"), ("--concurrency", "0", "127.0.0.1"),
                           ("--concurrency", "many", "127.0.0.1"), ("--format", "xml", "127.0.0.1"),
                           ("--fail-on", "sometimes", "127.0.0.1"), ("127.0.0.256",), ("http://a@b/",),
-                          ("@/nonexistent/file",), ("--output", "/nonexistent/x", "127.0.0.1")):
+                          ("@/dev/null/file",), ("--output", "/dev/null/x", "127.0.0.1")):
             with self.subTest(arguments):
                 done = scan(*arguments, status=2)
                 self.assertEqual(done.stdout, "")
                 self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
                 self.assertTrue(done.stderr.startswith("pprofwall: "))
+
+    def test_refused_options_are_named(self):
+        for argument, message in (("--nonsense", "unknown or ambiguous option '--nonsense'"),
+                                  ("--f", "unknown or ambiguous option '--f'"),
+                                  ("--all=yes", "'--all=yes': this option takes no value"),
+                                  ("-xy", "unknown option '-x'; options have long names"),
+                                  ("--timeout", "--timeout needs a value")):
+            with self.subTest(argument):
+                self.assertEqual(scan("127.0.0.1", argument, status=2).stderr,
+                                 f"pprofwall: scan: {message}\n")
 
     def test_help(self):
         done = scan("--help", status=0)
@@ -479,6 +514,38 @@ class CommandLine(ScanTest):
         self.assertIn(f"{path}:4: ", done.stderr)
         self.assertEqual(len(done.stderr.splitlines()), 1)
         self.assertEqual(server.connections, 0)
+
+    def test_directory(self):
+        done = scan("@" + self.folder.name, status=2)
+        self.assertEqual(done.stderr, f"pprofwall: {self.folder.name}: Is a directory\n")
+
+    def test_standard_input_goes_on_where_it_was(self):
+        path = pathlib.Path(self.folder.name, "hosts")
+        path.write_text("no target\n127.0.0.1:1\n")
+        with open(path, "rb", buffering=0) as stream:
+            stream.seek(len("no target\n"))
+            done = subprocess.run([lab.program("pprofwall"), "scan", "--all", "-"], stdin=stream,
+                                  capture_output=True, text=True, env=lab.environment(),
+                                  timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("127.0.0.1:1 ", done.stdout)
+
+    def test_closed_standard_streams(self):
+        """None of them becomes a socket: what is printed would go to the server."""
+        server = self.serve(recorded("node_exporter-1.5"))
+        for closed, status in (((0,), 1), ((1,), 3), ((2,), 1), ((0, 1, 2), 3)):
+            with self.subTest(closed):
+                server.requests.clear()
+                done = scan(server.endpoint, status=status,
+                            preexec_fn=lambda fds=closed: [os.close(fd) for fd in fds])
+                if 1 not in closed:
+                    self.assertIn("confirmed", done.stdout)
+                elif 2 not in closed:
+                    self.assertIn("Bad file descriptor", done.stderr)
+                self.assertTrue(server.requests)
+                for head in server.requests:
+                    self.assertTrue(head.startswith("GET /"), head)
+        scan("-", status=3, preexec_fn=lambda: os.close(0))
 
     def test_targets_in_a_file(self):
         servers = [self.serve(recorded("node_exporter-1.5"), address=f"127.0.0.{i}")
@@ -533,11 +600,23 @@ class CommandLine(ScanTest):
 
     def test_zone(self):
         """Interfaces are known by name also once the sandbox asks the kernel nothing any more."""
-        row, = findings("--all", "[fe80::1%lo]:9", status=0)
+        row, = findings("--all", "[fe80::1%lo]:9")
         self.assertEqual(row["endpoint"], f"[fe80::1%{socket.if_nametoindex('lo')}]:9")
         done = scan("[fe80::1%nosuch0]:9", status=2)
         self.assertEqual(done.stderr,
                          "pprofwall: [fe80::1%nosuch0]:9: there is no interface 'nosuch0'\n")
+
+    def test_link_local(self):
+        with lab.Lab() as net:
+            for namespace, address in (("target", "fe80::91"), ("client", "fe80::93")):
+                net.run(namespace, "ip", "address", "add", f"{address}/64", "dev", "eth0", "nodad")
+            with net.inside("target"):
+                server = self.serve(recorded("node_exporter-1.5"), address="::")
+            done = net.run("client", lab.program("pprofwall"), "scan",
+                           f"[fe80::91%eth0]:{server.port}", check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn(" confirmed ", done.stdout)
+        self.assertIn(f"Host: [fe80::91]:{server.port}\r\n", server.requests[0])
 
     def test_unknown_name_does_not_stop_the_others(self):
         server = self.serve(recorded("node_exporter-1.5"))
@@ -638,6 +717,16 @@ class Ending(ScanTest):
                 self.assertEqual(row["endpoint"], found.endpoint)
                 self.assertEqual(process.returncode, 3)
                 self.assertIn("scanned 1 endpoint", errors)
+
+    def test_interrupted_in_input_without_end(self):
+        with self.start("@/dev/zero") as process:
+            self.assertIn("too long", process.stderr.readline())
+            process.send_signal(signal.SIGINT)
+            try:
+                process.communicate(timeout=20)
+            finally:
+                process.kill()
+            self.assertEqual(process.returncode, 3)
 
     def test_privileges(self):
         """While it waits for an answer it is nobody, filtered, and cannot gain anything."""

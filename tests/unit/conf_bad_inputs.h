@@ -15,7 +15,10 @@ struct bad_input {
 	const char *error;
 };
 
-#define BAD(text, error) {text, sizeof(text) - 1, error}
+#define BAD(text, error)                                                                           \
+	{                                                                                          \
+		text, sizeof(text) - 1, error                                                      \
+	}
 /* clang-format off */
 static const struct bad_input bad_inputs[] = {
     BAD("",

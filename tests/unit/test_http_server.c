@@ -343,6 +343,83 @@ static void test_many_connections_are_bounded(void **state)
 	assert_true(clock_monotonic_ms() - start < DEADLINE_MS);
 }
 
+static void on_byte(evutil_socket_t fd, short what, void *arg)
+{
+	char byte;
+
+	(void)what;
+	if (read(fd, &byte, 1) == 1)
+		++*(unsigned *)arg;
+}
+
+static void nothing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
+/* Turns the loop until the client has read its answer to the end. */
+static void scrape(struct event_base *base, const struct endpoint *e)
+{
+	static const char request[] = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+	const struct timeval tick = {.tv_usec = 1000};
+	auto_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage address;
+	socklen_t length = endpoint_to_sockaddr(e, &address);
+	char answer[1024];
+	ssize_t n = -1;
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
+	assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+	for (int turns = 0; turns < 2000 && n != 0; turns++) {
+		event_base_once(base, -1, EV_TIMEOUT, nothing, NULL, &tick);
+		event_base_loop(base, EVLOOP_ONCE);
+		n = recv(fd, answer, sizeof(answer), MSG_DONTWAIT);
+	}
+	assert_int_equal(n, 0);
+}
+
+/*
+ * A descriptor that was closed while libevent still watched it leaves its number deaf: whatever
+ * gets the number next is never put into epoll.
+ */
+static void test_an_ended_connection_leaves_no_deaf_descriptor(void **state)
+{
+	enum { PAIRS = 24 };
+	struct endpoint e = {.family = AF_INET, .address = {127, 0, 0, 1}, .port = free_port()};
+	struct event_base *base = event_base_new();
+	int calls = 0, pairs[PAIRS][2];
+	const struct http_handlers handlers = {write_metrics, is_ready, &calls};
+	struct event *events[PAIRS][2];
+	struct http_server *server;
+	unsigned heard = 0;
+
+	(void)state;
+	assert_int_equal(http_server_new(base, &e, &handlers, &server), 0);
+	for (int i = 0; i < 5; i++)
+		scrape(base, &e);
+	for (size_t i = 0; i < PAIRS; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]), 0);
+		for (size_t end = 0; end < 2; end++) {
+			events[i][end] = event_new(base, pairs[i][end], EV_READ, on_byte, &heard);
+			event_add(events[i][end], NULL);
+			assert_int_equal(write(pairs[i][1 - end], "x", 1), 1);
+		}
+	}
+	for (int turns = 0; turns < 20 && heard < 2 * PAIRS; turns++)
+		event_base_loop(base, EVLOOP_NONBLOCK);
+	assert_int_equal(heard, 2 * PAIRS);
+	for (size_t i = 0; i < PAIRS; i++) {
+		for (size_t end = 0; end < 2; end++) {
+			event_free(events[i][end]);
+			close(pairs[i][end]);
+		}
+	}
+	http_server_free(server);
+	event_base_free(base);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -356,6 +433,7 @@ int main(void)
 	    TEST(test_slow_client_is_cut_at_the_deadline),
 	    TEST(test_slow_reader_is_cut_at_the_deadline),
 	    TEST(test_many_connections_are_bounded),
+	    cmocka_unit_test(test_an_ended_connection_leaves_no_deaf_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,7 +21,7 @@ struct bench {
 	struct watch_set *set;
 	struct watch *watch;
 	int helper;
-	unsigned settled, found, list_ended, restored;
+	unsigned settled, found, list_ended, restored, gone;
 	struct frame frame;
 };
 
@@ -39,8 +39,9 @@ static void on_found(const struct firewall_reply *block, void *arg)
 	wall_note_counters(b->wall, b->watch, block);
 }
 
-static void on_list_ended(void *arg)
+static void on_list_ended(bool complete, void *arg)
 {
+	(void)complete;
 	((struct bench *)arg)->list_ended++;
 }
 
@@ -54,10 +55,16 @@ static void on_pong(void *arg)
 	(void)arg;
 }
 
-static void on_panic(bool panicked, void *arg)
+static void on_panic(enum firewall_verb verb, const struct firewall_reply *answer, void *arg)
 {
-	(void)panicked;
+	(void)verb;
+	(void)answer;
 	(void)arg;
+}
+
+static void on_gone(void *arg)
+{
+	((struct bench *)arg)->gone++;
 }
 
 static int set_up(void **state)
@@ -69,6 +76,7 @@ static int set_up(void **state)
 	                                       .restored = on_restored,
 	                                       .pong = on_pong,
 	                                       .panic_answered = on_panic,
+	                                       .gone = on_gone,
 	                                       .arg = b};
 	struct endpoint e;
 	int pair[2];
@@ -225,8 +233,12 @@ static void test_without_helper_it_is_said(void **state)
 {
 	struct bench *b = *state;
 
+	wall_block(b->wall, b->watch, 1, 60000);
 	close(b->helper);
 	turn(b);
+	/* What was under way is settled, and not waited for without end. */
+	assert_int_equal(b->gone, 1);
+	assert_int_equal(b->settled, 1);
 	wall_block(b->wall, b->watch, 1, 60000);
 	assert_false(b->watch->wall.pending);
 	assert_string_equal(b->watch->wall.error, "the firewall process is not there");

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the parent does when a child hangs, dies or half takes a reload, in a lab (lab.py)."""
+import contextlib
+import os
+import signal
+import unittest
+
+from lab import IS_ASAN, Lab, wait_until
+
+OTHER = f"{Lab.TARGET}:9200"
+SLOW = 3 if IS_ASAN else 1
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+class Supervision(unittest.TestCase):
+    def setUp(self):
+        self.lab = Lab()
+        self.addCleanup(self.lab.close)
+        self.daemon = None
+
+    def run(self, result=None):
+        """A failed test shows what the daemon said."""
+        outcome = super().run(result)
+        if result is not None and self.daemon is not None:
+            if any(test is self for test, _ in result.failures + result.errors):
+                print(f"--- {self.id()}: pprofwalld said\n{self.daemon.output}\n---", flush=True)
+        return outcome
+
+    def start(self, **changes):
+        changes = {"scan": {"targets": []}, "alerts": None} | changes
+        self.daemon = self.lab.daemon(self.lab.config(**changes))
+        return self.daemon.start()
+
+    def has_table(self):
+        return self.lab.nft("list", "table", "inet", "pprofwall", check=False).returncode == 0
+
+    def block(self, check=True):
+        return self.daemon.ctl("block", OTHER, "--reason", "test", check=check)
+
+    @contextlib.contextmanager
+    def stopped(self, role):
+        pid = self.daemon.child(role)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def test_a_reload_does_not_bring_back_a_panic_that_was_resumed(self):
+        with open(os.path.join(self.lab.directory, "state", "panic"), "w", encoding="ascii"):
+            pass
+        daemon = self.start()
+        self.assertNotEqual(self.block(check=False).returncode, 0)
+        daemon.ctl("resume")
+        self.block()
+        daemon.ctl("reload")
+        self.assertFalse(daemon.ctl_json("status")["panic"])
+        self.block()
+        self.assertEqual([b["endpoint"] for b in daemon.ctl_json("blocks")["blocks"]], [OTHER])
+
+    def test_an_agent_that_hangs_does_not_keep_the_table(self):
+        daemon = self.start(on_stop="remove")
+        self.block()
+        with self.stopped("agent"):
+            self.assertEqual(daemon.stop(), 1)
+        self.assertFalse(self.has_table())
+
+    def test_a_reload_refuses_a_file_that_others_can_write(self):
+        daemon = self.start()
+        os.chmod(daemon.config_path, 0o666)
+        done = daemon.ctl("reload", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("only root can write", done.stdout + done.stderr)
+        os.chmod(daemon.config_path, 0o644)
+        daemon.ctl("reload")
+
+    def test_a_child_that_hangs_refuses_the_reload_and_goes_on(self):
+        daemon = self.start()
+        for role in ("sender", "firewall"):
+            with self.subTest(role), self.stopped(role):
+                daemon.process.signal(signal.SIGHUP)
+                daemon.process.wait_line(f"reload refused.*the {role} process does not answer",
+                                         15 * SLOW)
+        daemon.wait_ready()
+        self.block()
+        daemon.ctl("reload")
+        self.block()
+
+    def test_without_the_parent_everybody_goes_and_the_wall_stays(self):
+        daemon = self.start()
+        self.block()
+        pids = list(daemon.children().values())
+        self.assertEqual(len(pids), 4)
+        daemon.process.signal(signal.SIGKILL)
+        wait_until(lambda: not any(map(is_running, pids)), 10 * SLOW, "all children are gone")
+        self.assertIn("9200", self.lab.nft("list", "table", "inet", "pprofwall").stdout)
+
+    def test_a_manual_block_outlives_a_restart(self):
+        daemon = self.start()
+        self.block()
+        daemon.kill_everything()
+        daemon.start()
+        self.assertEqual([b["reason"] for b in daemon.ctl_json("blocks")["blocks"]], ["test"])
+        daemon.ctl("unblock", OTHER, "--reason", "test")
+        daemon.kill_everything()
+        daemon.start()
+        self.assertEqual(daemon.ctl_json("blocks")["blocks"], [])
+        self.assertEqual(daemon.ctl_json("status")["endpoints"][0]["manual"], "unblock")
+
+
+if __name__ == "__main__":
+    unittest.main()
