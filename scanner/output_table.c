@@ -167,6 +167,30 @@ static int program_width(const struct line *line)
 	return rest < PROGRAM_WIDTH_MIN ? PROGRAM_WIDTH_MIN : rest;
 }
 
+/*
+ * A server may have chosen it: in ASCII, since what is wide, joins or runs from right to left would
+ * move the cells behind it. Of what is too long the end tells most.
+ */
+static void put_program(struct line *line, const struct finding *f)
+{
+	const char *text = or_dash(output_find_program(f));
+	char ascii[FINDING_STRING_MAX_BYTES + 1], cell[PROGRAM_WIDTH + 1];
+	size_t width = (size_t)program_width(line), length = 0;
+
+	for (const char *p = text; *p && length < sizeof(ascii) - 1; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if ((c & 0xc0) != 0x80) /* the first byte of a character */
+			ascii[length++] = c < 0x80 ? *p : '?';
+	}
+	ascii[length] = '\0';
+	if (length > width)
+		snprintf(cell, sizeof(cell), "...%s", ascii + length - (width - 3));
+	else
+		memcpy(cell, ascii, length + 1);
+	put_padded(line, cell, (int)width, true);
+}
+
 static void put_header(const struct output *o, struct line *line)
 {
 	put_padded(line, "ENDPOINT", o->endpoint_width, false);
@@ -199,7 +223,7 @@ static void put_finding(const struct output *o, struct line *line, const struct 
 	put_padded(line, f->high_risk ? "HIGH_RISK" : "-", 9, false);
 	put_colour(line, *colour ? "\033[0m" : "");
 	put_padded(line, or_dash(f->go_version), 8, false);
-	put_padded(line, or_dash(output_find_program(f)), program_width(line), line->limit > 0);
+	put_program(line, f);
 	put_evidence(line, f);
 	fputc('\n', line->to);
 }

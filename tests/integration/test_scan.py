@@ -454,12 +454,12 @@ class Traps(ScanTest):
 
     def test_table_stays_a_table(self):
         """Columns hold whatever a server says its program is."""
-        for program, shown in (("/opt/日本語/a", "/opt/???/a"),
-                               ("/opt/שלום/\u202ea", "/opt/????/?a"),
-                               ("/a\u0301\u200b", "/a??"),
-                               ("/x" * 200 + "/end", "..." + ("/x" * 200 + "/end")[-39:]),
-                               ("/bin/\xff".encode("latin-1"), "/bin/?"),
-                               ("/bin/a\n127.0.0.1:1 confirmed", "/bin/a?127.0.0.1:1 confirmed")):
+        for program, shown in (("/opt/日本語", "???"),
+                               ("/opt/שלום\u202ea", "?????a"),
+                               ("/a\u0301\u200b", "a??"),
+                               ("/" + "x" * 200 + "end", "..." + "x" * 32 + "end"),
+                               ("/bin/\xff".encode("latin-1"), "?"),
+                               ("/bin/a\n127.0.0.1", "a?127.0.0.1")):
             argv = program if isinstance(program, bytes) else program.encode()
 
             def handler(connection, path, argv=argv):
