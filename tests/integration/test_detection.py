@@ -329,6 +329,12 @@ class GoPrograms(DetectionTest):
         row = self.probe("raw-index", "/internal/prof/")
         self.expect(row, "likely", "medium", None, "go-pprof")
 
+    def test_index_mounted_at_the_root(self):
+        """The index on any path, and no decoy: below /debug/pprof/ it dispatches."""
+        row = self.probe("root-index")
+        self.expect(row, "likely", "high", "HIGH_RISK", "go-pprof")
+        self.assertEqual(row["evidence"], ["index", "unknown-profile", "goroutine-debug2"])
+
     def test_stripped_prefix(self):
         row = self.probe("strip", "/api/debug/pprof/")
         self.expect_readable(row)
@@ -389,7 +395,7 @@ class GoPrograms(DetectionTest):
 
     def test_pages_that_mimic(self):
         for mode, evidence in (("own-page", []), ("index-only-title", []),
-                               ("mimic-everywhere", ["index", "unknown-profile", "decoy"])):
+                               ("mimic-everywhere", ["index", "decoy"])):
             with self.subTest(mode):
                 row = self.probe(mode)
                 self.expect(row, "clear", "none", None, None)

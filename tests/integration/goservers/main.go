@@ -145,8 +145,13 @@ func handler() http.Handler {
 			"<body><h1>/debug/pprof/</h1>Types of profiles available: goroutine heap. "+
 			"<a href=\"http://localhost:6060/debug/pprof/goroutine?debug=2\">full goroutine stack dump</a>"))
 		return mux
+	case "root-index":
+		return http.HandlerFunc(pprof.Index)
 	case "mimic-everywhere":
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pprof.Index(w, r) })
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.URL.Path = "/"
+			pprof.Index(w, r)
+		})
 	case "index-only-title":
 		mux.Handle("/debug/pprof/", page(html, "<html><head><title>/debug/pprof/</title></head>moved"))
 		return mux
