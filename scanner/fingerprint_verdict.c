@@ -108,6 +108,7 @@ static const char *find_reason(const struct fingerprint *fp)
 	case 0: return fp->status ? "the answer was cut off before it could be told" : "no answer";
 	case EMSGSIZE: return "the head of the answer is too long";
 	case EPROTO: return fp->tls ? "TLS failed" : "not HTTP";
+	case EREMOTEIO: return "the proxy did not connect; what is behind it is not known";
 	default: text = strerrordesc_np(-fp->error); return text ? text : "the connection failed";
 	}
 }

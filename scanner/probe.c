@@ -59,6 +59,7 @@ struct probe_engine {
 	probe_trace_cb *trace; /* or NULL */
 	const struct signatures *signatures;
 	bool all_prefixes;
+	const struct probe_route *route; /* NULL: the kernel's choice, and no proxy */
 	void *arg;
 	struct probe_list idle;    /* to be used again */
 	struct probe_list running; /* its transfer is in the multi handle */
@@ -91,6 +92,10 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 	    transfer_init(&p->transfer, &engine->limits, engine->user_agent, p) < 0) {
 		fingerprint_free(p->fingerprint);
 		free(p);
+		return NULL;
+	}
+	if (engine->route && transfer_set_route(&p->transfer, engine->route) < 0) {
+		probe_delete(p);
 		return NULL;
 	}
 	if (engine->trace) {
@@ -326,6 +331,11 @@ void probe_set_signatures(struct probe_engine *engine, const struct signatures *
 {
 	engine->signatures = signatures;
 	engine->all_prefixes = all_prefixes;
+}
+
+void probe_set_route(struct probe_engine *engine, const struct probe_route *route)
+{
+	engine->route = route;
 }
 
 static void delete_all(struct probe_list *list)
