@@ -133,6 +133,7 @@ static void put_endpoint(FILE *to, const struct finding *f)
 	put_named(to, "scheme", f->scheme);
 	put_named(to, "path", f->path);
 	put_list(to, "labels", &f->labels);
+	put_named(to, "accepted", f->accepted);
 	fputs("</td>", to);
 }
 
