@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -38,9 +39,8 @@ class Record:
 
     @classmethod
     def check(cls, test):
-        cls.asked += Server.asked
-        Server.asked = []
-        for method, path in cls.asked:
+        asked, cls.asked, Server.asked = cls.asked + Server.asked, [], []
+        for method, path in asked:
             test.assertEqual(method, "GET", path)
             test.assertIsNone(FORBIDDEN.search(path), path)
             test.assertIsNotNone(ALLOWED.fullmatch(path), path)
@@ -91,13 +91,11 @@ class Relay:
 
 class DetectionTest(unittest.TestCase):
     def setUp(self):
+        self.addCleanup(Record.check, self)  # the last: servers have ended, and said all
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         Server.asked = []
-
-    def tearDown(self):
-        Record.check(self)
 
     def scan(self, target, *arguments):
         """The one finding."""
@@ -277,19 +275,21 @@ class GoPrograms(DetectionTest):
         done = subprocess.run(
             [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", cls.program, "."], cwd=SOURCES,
             env=dict(lab.environment(), CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=mod",
-                     GOPROXY="off", GOCACHE=str(cls.program.parent / "cache")),
+                     GOPROXY="off", GOCACHE=str(cls.program.parent / "cache"),
+                     HOME=str(cls.program.parent)),  # it keeps notes there
             capture_output=True, text=True, timeout=280)
         if done.returncode:
             raise RuntimeError(done.stderr)
         version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True,
+                                 env=dict(os.environ, HOME=str(cls.program.parent)),
                                  check=True).stdout
         cls.series = re.match(r"go(\d+\.\d+)", version)[1]
 
     def start(self, mode, *arguments):
         process = lab.Process([self.program, "-mode", mode, "-dbpass", "hunter2", *arguments])
-        self.addCleanup(process.end)
         self.addCleanup(lambda: Record.asked.extend(
             tuple(line.split(" ", 2)[1:]) for line in process.lines if line.startswith("asked ")))
+        self.addCleanup(process.end)
         found = process.wait_line(r"^(listening (\d+)|unsupported)$", 30)
         if found[1] == "unsupported":
             self.skipTest("this Go is too old for it")
@@ -297,6 +297,10 @@ class GoPrograms(DetectionTest):
         return int(found[2])
 
     def asked(self):
+        """What was asked until now."""
+        marks = self.process.lines.count("mark")
+        self.process.signal(signal.SIGUSR1)
+        lab.wait_until(lambda: self.process.lines.count("mark") > marks, 20, "a mark")
         return [line.split(" ")[2] for line in self.process.lines if line.startswith("asked ")]
 
     def probe(self, mode, prefix="", *arguments):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 // Go servers that have pprof, or look as if: one a mode. Says "listening PORT", then every request
-// as "asked METHOD URI".
+// as "asked METHOD URI", and "mark" on SIGUSR1.
 package main
 
 import (
@@ -18,9 +18,11 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/metrics"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -211,6 +213,13 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	marks := make(chan os.Signal, 1)
+	signal.Notify(marks, syscall.SIGUSR1)
+	go func() { // everything that was asked until now has been said
+		for range marks {
+			fmt.Println("mark")
+		}
+	}()
 	server := &http.Server{Handler: logged(handler())}
 	if !setProtocols(server, *mode) {
 		fmt.Println("unsupported")
