@@ -289,11 +289,11 @@ int history_writer_observe(struct history_writer *w, const struct history_observ
 
 	if (length == 0)
 		return frame_send(w->socket, MESSAGE_OBSERVATION, 0, o, sizeof(*o), -1);
-	body = malloc(sizeof(*o) + length);
+	body = malloc(sizeof(*o) + length + 1);
 	if (!body)
 		return -ENOMEM;
 	memcpy(body, o, sizeof(*o));
-	memcpy(body + sizeof(*o), finding, length);
+	memcpy(body + sizeof(*o), finding, length + 1); /* the NUL stays here */
 	return frame_send(w->socket, MESSAGE_OBSERVATION, 0, body, sizeof(*o) + length, -1);
 }
 

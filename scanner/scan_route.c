@@ -213,7 +213,7 @@ static int find_proxy(struct scan_route *r, const char *authority,
 
 static int open_proxy(struct scan_route *r, char why[static SCAN_ROUTE_ERROR_LEN])
 {
-	char url[PROXY_MAX_LEN], *authority, *at;
+	char url[PROXY_MAX_LEN] = "", *authority, *at;
 	int err = 0;
 
 	if (r->proxy[0] == '@')
