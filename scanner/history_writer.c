@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
 	COMMIT_EVERY_MS = 500,
@@ -205,7 +206,11 @@ __attribute__((noreturn)) static void start_child(const char *path, const struct
 	char why[HISTORY_ERROR_LEN] = "";
 	struct history *h = NULL;
 	int64_t sweep = 0;
-	int err = begin(path, b, &h, &sweep, why);
+	int err;
+
+	/* A list of weaknesses, and of command lines, is for whoever the user lets see it. */
+	umask(0077);
+	err = begin(path, b, &h, &sweep, why);
 
 	/* An error's text; or nothing, which is success. */
 	if (frame_send(sock, MESSAGE_ENDED, 0, why, strlen(why), -1) < 0 || err < 0)
