@@ -227,6 +227,20 @@ class Ways(unittest.TestCase):
         _, error = self.scan("--source-address", "192.0.2.1", f"{lab.Lab.TARGET}:6060", status=2)
         self.assertIn("--source-address: ", error)
 
+    def test_filtered_is_not_fixed(self):
+        history = pathlib.Path(self.lab.directory, "history.db")
+        endpoint = f"{lab.Lab.TARGET}:6060"
+        self.scan("--history", history, endpoint)
+        self.lab.nft("add table inet away")
+        self.lab.nft("add chain inet away input { type filter hook input priority 0; }")
+        self.lab.nft("add rule inet away input tcp dport 6060 drop")
+        self.addCleanup(self.lab.nft, "delete table inet away", check=False)
+        (row,), _ = self.scan("--history", history, "--timeout", "300ms", endpoint, status=0)
+        self.assertEqual(row["verdict"], "filtered")
+        done = lab.run(lab.program("pprofwall"), "diff", "--history", history, "--format",
+                       "ndjson")
+        self.assertEqual(json.loads(done.stdout)["state"], "filtered")
+
     def test_interface(self):
         (row,), _ = self.scan("--interface", "eth0", f"{lab.Lab.TARGET}:6060")
         self.assertIn(row["verdict"], ("confirmed", "likely"))
