@@ -37,6 +37,7 @@ struct probe {
 	struct probe_tracer *tracer; /* NULL: nobody listens */
 	struct fingerprint_request step;
 	unsigned n_requests;
+	bool fresh;               /* this request is made again, on a connection of its own */
 	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
 
 	/* For the finding; a fingerprint does not see them. */
@@ -157,7 +158,7 @@ static int start_transfer(struct probe *p)
 {
 	struct probe_engine *engine = p->engine;
 	int err = transfer_prepare(&p->transfer, &p->request, &p->step, &engine->limits,
-	                           p->n_requests == 1);
+	                           p->n_requests == 1 || p->fresh);
 
 	if (err < 0)
 		return err;
@@ -238,6 +239,21 @@ static void tell(const struct probe *p, const struct http_answer *answer)
 	p->engine->trace(&p->request, &exchange, p->engine->arg);
 }
 
+/*
+ * A server may close a connection that it has let us keep, just as we ask again on it: that says
+ * nothing about the answer. Once more then, on one of its own.
+ */
+static bool ask_again(struct probe *p, const struct http_answer *answer)
+{
+	bool was_cut = answer->status == 0 && !answer->timed_out && answer->body_length == 0 &&
+	               (answer->error == -ECONNRESET || answer->error == -EPIPE);
+
+	if (!was_cut || p->fresh || p->step.step == FINGERPRINT_INDEX)
+		return false;
+	p->fresh = true;
+	return start_transfer(p) == 0;
+}
+
 static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 {
 	struct probe_engine *engine = arg;
@@ -252,6 +268,9 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	starved = transfer_is_starved(&p->transfer, result);
 	if (starved && wait_for_descriptor(p))
 		return;
+	if (!starved && ask_again(p, &answer))
+		return;
+	p->fresh = false;
 	engine->stats.starved += starved;
 	engine->stats.no_route += answer.error == -ENETUNREACH && p->n_requests == 1;
 	p->starved_since_ms = 0;
@@ -393,6 +412,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	fingerprint_reset(p->fingerprint, &conf);
 	p->request = *request;
 	p->n_requests = 0;
+	p->fresh = false;
 	p->starved_since_ms = 0;
 	p->vantage[0] = '\0';
 	p->latency_ms = -1;

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -686,6 +687,22 @@ class Traps(DetectionTest):
     def test_self_signed_behind_plain_answers(self):
         row = self.probe(recorded("node_exporter-1.5"), tls=certificate(str(self.folder)))
         self.assertEqual((row["verdict"], row["scheme"]), ("confirmed", "https"))
+
+    def test_kept_connections_that_are_reset(self):
+        """One that ends just as we ask again says nothing."""
+        pages = site({"/debug/pprof/": answer(body=INDEX, kind=HTML),
+                      "/debug/pprof/symbol": answer(body=b"num_symbols: 1\n")})
+        seen = set()
+
+        def handler(connection, path):
+            if connection in seen:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                      struct.pack("ii", 1, 0))
+                raise OSError
+            seen.add(connection)
+            pages(connection, path)
+        row = self.probe(handler, keep_alive=True)
+        self.expect(row, "confirmed", "medium", None, "go-pprof")
 
     def test_slow_symbol_is_not_clear(self):
         """Else whoever slows it down would pass."""
