@@ -58,7 +58,7 @@ struct finding {
 	enum finding_verdict verdict;
 	enum finding_severity severity;
 	bool high_risk; /* goroutine?debug=2 is readable, or provably reachable */
-	char *kind;     /* "go-pprof", or the relative's or lookalike's name; NULL when clear */
+	char *kind;     /* "go-pprof", or the relative's or lookalike's name; NULL when there is nothing to name */
 	struct finding_list evidence;
 	struct finding_list profiles;
 	int status; /* HTTP status of the index request, 0 when there was none */
@@ -71,8 +71,8 @@ struct finding {
 	char *signatures;                  /* version of the signatures that were used */
 	struct finding_list labels;        /* of the target, by the user: "team=payments" */
 	char *accepted; /* the user lives with it: "SEC-4711: reason (owner, until 2026-12-31)" */
-	struct finding_list command;       /* redacted unless the user asked otherwise */
-	char *error;                       /* why, for error and filtered; NULL otherwise */
+	struct finding_list command; /* redacted unless the user asked otherwise */
+	char *error;                 /* why, for error and filtered; NULL otherwise */
 	int64_t latency_ms; /* first request: start to last byte; -1 when nothing answered */
 	int64_t bytes;      /* decoded body bytes read from this endpoint, all requests */
 };

@@ -381,8 +381,7 @@ static void refuse_unknown_keys(struct reader *r, json_t *object)
 	    "port",          "scheme",    "host",     "path",       "verdict",  "severity",
 	    "risk",          "kind",      "evidence", "profiles",   "status",   "go_version",
 	    "module",        "command",   "error",    "latency_ms", "bytes",    "program",
-	    "identified_by", "relatives", "advice",   "signatures", "labels",
-	    "accepted",
+	    "identified_by", "relatives", "advice",   "signatures", "labels",   "accepted",
 	};
 	const char *key;
 	json_t *value;

@@ -436,7 +436,8 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 	/* So that strcmp() and the like see the whole value. */
 	if (strlen(scalar->text) != scalar->length)
 		return refuse(&in, "has a NUL character");
-	return setters[key->type](&in);
+	/* sections and records have none, and no scalar either: the reader sees to that */
+	return setters[key->type] ? setters[key->type](&in) : refuse(&in, "is a scalar");
 }
 
 static void free_strings(struct conf_strings *list)

@@ -6,11 +6,31 @@
 #include <string.h>
 #include <strings.h>
 
+/*
+ * expvar's "cmdline": an argument that announces a secret and the secret stand in one line there,
+ * so that all of the list is hidden, from its name to its bracket. The finding has it, redacted.
+ */
+static bool is_in_command_list(bool *inside, const char *line, size_t length)
+{
+	static const char name[] = "\"cmdline\"";
+	const char *begin = memmem(line, length, name, sizeof(name) - 1);
+	bool hidden = *inside || begin;
+
+	if (begin) {
+		length -= (size_t)(begin - line);
+		line = begin;
+	}
+	if (hidden)
+		*inside = !memchr(line, ']', length);
+	return hidden;
+}
+
 /* Pieces that end with `separator`, each without its secrets. */
 static void write_redacted(FILE *to, const char *text, size_t length, char separator,
                            bool is_command)
 {
 	struct redactor redactor = {0};
+	bool in_list = false;
 
 	while (length > 0) {
 		const char *end = memchr(text, separator, length);
@@ -19,7 +39,9 @@ static void write_redacted(FILE *to, const char *text, size_t length, char separ
 
 		if (!is_command)
 			redactor = (struct redactor){0};
-		clean = redact_argument(&redactor, text, piece);
+		clean = !is_command && is_in_command_list(&in_list, text, piece)
+		            ? strdup(REDACTED)
+		            : redact_argument(&redactor, text, piece);
 		/* out of memory: rather nothing than a secret */
 		fputs(clean ? clean : REDACTED, to);
 		if (end) {

@@ -393,6 +393,7 @@ static void feed_protected_redirect(struct fingerprint *fp, const struct http_an
 static void feed_symbol(struct fingerprint *fp, const struct http_answer *a)
 {
 	fp->symbol = rule_read_symbol(a);
+	fp->symbol_by_go = a->go_pprof_header;
 	if (fp->symbol != SYMBOL_NONE || fp->is_index) {
 		go_to(fp, FINGERPRINT_CONTROL);
 		return;
@@ -440,6 +441,16 @@ static void feed_control_of_relatives(struct fingerprint *fp, const struct http_
 	end(fp);
 }
 
+/*
+ * pprof.Index as the handler of all paths is the index on a random one too, and dispatches those
+ * below /debug/pprof/ all the same: it is no decoy if the stacks prove it.
+ */
+static bool may_be_mounted_at_the_root(const struct fingerprint *fp)
+{
+	return fp->control == CONTROL_INDEX && fp->is_index && fp->symbol == SYMBOL_UNKNOWN &&
+	       fp->symbol_by_go && strcmp(fp->prefix, default_prefix) == 0;
+}
+
 static void feed_control(struct fingerprint *fp, const struct http_answer *a)
 {
 	if (fp->relatives && !is_exposed(fp)) {
@@ -463,7 +474,8 @@ static void feed_control(struct fingerprint *fp, const struct http_answer *a)
 			go_to(fp, FINGERPRINT_INDEX_REDIRECTED);
 		else
 			look_further(fp);
-	} else if (fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL) {
+	} else if (fp->control == CONTROL_SYMBOL ||
+	           (fp->control == CONTROL_INDEX && !may_be_mounted_at_the_root(fp))) {
 		end(fp);
 	} else {
 		go_to_goroutine(fp);

@@ -110,16 +110,22 @@ static struct text base_name(const char *path)
 	return (struct text){name, strcspn(name, " \t:")};
 }
 
-static const struct signature_product *find_by(const struct signatures *s, const char *module,
-                                               const struct text *executable)
+/* Of both, the user's own come last in the list, and first here. */
+static const struct signature_product *find_by_module(const struct signatures *s,
+                                                      const char *module)
 {
-	/* the user's own come last, and first */
-	for (size_t i = s ? s->n_products : 0; i-- > 0;) {
-		const struct signature_product *p = &s->products[i];
+	for (size_t i = s ? s->n_products : 0; i-- > 0;)
+		if (has_module(&s->products[i], module))
+			return &s->products[i];
+	return NULL;
+}
 
-		if (module ? has_module(p, module) : has_text(&p->executables, executable))
-			return p;
-	}
+static const struct signature_product *find_by_executable(const struct signatures *s,
+                                                          const struct text *name)
+{
+	for (size_t i = s ? s->n_products : 0; i-- > 0;)
+		if (has_text(&s->products[i].executables, name))
+			return &s->products[i];
 	return NULL;
 }
 
@@ -147,9 +153,9 @@ static int fill_program(const struct fingerprint *fp, struct finding *out,
 	if (out->command.count > 0)
 		name = base_name(out->command.items[0]);
 	/* What the program is compiled from says more than what somebody called its file. */
-	if (out->module && (*product = find_by(fp->signatures, out->module, NULL)))
+	if (out->module && (*product = find_by_module(fp->signatures, out->module)))
 		how = "program=module";
-	else if (name.length > 0 && (*product = find_by(fp->signatures, NULL, &name)))
+	else if (name.length > 0 && (*product = find_by_executable(fp->signatures, &name)))
 		how = "program=executable";
 	else if ((*product = fp->by_header))
 		how = "program=header";

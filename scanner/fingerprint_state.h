@@ -59,6 +59,7 @@ struct fingerprint {
 	bool is_index, is_undecided, is_denied, has_profile_title, redirects_to_prefix;
 	struct index_page page;
 	enum symbol_evidence symbol;
+	bool symbol_by_go; /* with Go's own header */
 	enum control_evidence control;
 	int control_status;
 	uint64_t control_hash;

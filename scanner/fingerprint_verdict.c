@@ -52,6 +52,13 @@ static bool is_relative_alone(const struct fingerprint *fp)
 	       !fp->is_undecided;
 }
 
+/* Anything is answered alike; but stacks that were shown to be there are there. */
+static bool is_decoy(const struct fingerprint *fp)
+{
+	return fp->control == CONTROL_SYMBOL ||
+	       (fp->control == CONTROL_INDEX && fp->goroutine == GOROUTINE_NONE);
+}
+
 static enum finding_verdict weigh(const struct fingerprint *fp)
 {
 	if (fp->status == 0)
@@ -63,7 +70,7 @@ static enum finding_verdict weigh(const struct fingerprint *fp)
 		           ? VERDICT_PROTECTED
 		           : VERDICT_UNKNOWN;
 	}
-	if (fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL)
+	if (is_decoy(fp))
 		return VERDICT_CLEAR;
 	/* a control request that failed has not shown that this is no decoy */
 	if (fp->is_index && fp->symbol != SYMBOL_NONE &&
@@ -101,6 +108,7 @@ static const char *find_reason(const struct fingerprint *fp)
 	case 0: return fp->status ? "the answer was cut off before it could be told" : "no answer";
 	case EMSGSIZE: return "the head of the answer is too long";
 	case EPROTO: return fp->tls ? "TLS failed" : "not HTTP";
+	case EREMOTEIO: return "the proxy did not connect; what is behind it is not known";
 	default: text = strerrordesc_np(-fp->error); return text ? text : "the connection failed";
 	}
 }
@@ -121,7 +129,6 @@ static int fill_evidence(const struct fingerprint *fp, struct finding *out)
 {
 	bool exposed = out->verdict == VERDICT_CONFIRMED || out->verdict == VERDICT_LIKELY;
 	bool pprof = exposed && !is_relative_alone(fp);
-	bool decoy = fp->control == CONTROL_INDEX || fp->control == CONTROL_SYMBOL;
 	const struct {
 		bool seen;
 		const char *item;
@@ -130,7 +137,7 @@ static int fill_evidence(const struct fingerprint *fp, struct finding *out)
 	    {fp->has_profile_title, "title-profile"},
 	    {fp->symbol == SYMBOL_ANSWERED, "symbol"},
 	    {fp->symbol == SYMBOL_UNKNOWN, "unknown-profile"},
-	    {decoy, "decoy"},
+	    {is_decoy(fp), "decoy"},
 	    {fp->control == CONTROL_FAILED, "control-failed"},
 	    {fp->goroutine == GOROUTINE_READ, "goroutine-debug2"},
 	    {fp->goroutine == GOROUTINE_REFUSED, "goroutine-refused"},

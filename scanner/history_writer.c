@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
 	COMMIT_EVERY_MS = 500,
@@ -205,7 +206,11 @@ __attribute__((noreturn)) static void start_child(const char *path, const struct
 	char why[HISTORY_ERROR_LEN] = "";
 	struct history *h = NULL;
 	int64_t sweep = 0;
-	int err = begin(path, b, &h, &sweep, why);
+	int err;
+
+	/* A list of weaknesses, and of command lines, is for whoever the user lets see it. */
+	umask(0077);
+	err = begin(path, b, &h, &sweep, why);
 
 	/* An error's text; or nothing, which is success. */
 	if (frame_send(sock, MESSAGE_ENDED, 0, why, strlen(why), -1) < 0 || err < 0)
@@ -289,11 +294,11 @@ int history_writer_observe(struct history_writer *w, const struct history_observ
 
 	if (length == 0)
 		return frame_send(w->socket, MESSAGE_OBSERVATION, 0, o, sizeof(*o), -1);
-	body = malloc(sizeof(*o) + length);
+	body = malloc(sizeof(*o) + length + 1);
 	if (!body)
 		return -ENOMEM;
 	memcpy(body, o, sizeof(*o));
-	memcpy(body + sizeof(*o), finding, length);
+	memcpy(body + sizeof(*o), finding, length + 1); /* the NUL stays here */
 	return frame_send(w->socket, MESSAGE_OBSERVATION, 0, body, sizeof(*o) + length, -1);
 }
 

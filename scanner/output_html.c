@@ -63,7 +63,7 @@
 	"for(const r of body.rows){const t=r.textContent.toLowerCase();"                           \
 	"r.hidden=!words.every(w=>t.includes(w))}};"
 
-#define STYLE_HASH  "sha256-0VIDx1nP/H/wgI+HHThIclCPaqGN3IQJPBTpqolm3hs="
+#define STYLE_HASH  "sha256-ixz5WfGgKlaN6z1kP09aRCRzCvNItr9Z83ItWgN6nzc="
 #define SCRIPT_HASH "sha256-mVpkfOXssACxRkelaWod6GJHp1g1C05s21LpDhIbz7Q="
 
 static void put_escaped(FILE *to, const char *text)
@@ -133,6 +133,7 @@ static void put_endpoint(FILE *to, const struct finding *f)
 	put_named(to, "scheme", f->scheme);
 	put_named(to, "path", f->path);
 	put_list(to, "labels", &f->labels);
+	put_named(to, "accepted", f->accepted);
 	fputs("</td>", to);
 }
 

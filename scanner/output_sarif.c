@@ -209,6 +209,12 @@ static int row(struct output *o, FILE *to, const struct output_row *row)
 	    "fullyQualifiedName", endpoint_format(&f->endpoint, endpoint), "kind", "resource",
 	    "partialFingerprints", "endpointAndKind/v1", make_fingerprint(f), "properties",
 	    "finding", finding_to_json(f));
+	/* The kind is "external": it is the user's file, not the code, that says so. */
+	if (result && f->accepted &&
+	    json_object_set_new(
+	        result, "suppressions",
+	        json_pack("[{s:s, s:s}]", "kind", "external", "justification", f->accepted)) < 0)
+		return -ENOMEM;
 	if (!result || (row->files->count > 0 && add_evidence(o, result, row->files) < 0))
 		return -ENOMEM;
 	fputs(o->rows ? ",\n" : "\n", to);

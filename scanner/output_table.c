@@ -141,6 +141,11 @@ static const char *severity_colour(const struct output *o, enum finding_severity
 /* Why we say so; for what did not answer, why not; what relatives, and whose it is. */
 static void put_evidence(struct line *line, const struct finding *f)
 {
+	if (f->accepted) {
+		put_cut(line, "accepted: ", 0);
+		put_cut(line, f->accepted, 0);
+		put_cut(line, "; ", 0);
+	}
 	for (size_t i = 0; i < f->evidence.count; i++) {
 		put_cut(line, i ? "," : "", 0);
 		put_cut(line, f->evidence.items[i], 0);

@@ -37,6 +37,7 @@ struct probe {
 	struct probe_tracer *tracer; /* NULL: nobody listens */
 	struct fingerprint_request step;
 	unsigned n_requests;
+	bool fresh;               /* this request is made again, on a connection of its own */
 	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
 
 	/* For the finding; a fingerprint does not see them. */
@@ -59,6 +60,7 @@ struct probe_engine {
 	probe_trace_cb *trace; /* or NULL */
 	const struct signatures *signatures;
 	bool all_prefixes;
+	const struct probe_route *route; /* NULL: the kernel's choice, and no proxy */
 	void *arg;
 	struct probe_list idle;    /* to be used again */
 	struct probe_list running; /* its transfer is in the multi handle */
@@ -91,6 +93,10 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 	    transfer_init(&p->transfer, &engine->limits, engine->user_agent, p) < 0) {
 		fingerprint_free(p->fingerprint);
 		free(p);
+		return NULL;
+	}
+	if (engine->route && transfer_set_route(&p->transfer, engine->route) < 0) {
+		probe_delete(p);
 		return NULL;
 	}
 	if (engine->trace) {
@@ -152,7 +158,7 @@ static int start_transfer(struct probe *p)
 {
 	struct probe_engine *engine = p->engine;
 	int err = transfer_prepare(&p->transfer, &p->request, &p->step, &engine->limits,
-	                           p->n_requests == 1);
+	                           p->n_requests == 1 || p->fresh);
 
 	if (err < 0)
 		return err;
@@ -233,6 +239,21 @@ static void tell(const struct probe *p, const struct http_answer *answer)
 	p->engine->trace(&p->request, &exchange, p->engine->arg);
 }
 
+/*
+ * A server may close a connection that it has let us keep, just as we ask again on it: that says
+ * nothing about the answer. Once more then, on one of its own.
+ */
+static bool ask_again(struct probe *p, const struct http_answer *answer)
+{
+	bool was_cut = answer->status == 0 && !answer->timed_out && answer->body_length == 0 &&
+	               (answer->error == -ECONNRESET || answer->error == -EPIPE);
+
+	if (!was_cut || p->fresh || p->step.step == FINGERPRINT_INDEX)
+		return false;
+	p->fresh = true;
+	return start_transfer(p) == 0;
+}
+
 static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 {
 	struct probe_engine *engine = arg;
@@ -247,6 +268,9 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	starved = transfer_is_starved(&p->transfer, result);
 	if (starved && wait_for_descriptor(p))
 		return;
+	if (!starved && ask_again(p, &answer))
+		return;
+	p->fresh = false;
 	engine->stats.starved += starved;
 	engine->stats.no_route += answer.error == -ENETUNREACH && p->n_requests == 1;
 	p->starved_since_ms = 0;
@@ -328,6 +352,11 @@ void probe_set_signatures(struct probe_engine *engine, const struct signatures *
 	engine->all_prefixes = all_prefixes;
 }
 
+void probe_set_route(struct probe_engine *engine, const struct probe_route *route)
+{
+	engine->route = route;
+}
+
 static void delete_all(struct probe_list *list)
 {
 	struct probe *p;
@@ -383,6 +412,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	fingerprint_reset(p->fingerprint, &conf);
 	p->request = *request;
 	p->n_requests = 0;
+	p->fresh = false;
 	p->starved_since_ms = 0;
 	p->vantage[0] = '\0';
 	p->latency_ms = -1;

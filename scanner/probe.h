@@ -10,6 +10,7 @@
 #include "scanner/fingerprint.h"
 
 #include <event2/event.h>
+#include <net/if.h>
 
 /* Everything that bounds what a server can do to us. */
 struct probe_limits {
@@ -35,6 +36,15 @@ struct probe_request {
 	bool plain_only;
 	bool all_relatives; /* ask for expvar and its like everywhere */
 	uint64_t token;     /* the caller's, given back with the finding */
+};
+
+/* The way that connections take. Plain values; what it points to stays the caller's. */
+struct probe_route {
+	struct endpoint source;      /* port 0; family 0: the kernel's choice */
+	char interface[IF_NAMESIZE]; /* "" for the routing table's choice */
+	struct endpoint proxy;       /* an HTTP proxy that takes CONNECT; family 0: none */
+	const char *proxy_user;      /* NULL: none */
+	const char *proxy_password;
 };
 
 struct probe_stats {
@@ -85,6 +95,8 @@ void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace);
  */
 void probe_set_signatures(struct probe_engine *engine, const struct signatures *signatures,
                           bool all_prefixes);
+/* Before the first probe_submit(). It must outlive the engine. */
+void probe_set_route(struct probe_engine *engine, const struct probe_route *route);
 
 /*
  * Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -EINVAL for a

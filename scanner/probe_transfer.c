@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum {
 	BODY_FIRST_BYTES = 4096,
@@ -163,16 +164,27 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	return length;
 }
 
-static bool is_destination(const struct transfer *t, const struct sockaddr *address)
+static bool has_proxy(const struct transfer *t)
 {
-	struct endpoint to;
+	return t->route && t->route->proxy.family != 0;
+}
 
-	if (endpoint_from_sockaddr(address, &to) < 0)
-		return false;
-	/* libcurl sets the scope only when it has the socket. */
-	if (to.scope_id == 0)
-		to.scope_id = t->endpoint.scope_id;
-	return endpoint_compare(&to, &t->endpoint) == 0;
+/* Returns 0 or an errno. An unbound socket needs no privilege for a device since Linux 5.7. */
+static int take_route(int fd, const struct probe_route *route)
+{
+	struct sockaddr_storage source;
+	socklen_t length;
+	/* A port is chosen at connect(2), else they would run out 28,000 probes into a sweep. */
+	int on = 1;
+
+	if (route->interface[0] && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, route->interface,
+	                                      (socklen_t)strlen(route->interface)) < 0)
+		return errno;
+	if (route->source.family == 0)
+		return 0;
+	length = endpoint_to_sockaddr(&route->source, &source);
+	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	return bind(fd, (struct sockaddr *)&source, length) < 0 ? errno : 0;
 }
 
 /*
@@ -182,9 +194,16 @@ static bool is_destination(const struct transfer *t, const struct sockaddr *addr
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
 	struct transfer *t = arg;
+	const struct endpoint *wanted = has_proxy(t) ? &t->route->proxy : &t->endpoint;
+	struct endpoint to = {0};
 	int fd;
 
-	if (purpose != CURLSOCKTYPE_IPCXN || !is_destination(t, &address->addr)) {
+	if (purpose != CURLSOCKTYPE_IPCXN || endpoint_from_sockaddr(&address->addr, &to) < 0)
+		to.family = AF_UNSPEC;
+	/* libcurl puts the zone (CURLOPT_ADDRESS_SCOPE) in after it has asked us. */
+	if (to.scope_id == 0)
+		to.scope_id = wanted->scope_id;
+	if (to.family == AF_UNSPEC || endpoint_compare(&to, wanted) != 0) {
 		t->socket_error = EADDRNOTAVAIL;
 		return CURL_SOCKET_BAD;
 	}
@@ -192,6 +211,14 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 	            address->protocol);
 	if (fd < 0) {
 		t->socket_error = errno;
+		return CURL_SOCKET_BAD;
+	}
+	if (t->route && t->route->source.family != 0 && t->route->source.family != to.family)
+		t->socket_error = EAFNOSUPPORT;
+	else if (t->route)
+		t->socket_error = take_route(fd, t->route);
+	if (t->socket_error) {
+		close(fd);
 		return CURL_SOCKET_BAD;
 	}
 	t->socket_opened = true;
@@ -251,6 +278,25 @@ int transfer_init(struct transfer *t, const struct probe_limits *limits, const c
 	return -ENOMEM;
 }
 
+int transfer_set_route(struct transfer *t, const struct probe_route *route)
+{
+	char text[ENDPOINT_TEXT_LEN], url[ENDPOINT_TEXT_LEN + 8];
+	CURLcode bad = CURLE_OK;
+
+	t->route = route;
+	if (route->proxy.family == 0)
+		return 0;
+	snprintf(url, sizeof(url), "http://%s", endpoint_format(&route->proxy, text));
+	bad |= curl_easy_setopt(t->easy, CURLOPT_PROXY, url);
+	bad |= curl_easy_setopt(t->easy, CURLOPT_NOPROXY, "");
+	/* A tunnel also for plain HTTP: else we would judge what the proxy makes of an answer. */
+	bad |= curl_easy_setopt(t->easy, CURLOPT_HTTPPROXYTUNNEL, 1L);
+	bad |= curl_easy_setopt(t->easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	bad |= curl_easy_setopt(t->easy, CURLOPT_PROXYUSERNAME, route->proxy_user);
+	bad |= curl_easy_setopt(t->easy, CURLOPT_PROXYPASSWORD, route->proxy_password);
+	return bad == CURLE_OK ? 0 : -ENOMEM;
+}
+
 void transfer_fini(struct transfer *t)
 {
 	curl_easy_cleanup(t->easy);
@@ -295,7 +341,8 @@ static bool set_destination(struct transfer *t, const struct probe_request *prob
 		return false;
 	return !curl_easy_setopt(t->easy, CURLOPT_URL, url) &&
 	       !curl_easy_setopt(t->easy, CURLOPT_CONNECT_TO, t->connect_to) &&
-	       !curl_easy_setopt(t->easy, CURLOPT_ADDRESS_SCOPE, (long)probe->endpoint.scope_id);
+	       !curl_easy_setopt(t->easy, CURLOPT_ADDRESS_SCOPE,
+	                         (long)(has_proxy(t) ? &t->route->proxy : &t->endpoint)->scope_id);
 }
 
 int transfer_prepare(struct transfer *t, const struct probe_request *probe,
@@ -379,6 +426,18 @@ static bool was_encrypted(const struct transfer *t)
 	return encrypted_us > 0;
 }
 
+/* A proxy's refusal says nothing certain of the endpoint: it may be ours, or the proxy's network's.
+ */
+static bool failed_at_proxy(const struct transfer *t)
+{
+	long code = 0;
+
+	if (!has_proxy(t) || t->head_done || (!t->socket_opened && !t->socket_error))
+		return false;
+	curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &code);
+	return code / 100 != 2;
+}
+
 /* No head of an HTTP answer came whole: why? 0 when the peer spoke, but not HTTP. */
 static int find_error(const struct transfer *t, CURLcode result)
 {
@@ -433,6 +492,10 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	out->go_pprof_header = false;
 	out->nosniff = false;
 	out->error = find_error(t, result);
+	if (failed_at_proxy(t)) {
+		out->error = -EREMOTEIO;
+		out->timed_out = false;
+	}
 	out->body = t->banner;
 	out->body_length = t->banner_length;
 	out->alpn_refused = out->error == -EPROTO && strstr(t->curl_error, "application protocol");

@@ -21,6 +21,7 @@ enum {
 struct transfer {
 	CURL *easy;
 	struct curl_slist *connect_to;
+	const struct probe_route *route; /* or NULL */
 	struct endpoint endpoint;
 	size_t header_max_bytes;
 	size_t body_max_bytes;
@@ -55,6 +56,8 @@ struct transfer {
 int transfer_init(struct transfer *t, const struct probe_limits *limits, const char *user_agent,
                   void *owner);
 void transfer_fini(struct transfer *t);
+/* For all requests to come. Returns 0 or -ENOMEM. */
+int transfer_set_route(struct transfer *t, const struct probe_route *route);
 
 /*
  * Sets the handle up for one request. `first` of a probe: never on a connection that somebody

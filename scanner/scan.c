@@ -146,6 +146,7 @@ static int open_ledger(const struct scan_options *o, const char *scan_id, struct
 static int scan_with(struct scan_options *o)
 {
 	char source_error[SCAN_SOURCE_ERROR_LEN], sandbox_error[SANDBOX_ERROR_LEN];
+	char route_error[SCAN_ROUTE_ERROR_LEN];
 	char output_error[SCAN_OUTPUT_ERROR_LEN], scan_id[SCAN_ID_LEN];
 	auto_output struct scan_output *output = NULL;
 	auto_source struct scan_source *source = NULL;
@@ -161,6 +162,10 @@ static int scan_with(struct scan_options *o)
 	if (scan_run_make_id(scan_id) < 0) {
 		log_error("no random numbers");
 		return SCAN_INCOMPLETE;
+	}
+	if (scan_route_open(&o->route, route_error) < 0) {
+		log_error("%s", route_error);
+		return SCAN_USAGE;
 	}
 	if (open_ledger(o, scan_id, &ledger) < 0)
 		return SCAN_USAGE;

@@ -19,6 +19,11 @@ enum option_id {
 	OPTION_PREFIXES,
 	OPTION_CONCURRENCY,
 	OPTION_EXCLUDE,
+	OPTION_HOST_HEADER,
+	OPTION_RESOLVE,
+	OPTION_SOURCE_ADDRESS,
+	OPTION_INTERFACE,
+	OPTION_PROXY,
 	OPTION_HISTORY,
 	OPTION_VANTAGE,
 	OPTION_BLOCKS,
@@ -42,6 +47,11 @@ static const struct option long_options[] = {
     {"timeout", required_argument, NULL, OPTION_TIMEOUT},
     {"concurrency", required_argument, NULL, OPTION_CONCURRENCY},
     {"exclude", required_argument, NULL, OPTION_EXCLUDE},
+    {"host-header", required_argument, NULL, OPTION_HOST_HEADER},
+    {"resolve", required_argument, NULL, OPTION_RESOLVE},
+    {"source-address", required_argument, NULL, OPTION_SOURCE_ADDRESS},
+    {"interface", required_argument, NULL, OPTION_INTERFACE},
+    {"proxy", required_argument, NULL, OPTION_PROXY},
     {"history", required_argument, NULL, OPTION_HISTORY},
     {"vantage", required_argument, NULL, OPTION_VANTAGE},
     {"blocks", required_argument, NULL, OPTION_BLOCKS},
@@ -77,6 +87,13 @@ void scan_options_print_help(FILE *out)
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
 	      "  --concurrency N     endpoints at once, 1 to 2048 (default: 256)\n"
 	      "  --exclude LIST      addresses and networks that are not to be probed\n"
+	      "  --host-header NAME  ask by this name (Host and TLS's SNI), whoever is asked\n"
+	      "  --resolve HOST:PORT:ADDRESS\n"
+	      "                      where a name is, instead of asking DNS; may be repeated\n"
+	      "  --source-address ADDRESS, --interface NAME\n"
+	      "                      from where to connect\n"
+	      "  --proxy URL         an HTTP proxy (CONNECT), or @FILE with its URL; never taken\n"
+	      "                      from the environment\n"
 	      "  --history FILE      remember this sweep, for `pprofwall diff` and `report`\n"
 	      "  --vantage NAME      from where, in the history (default: the host's name)\n"
 	      "  --blocks FILE       what `pprofwall blocks --json` printed: a wall's answers\n"
@@ -186,6 +203,31 @@ static int set_vantage(struct scan_options *o, const char *text, char why[static
 	return 0;
 }
 
+static int set_route(struct scan_options *o, int id, const char *value,
+                     char why[static SCAN_ERROR_LEN])
+{
+	static const struct {
+		int id;
+		const char *name;
+		int (*set)(struct scan_route *r, const char *text,
+		           char why[static SCAN_ROUTE_ERROR_LEN]);
+	} setters[] = {
+	    {OPTION_HOST_HEADER, "host-header", scan_route_set_host},
+	    {OPTION_RESOLVE, "resolve", scan_route_add_resolve},
+	    {OPTION_SOURCE_ADDRESS, "source-address", scan_route_set_source},
+	    {OPTION_INTERFACE, "interface", scan_route_set_interface},
+	    {OPTION_PROXY, "proxy", scan_route_set_proxy},
+	};
+	char reason[SCAN_ROUTE_ERROR_LEN];
+	size_t i = 0;
+
+	while (setters[i].id != id)
+		i++;
+	if (setters[i].set(&o->route, value, reason) < 0)
+		return refuse(why, "--%s: %s", setters[i].name, reason);
+	return 0;
+}
+
 static int set_fail_on(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
 {
 	enum finding_severity severity;
@@ -226,6 +268,11 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_TIMEOUT: return set_timeout(o, value, why);
 	case OPTION_CONCURRENCY: return set_concurrency(o, value, why);
 	case OPTION_EXCLUDE: return add_excludes(o, value, why);
+	case OPTION_HOST_HEADER:
+	case OPTION_RESOLVE:
+	case OPTION_SOURCE_ADDRESS:
+	case OPTION_INTERFACE:
+	case OPTION_PROXY: return set_route(o, id, value, why);
 	case OPTION_HISTORY: o->ledger.history = value; return 0;
 	case OPTION_VANTAGE: return set_vantage(o, value, why);
 	case OPTION_BLOCKS: o->ledger.blocks = value; return 0;
@@ -318,6 +365,7 @@ void scan_options_fini(struct scan_options *o)
 {
 	port_list_free(&o->ports);
 	free(o->excludes);
+	scan_route_fini(&o->route);
 	signatures_free(o->signatures);
 }
 

@@ -6,6 +6,7 @@
 
 #include "scanner/output.h"
 #include "scanner/scan_ledger.h"
+#include "scanner/scan_route.h"
 #include "scanner/target.h"
 
 enum {
@@ -38,6 +39,7 @@ struct scan_options {
 	unsigned concurrency;
 	struct scan_ledger_conf ledger; /* history, accepted risks, exclusions */
 	struct prefix *excludes;        /* those of `ledger` */
+	struct scan_route route;        /* names and ways to ask by */
 	bool relatives;                 /* asked for everywhere */
 	enum output_format format;      /* of standard output, and of the files if it was given */
 	bool format_given;

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <string.h>
 
 struct sink {
@@ -186,8 +187,11 @@ int scan_output_write(struct scan_output *s, const struct probe_request *request
 
 int scan_output_finish(struct scan_output *s, bool complete, char why[static SCAN_OUTPUT_ERROR_LEN])
 {
-	int first = evidence_close(steal_ptr(&s->evidence));
+	struct evidence *evidence = s->evidence;
+	int first;
 
+	s->evidence = NULL;
+	first = evidence_close(evidence);
 	if (first < 0)
 		fail(why, first, "%s: evidence cannot be kept: %s", s->options->evidence,
 		     strerror(-first));

@@ -84,6 +84,23 @@ static void on_resolved(const struct resolve_answer *answer, uint64_t token, voi
 	pump(run);
 }
 
+/* The user has said where the name is, on every port that is asked. */
+static bool is_resolved(const struct scan_run *run, const struct target *target)
+{
+	const struct scan_route *route = &run->options->route;
+	const struct port_list *ports = &run->options->ports;
+
+	if (!target->host[0])
+		return false;
+	if (target->port)
+		return scan_route_find(route, target->host, target->port);
+	for (size_t i = 0; i < ports->count; i++) {
+		if (!scan_route_find(route, target->host, ports->ports[i]))
+			return false;
+	}
+	return true;
+}
+
 /* Numeric targets are walked at once, names when their addresses have come. */
 static int begin_target(struct scan_run *run, const struct target *target)
 {
@@ -99,6 +116,11 @@ static int begin_target(struct scan_run *run, const struct target *target)
 	err = scan_ledger_add_target(run->ledger, target, &run->options->ports);
 	if (err < 0)
 		return err;
+	if (is_resolved(run, target)) {
+		walk->n_addresses = 1;
+		run->current = steal_ptr(&walk);
+		return 0;
+	}
 	if (!target->host[0]) {
 		walk->n_addresses = target_count(target, &run->options->ports) / walk->n_ports;
 		run->current = steal_ptr(&walk);
@@ -188,10 +210,11 @@ static bool find_walk(struct scan_run *run)
 
 /*
  * All addresses on one port, then all on the next: a sweep of a network does not fall upon one
- * host with all its ports at once.
+ * host with all its ports at once. Returns false for one that is not to be probed.
  */
-static void next_endpoint(const struct scan_run *run, struct walk *walk, struct endpoint *out)
+static bool next_endpoint(const struct scan_run *run, struct walk *walk, struct endpoint *out)
 {
+	const struct endpoint *told;
 	uint64_t port = walk->done / walk->n_addresses;
 	uint64_t address = walk->done % walk->n_addresses;
 	const struct target *target = &walk->target;
@@ -199,9 +222,16 @@ static void next_endpoint(const struct scan_run *run, struct walk *walk, struct 
 	if (target->host[0]) {
 		*out = walk->addresses[address];
 		out->port = target->port ? target->port : run->options->ports.ports[port];
+		told = scan_route_find(&run->options->route, target->host, out->port);
+		if (told)
+			*out = *told;
+		/* Then the other addresses, that DNS gave, do not count. */
+		if (told && address > 0)
+			return false;
 	} else {
 		target_at(target, &run->options->ports, address * walk->n_ports + port, out);
 	}
+	return !scan_ledger_excludes(run->ledger, out);
 }
 
 /* On to the walk's next endpoint, or to its end. */
@@ -228,8 +258,7 @@ static int submit_next(struct scan_run *run)
 	};
 	int err;
 
-	next_endpoint(run, walk, &request.endpoint);
-	if (scan_ledger_excludes(run->ledger, &request.endpoint)) {
+	if (!next_endpoint(run, walk, &request.endpoint)) {
 		step(run, walk);
 		return 0;
 	}
@@ -239,7 +268,8 @@ static int submit_next(struct scan_run *run)
 	     signatures_is_https_first(run->options->signatures, request.endpoint.port));
 	_Static_assert(sizeof(request.host) > TARGET_HOST_MAX_LEN, "a host fits");
 	_Static_assert(sizeof(request.prefix) >= sizeof(target->path), "a path fits");
-	memcpy(request.host, target->host, sizeof(target->host));
+	memcpy(request.host, run->options->route.host[0] ? run->options->route.host : target->host,
+	       sizeof(target->host));
 	memcpy(request.prefix, target->path, sizeof(target->path));
 	err = probe_submit(run->engine, &request);
 	if (err < 0)
@@ -429,6 +459,7 @@ static int set_up(struct scan_run *run)
 	                on_probe_done, run, &run->engine);
 	if (err < 0)
 		return err;
+	probe_set_route(run->engine, &run->options->route.probe);
 	probe_set_signatures(run->engine, run->options->signatures, run->options->all_prefixes);
 	if (scan_output_wants_exchanges(run->output))
 		probe_set_trace(run->engine, on_exchange);

@@ -2,6 +2,7 @@
 #include "scanner/scan_source.h"
 
 #include "common/cleanup.h"
+#include "scanner/idn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -189,7 +190,11 @@ static int find_scope(const struct scan_source *s, struct target *target,
 static int parse(const struct scan_source *s, const char *text, struct target *out,
                  char reason[static TARGET_ERROR_LEN])
 {
-	int err = target_parse_labelled(text, out, reason);
+	char ascii[IDN_TEXT_LEN];
+	int err = idn_to_ascii(text, ascii, reason);
+
+	if (!err)
+		err = target_parse_labelled(ascii, out, reason);
 
 	if (!err && out->zone[0])
 		err = find_scope(s, out, reason);

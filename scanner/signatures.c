@@ -87,9 +87,9 @@ _Static_assert(offsetof(struct signature_ports, name) == 0 &&
 static int check_path(const char *path, struct conf_mark at, const struct conf_diag *diag)
 {
 	if (rule_is_costly_path(path))
-		return conf_fail(diag, at,
-		                 "path %s makes the server work; expected neither profile nor trace",
-		                 path);
+		return conf_fail(
+		    diag, at, "path %s makes the server work; expected neither profile nor trace",
+		    path);
 	return 0;
 }
 

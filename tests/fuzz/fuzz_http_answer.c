@@ -23,12 +23,14 @@
 #include <errno.h>
 #include <string.h>
 
-enum { VALUE_MAX_LEN = 256 };
+enum { VALUE_MAX_LEN = 256, HEAD_MAX_LEN = 1024 };
 
 struct raw_answer {
 	struct http_answer answer;
 	char content_type[VALUE_MAX_LEN];
 	char location[VALUE_MAX_LEN];
+	char head[HEAD_MAX_LEN]; /* lines, each with its \n */
+	size_t head_length;
 };
 
 /* What the server has shown so far, by other means than the code under test. */
@@ -91,6 +93,11 @@ static void read_field(struct raw_answer *raw, const char *line, size_t length)
 	const char *value;
 	size_t n;
 
+	if (length + 2 <= sizeof(raw->head) - raw->head_length && !memchr(line, '\0', length)) {
+		memcpy(raw->head + raw->head_length, line, length);
+		memcpy(raw->head + raw->head_length + length, "\n", 2);
+		raw->head_length += length + 1;
+	}
 	if (is_field(line, length, "Content-Type:", &value, &n))
 		copy(raw->content_type, value, n);
 	else if (is_field(line, length, "Location:", &value, &n))
@@ -121,8 +128,10 @@ static void parse(const uint8_t *p, size_t size, bool tls, struct raw_answer *ra
 	const char *line;
 	size_t length;
 
-	*a = (struct http_answer){.content_type = raw->content_type, .location = raw->location};
-	raw->content_type[0] = raw->location[0] = '\0';
+	*a = (struct http_answer){
+	    .content_type = raw->content_type, .location = raw->location, .head = raw->head};
+	raw->content_type[0] = raw->location[0] = raw->head[0] = '\0';
+	raw->head_length = 0;
 	if (size > 0 && *p == '!') {
 		a->error = -read_number(p + 1, end);
 		a->alpn_refused = tls && a->error == -EPROTO;
@@ -194,6 +203,9 @@ static void check_finding(const struct finding *f, const struct shown *s)
 	check(f->verdict != VERDICT_PROTECTED || s->denied);
 	check(exposed || f->command.count == 0);
 	check((f->verdict == VERDICT_ERROR || f->verdict == VERDICT_FILTERED) == !!f->error);
+	check(!f->program || (f->kind && f->identified_by.count > 0));
+	check(!f->kind || strcmp(f->kind, "go-pprof") != 0 || f->advice);
+	check(!f->advice || f->kind);
 }
 
 static char *expvar_contains[] = {(char[]){"\"cmdline\":"}, (char[]){"\"memstats\":"}};
@@ -217,7 +229,24 @@ static struct signature_relative relatives[] = {
      .path = (char[]){"/hotspots"},
      .contains = {.items = brpc_contains, .count = 1}},
 };
+static char *modules[] = {(char[]){"github.com/a/b"}};
+static char *executables[] = {(char[]){"b"}, (char[]){"bd"}};
+static char *headers[] = {(char[]){"Server: B"}};
+static char *titles[] = {(char[]){"B"}};
+static struct signature_product products[] = {
+    {.name = (char[]){"a"},
+     .modules = {.items = modules, .count = 1},
+     .titles = {.items = titles, .count = 1},
+     .pprof_switch = (char[]){"none"}},
+    {.name = (char[]){"b"},
+     .executables = {.items = executables, .count = 2},
+     .headers = {.items = headers, .count = 1},
+     .default_bind = (char[]){"127.0.0.1:1"}},
+};
 static const struct signatures signatures = {
+    .version = (char[]){"1"},
+    .products = products,
+    .n_products = ARRAY_LEN(products),
     .prefixes = {.items = prefixes, .count = ARRAY_LEN(prefixes)},
     .relatives = relatives,
     .n_relatives = ARRAY_LEN(relatives),

@@ -166,6 +166,7 @@ class Diff(HistoryTest):
     def test_size_does_not_follow_the_number_of_targets(self):
         self.sweep("--ports", "1-9", "127.0.0.0/28", status=0)
         size = self.history.stat().st_size
+        self.assertEqual(self.history.stat().st_mode & 0o777, 0o600)
         with sqlite3.connect(self.history) as db:
             rows = db.execute("SELECT count(*) FROM observation").fetchone()
             coverage = db.execute("SELECT network, ports FROM coverage").fetchall()
@@ -197,6 +198,10 @@ class Accept(HistoryTest):
         done = self.sweep("--accept", file, "--format", "ndjson", server.endpoint, status=0)
         self.assertEqual(json.loads(done.stdout)["accepted"],
                          f"SEC-1: behind the VPN (lab, until {tomorrow})")
+        sarif = pathlib.Path(self.folder.name, "report.sarif")
+        scan("--accept", file, "--output", sarif, server.endpoint, status=0)
+        result, = json.loads(sarif.read_text(encoding="utf-8"))["runs"][0]["results"]
+        self.assertEqual(result["suppressions"][0]["kind"], "external")
         (row,) = self.verb("diff", "--accept", file, status=0)
         self.assertEqual(row["state"], "new")
         self.assertIn("SEC-1", row["accepted"])

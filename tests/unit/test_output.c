@@ -527,6 +527,35 @@ static void test_explain_is_clean_and_redacted(void **state)
 	finding_fini(&f);
 }
 
+static void test_expvar_hides_its_command_line(void **state)
+{
+	static const char *const bodies[] = {
+	    "{\n\"a\": 1,\n\"cmdline\": [\"/bin/app\",\"-token\",\"hunter2\"],\n\"b\": 2}\n",
+	    "{\"a\":1,\n\"cmdline\":\n[\"-token\",\n\"hunter2\"]\n,\"b\": 2}\n",
+	};
+	struct finding f;
+
+	(void)state;
+	make_finding(&f, "10.0.0.7:9100");
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		struct exchange x = {.request.step = FINGERPRINT_RELATIVE};
+		auto_free char *text = NULL, *body = strdup(bodies[i]);
+		size_t size;
+		FILE *to = open_memstream(&text, &size);
+
+		assert_non_null(body);
+		assert_non_null(to);
+		x.body = (uint8_t *)body;
+		x.answer.body_length = strlen(body);
+		exchange_write_body(to, &x, false);
+		assert_int_equal(fclose(to), 0);
+		assert_null(strstr(text, "hunter2"));
+		assert_non_null(strstr(text, "\"a\""));
+		assert_non_null(strstr(text, "\"b\": 2"));
+	}
+	finding_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,6 +572,7 @@ int main(void)
 	    cmocka_unit_test(test_write_errors_are_told),
 	    cmocka_unit_test(test_progress_line),
 	    cmocka_unit_test(test_explain_is_clean_and_redacted),
+	    cmocka_unit_test(test_expvar_hides_its_command_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

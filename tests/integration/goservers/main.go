@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 
 // Go servers that have pprof, or look as if: one a mode. Says "listening PORT", then every request
-// as "asked METHOD URI".
+// as "asked METHOD URI", and "mark" on SIGUSR1.
 package main
 
 import (
@@ -18,9 +18,11 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/metrics"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -145,8 +147,13 @@ func handler() http.Handler {
 			"<body><h1>/debug/pprof/</h1>Types of profiles available: goroutine heap. "+
 			"<a href=\"http://localhost:6060/debug/pprof/goroutine?debug=2\">full goroutine stack dump</a>"))
 		return mux
+	case "root-index":
+		return http.HandlerFunc(pprof.Index)
 	case "mimic-everywhere":
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pprof.Index(w, r) })
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.URL.Path = "/"
+			pprof.Index(w, r)
+		})
 	case "index-only-title":
 		mux.Handle("/debug/pprof/", page(html, "<html><head><title>/debug/pprof/</title></head>moved"))
 		return mux
@@ -206,6 +213,13 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	marks := make(chan os.Signal, 1)
+	signal.Notify(marks, syscall.SIGUSR1)
+	go func() { // everything that was asked until now has been said
+		for range marks {
+			fmt.Println("mark")
+		}
+	}()
 	server := &http.Server{Handler: logged(handler())}
 	if !setProtocols(server, *mode) {
 		fmt.Println("unsupported")
