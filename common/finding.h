@@ -58,7 +58,8 @@ struct finding {
 	enum finding_verdict verdict;
 	enum finding_severity severity;
 	bool high_risk; /* goroutine?debug=2 is readable, or provably reachable */
-	char *kind;     /* "go-pprof", or the relative's or lookalike's name; NULL when there is nothing to name */
+	char *kind; /* "go-pprof", or the relative's or lookalike's name; NULL when there is nothing
+	               to name */
 	struct finding_list evidence;
 	struct finding_list profiles;
 	int status; /* HTTP status of the index request, 0 when there was none */

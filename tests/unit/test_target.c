@@ -348,8 +348,8 @@ static void test_labels(void **state)
 	    "10.1.0.0/24 t\xc3\xa4 team=a",
 	    "10.1.0.0/24 team=\xff",
 	    "10.1.0.0/24 team=a\033[31m",
-	    "10.1.0.0/24 team=a\xc2\x9b"
-	    "31m",
+	    ("10.1.0.0/24 team=a\xc2\x9b"
+	     "31m"),
 	    "10.1.0.0/24 a=1 b=1 c=1 d=1 e=1 f=1 g=1 h=1 i=1 j=1 k=1 l=1 m=1 n=1 o=1 p=1 q=1",
 	    "10.1.0.0/33 team=a",
 	    " team=a",
