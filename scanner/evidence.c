@@ -20,6 +20,8 @@ AUTO_CLEANUP(json, json_t *, json_decref)
 enum { NAME_ID_LEN = 8 /* of the scan's id; the sweeps of one directory do not meet */ };
 
 struct evidence {
+	bool ended; /* the writer has said its last word, */
+	int result; /* which is this */
 	int socket;
 	bool show_secrets;
 	char *scan_id;
@@ -220,6 +222,25 @@ static int keep_one(struct evidence *e, const struct finding *f, const struct ex
 	return err ? err : send_all(e->socket, line, m.line_bytes);
 }
 
+/*
+ * The writer's last word. It may have ended over an earlier file, with later ones unread in its
+ * socket: then the first thing that is read here is the reset, and its word comes after that.
+ */
+static int take_result(struct evidence *e)
+{
+	int32_t result = 0;
+
+	for (int tries = 0; tries < 2 && !e->ended; tries++) {
+		ssize_t n = recv(e->socket, &result, sizeof(result), MSG_WAITALL);
+
+		if (n < 0 && errno == ECONNRESET)
+			continue;
+		e->ended = true;
+		e->result = n == (ssize_t)sizeof(result) ? result : -EPIPE;
+	}
+	return e->ended ? e->result : -EPIPE;
+}
+
 int evidence_keep(struct evidence *e, const struct finding *f, const struct exchange_log *log,
                   struct evidence_files *out)
 {
@@ -237,6 +258,11 @@ int evidence_keep(struct evidence *e, const struct finding *f, const struct exch
 			continue;
 		make_name(e, f, i, x, file->name);
 		err = keep_one(e, f, x, file);
+		if (err == -EPIPE || err == -ECONNRESET) {
+			int why = take_result(e);
+
+			return why < 0 ? why : err;
+		}
 		if (err < 0)
 			return err;
 		out->count++;
@@ -246,16 +272,12 @@ int evidence_keep(struct evidence *e, const struct finding *f, const struct exch
 
 int evidence_close(struct evidence *e)
 {
-	int32_t result = -EPIPE;
-	int err = 0;
+	int err;
 
 	if (!e)
 		return 0;
 	shutdown(e->socket, SHUT_WR);
-	if (recv(e->socket, &result, sizeof(result), MSG_WAITALL) != (ssize_t)sizeof(result))
-		err = -EPIPE;
-	else
-		err = result;
+	err = take_result(e);
 	close(e->socket);
 	free(e->scan_id);
 	free(e);

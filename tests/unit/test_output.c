@@ -381,7 +381,7 @@ static void test_table_fits_the_terminal(void **state)
 	unsetenv("COLUMNS");
 	setenv("NO_COLOR", "1", 1);
 	make_finding(&f, "10.0.0.7:9100");
-	/* ten characters of two columns, three bytes each */
+	/* ten characters of two columns, three bytes each: they would move what is behind them */
 	set(&f.program, "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5"
 	                "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5");
 	on_terminal(76, &f, text);
@@ -389,11 +389,8 @@ static void test_table_fits_the_terminal(void **state)
 	assert_non_null(row);
 	row += 2;
 	assert_memory_equal(row, "10.0.0.7:9100 ", 14);
-	/* 61 columns before it; room for 12: five characters and the ellipsis */
-	assert_non_null(
-	    strstr(row, " \xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5…"));
-	assert_null(strstr(
-	    row, "\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5\xe6\x97\xa5"));
+	/* 61 columns before it, room for 12; what a server chose is shown in ASCII */
+	assert_non_null(strstr(row, " ?????????? "));
 	end = strstr(row, "\r\n");
 	assert_non_null(end);
 	assert_memory_equal(end - 3, "…", 3);
