@@ -38,16 +38,24 @@ __attribute__((format(printf, 3, 4))) static int fail(char *why, int err, const 
 	return err;
 }
 
+/*
+ * Whoever owns the directory may have put something else there: a pipe would keep us waiting, and
+ * another name of somebody else's file would give that file away. Returns a descriptor or -errno.
+ */
 static int open_list(int directory, const char *name, const struct stat *owner)
 {
-	int fd =
-	    openat(directory, name, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	auto_close int fd =
+	    openat(directory, name,
+	           O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	struct stat st;
 
-	if (fd >= 0 && geteuid() == 0 && fchown(fd, owner->st_uid, owner->st_gid) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return -EMLINK;
+	if (geteuid() == 0 && fchown(fd, owner->st_uid, owner->st_gid) < 0)
+		return -errno;
+	return steal_fd(&fd);
 }
 
 /* The writer's ends are its own: the scanner keeps the socket only. */
@@ -55,7 +63,7 @@ static int start_writer(const char *path, int *out, char *why)
 {
 	auto_close int directory = -1, sums = -1, index = -1, ours = -1, theirs = -1;
 	struct stat st;
-	int pair[2];
+	int pair[2], err;
 	pid_t pid;
 
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
@@ -65,8 +73,12 @@ static int start_writer(const char *path, int *out, char *why)
 		return fail(why, -errno, "%s: %s", path, strerror(errno));
 	sums = open_list(directory, "SHA256SUMS", &st);
 	index = open_list(directory, "index.ndjson", &st);
-	if (sums < 0 || index < 0)
-		return fail(why, -errno, "%s: cannot write there: %s", path, strerror(errno));
+	err = sums < 0 ? sums : index < 0 ? index : 0;
+	if (err == -EMLINK)
+		return fail(why, err, "%s: SHA256SUMS or index.ndjson there is no file of its own",
+		            path);
+	if (err < 0)
+		return fail(why, err, "%s: cannot write there: %s", path, strerror(-err));
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail(why, -errno, "socketpair: %s", strerror(errno));
 	ours = pair[0];

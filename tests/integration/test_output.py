@@ -264,6 +264,24 @@ class Evidence(OutputTest):
         done = scan("--evidence", folder, server.endpoint, status=3)
         self.assertIn("evidence cannot be kept: No such file", done.stderr)
 
+    def test_lists_that_are_no_files_of_their_own(self):
+        for n, name in enumerate(("SHA256SUMS", "index.ndjson")):
+            folder = self.path(f"evidence{n}")
+            folder.mkdir()
+            os.mkfifo(folder / name)
+            done = scan("--evidence", folder, "127.0.0.1:1", status=2)
+            self.assertIn("cannot write there", done.stderr)
+            (folder / name).unlink()
+            other = self.path("other")
+            other.write_text("somebody else's\n")
+            os.link(other, folder / name)
+            if os.geteuid() == 0:
+                os.chown(folder, 65534, 65534)
+            done = scan("--evidence", folder, "127.0.0.1:1", status=2)
+            self.assertIn("no file of its own", done.stderr)
+            self.assertEqual(other.stat().st_uid, os.geteuid())
+            self.assertEqual(other.read_text(), "somebody else's\n")
+
     def test_writer_has_no_privileges(self):
         slow = self.serve(lambda connection, path: connection.recv(1))
         with self.start("--timeout", "1m", "--evidence", self.path("evidence"),
