@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
@@ -99,19 +100,44 @@ char *output_make_uri(const struct finding *f)
 	return NULL;
 }
 
-/* A pipe that its reader has made non-blocking is waited for. */
+enum { PATIENCE_MS = 1000 };
+
+/*
+ * A reader may take its time, but a signal is to end the scan: its handler only wakes the loop that
+ * we hold up. From the first one on the reader has a moment, and none after a second one.
+ */
+static int wait_for_reader(int fd, int *patience_ms)
+{
+	struct pollfd ready = {.fd = fd, .events = POLLOUT};
+
+	for (;;) {
+		int n = poll(&ready, 1, *patience_ms);
+
+		if (n > 0)
+			return 0; /* an error is the write's to tell */
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (*patience_ms >= 0)
+			return -EINTR;
+		*patience_ms = PATIENCE_MS;
+	}
+}
+
 static int write_all(int fd, const char *bytes, size_t length)
 {
+	int patience_ms = -1;
+
 	while (length > 0) {
-		ssize_t n = write(fd, bytes, length);
+		int err = wait_for_reader(fd, &patience_ms);
+		ssize_t n;
 
-		if (n < 0 && errno == EAGAIN) {
-			struct pollfd ready = {.fd = fd, .events = POLLOUT};
-
-			poll(&ready, 1, -1);
-		} else if (n < 0 && errno != EINTR) {
+		if (err < 0)
+			return err;
+		/* so much never blocks in a pipe that is ready */
+		n = write(fd, bytes, length < PIPE_BUF ? length : PIPE_BUF);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
-		} else if (n > 0) {
+		if (n > 0) {
 			bytes += n;
 			length -= (size_t)n;
 		}
@@ -123,10 +149,10 @@ static int write_all(int fd, const char *bytes, size_t length)
 static int put(struct output *o, FILE *to, char **text, const size_t *size, bool complete)
 {
 	size_t piece = *size;
+	int err;
 
 	if (o->in_place) {
-		int err = o->ops->end(o, to, complete);
-
+		err = o->ops->end(o, to, complete);
 		if (err < 0)
 			return err;
 		fflush(to);
@@ -143,7 +169,11 @@ static int put(struct output *o, FILE *to, char **text, const size_t *size, bool
 		o->at += (int64_t)piece;
 		o->end_size = *size - piece;
 	}
-	return write_all(o->fd, *text, *size);
+	if (o->stuck)
+		return -EINTR;
+	err = write_all(o->fd, *text, *size);
+	o->stuck = err == -EINTR;
+	return err;
 }
 
 enum piece { PIECE_BEGIN, PIECE_ROW, PIECE_END };

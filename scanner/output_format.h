@@ -26,6 +26,7 @@ struct output_format_ops {
 struct output {
 	const struct output_format_ops *ops;
 	int fd;
+	bool stuck;      /* its reader did not read, and a signal came: no more is written */
 	bool in_place;   /* the end is written each time, and written over */
 	int64_t at;      /* where the next row goes then */
 	size_t end_size; /* of the end that stands there */

@@ -4,7 +4,7 @@ set(PW_OUTPUT_SANITIZED 0)
 if(PW_SANITIZE)
   set(PW_OUTPUT_SANITIZED 1)
 endif()
-foreach(class Formats Killed Evidence Explain Terminal Browser)
+foreach(class Formats Killed Reader Evidence Explain Terminal Browser)
   add_test(NAME integration.output.${class}
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_output.py ${class})
   set_tests_properties(integration.output.${class} PROPERTIES LABELS integration TIMEOUT 300

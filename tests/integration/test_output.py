@@ -11,6 +11,7 @@ import pathlib
 import pty
 import random
 import re
+import select
 import shutil
 import signal
 import stat
@@ -187,6 +188,30 @@ class Killed(OutputTest):
             self.assertEqual({row["file"]: row["sha256"] for row in index}, sums)
             for name, digest in sums.items():
                 self.assertEqual(hashlib.sha256((folder / name).read_bytes()).hexdigest(), digest)
+
+
+class Reader(OutputTest):
+    def test_that_does_not_read_keeps_no_signal_waiting(self):
+        for form in ("table", "sarif"):
+            reading, writing = os.pipe()
+            self.addCleanup(os.close, reading)
+            self.addCleanup(os.close, writing)
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 14)
+            with self.start("--quiet", "--all", "--format", form, "--ports", "20000-20600",
+                            "127.0.0.1", stdout=writing) as process:
+                lab.wait_until(lambda: not select.select([], [writing], [], 0)[1], 20,
+                               "a full pipe")
+
+                # the first one may come before the scan is held up
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGINT)
+                try:
+                    self.assertEqual(process.wait(20), 3)
+                finally:
+                    process.kill()
 
 
 class Evidence(OutputTest):
