@@ -83,7 +83,7 @@ static bool find_title(const struct http_answer *a, struct text *title)
 
 void program_note_answer(struct fingerprint *fp, const struct http_answer *a)
 {
-	struct text title;
+	struct text title = {0};
 	bool titled;
 
 	if (!fp->signatures || a->status == 0)
