@@ -37,6 +37,11 @@ static const int application_id = 1886544487;
 
 const char *history_error(struct history *h)
 {
+	int rc = sqlite3_errcode(h->db) & 0xff;
+
+	/* The file is sound; what stands in it no scan has written. */
+	if (rc == SQLITE_OK || rc == SQLITE_ROW || rc == SQLITE_DONE)
+		return "a record in it is damaged";
 	return sqlite3_errmsg(h->db);
 }
 

@@ -73,6 +73,7 @@ int history_view_add(const struct history_entry *entry, void *arg)
 	struct history_view *view = arg;
 	const struct history_track *track = &entry->track;
 	auto_json json_t *o = json_object();
+	auto_json json_t *finding = NULL;
 	bool accepted = false;
 	int bad = 0;
 
@@ -80,6 +81,9 @@ int history_view_add(const struct history_entry *entry, void *arg)
 		return -ENOMEM;
 	if (entry->earlier && !view->earlier)
 		return 0;
+	finding = entry->finding ? json_loads(entry->finding, 0, NULL) : json_null();
+	if (!finding)
+		return -EIO;
 	bad |= json_object_set_new(o, "schema", json_integer(1));
 	bad |= json_object_set_new(o, "state", json_string(history_state_name(entry->state)));
 	bad |= json_object_set_new(o, "worse", json_boolean(entry->worse));
@@ -94,8 +98,7 @@ int history_view_add(const struct history_entry *entry, void *arg)
 	bad |= json_object_set_new(o, "reason", text_or_null(find_reason(entry)));
 	bad |= json_object_set_new(o, "changes", find_changes(entry));
 	bad |= json_object_set_new(o, "accepted", find_accepted(view, entry, &accepted));
-	bad |= json_object_set_new(
-	    o, "finding", entry->finding ? json_loads(entry->finding, 0, NULL) : json_null());
+	bad |= json_object_set(o, "finding", finding);
 	if (bad || json_array_append(view->entries, o) < 0)
 		return -ENOMEM;
 	view->worse = view->worse || (entry->worse && !accepted);

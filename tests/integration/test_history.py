@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`pprofwall scan --history`, `diff` and `report`, accepted risks and labels, on loopback."""
+import contextlib
 import datetime
 import json
 import pathlib
@@ -162,6 +163,18 @@ class Diff(HistoryTest):
         self.assertEqual(lab.run(lab.program("pprofwall"), "diff", check=False).returncode, 2)
         self.history.write_text("no database", encoding="utf-8")
         self.sweep("127.0.0.1:1", status=2)
+
+    def test_damaged_record(self):
+        self.sweep(self.serve(recorded(EXPOSED)).endpoint, status=1)
+        for column, text in (("finding", "{"), ("verdict", "none")):
+            with contextlib.closing(sqlite3.connect(self.history)) as db, db:
+                db.execute(f"UPDATE observation SET {column} = ?", (text,))
+            done = lab.run(lab.program("pprofwall"), "report", "--history", self.history,
+                           check=False)
+            self.assertEqual(done.returncode, 3)
+            self.assertIn("a record in it is damaged", done.stderr)
+            with contextlib.closing(sqlite3.connect(self.history)) as db, db:
+                db.execute("UPDATE observation SET finding = NULL")
 
     def test_size_does_not_follow_the_number_of_targets(self):
         self.sweep("--ports", "1-9", "127.0.0.0/28", status=0)
