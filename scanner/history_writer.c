@@ -153,8 +153,10 @@ __attribute__((noreturn)) static void child(struct history *h, int64_t sweep, co
 	char why[SANDBOX_ERROR_LEN];
 	int err;
 
-	/* The terminal interrupts the whole group; what the scanner then says is still to be kept.
+	/* The terminal's signals go to the whole group; what the scanner said is still to be kept.
 	 */
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);

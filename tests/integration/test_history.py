@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import os
 import pathlib
 import signal
 import sqlite3
@@ -163,6 +164,19 @@ class Diff(HistoryTest):
         self.assertEqual(lab.run(lab.program("pprofwall"), "diff", check=False).returncode, 2)
         self.history.write_text("no database", encoding="utf-8")
         self.sweep("127.0.0.1:1", status=2)
+
+    def test_hangup(self):
+        """The terminal goes away: what was found is kept."""
+        server = self.serve(recorded(EXPOSED))
+        slow = self.serve(lambda connection, path: connection.recv(1))
+        with subprocess.Popen([lab.program("pprofwall"), "scan", "--quiet", "--timeout", "1m",
+                               "--format", "ndjson", "--history", self.history, server.endpoint,
+                               slow.endpoint], stdout=subprocess.PIPE, env=lab.environment(),
+                              start_new_session=True) as process:
+            process.stdout.readline()
+            os.killpg(process.pid, signal.SIGHUP)
+            process.wait(20)
+        lab.wait_until(lambda: self.verb("report"), 20, "the finding")
 
     def test_damaged_record(self):
         self.sweep(self.serve(recorded(EXPOSED)).endpoint, status=1)
