@@ -7,6 +7,7 @@
 enum { CLOCK_TEXT_LEN = 32 };
 
 int64_t clock_monotonic_ms(void);
+int64_t clock_monotonic_ns(void);
 /* Since 1970 (UTC). */
 int64_t clock_wall_ms(void);
 /* RFC 3339, UTC, whole seconds: "2026-11-22T21:00:00Z". Returns text. */
