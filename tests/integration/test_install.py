@@ -19,6 +19,7 @@ EXPECTED = {
     "lib/systemd/system/pprofwalld.service",
     "lib/sysusers.d/pprofwall.conf", "lib/tmpfiles.d/pprofwall.conf",
     "share/pprofwall/signatures.yaml",
+    "share/pprofwall/special-purpose.txt", "share/pprofwall/never.txt",
     "share/man/man1/pprofwall.1", "share/man/man5/pprofwall.yaml.5",
     "share/man/man8/pprofwalld.8",
 }
