@@ -21,25 +21,24 @@ static inline uint64_t read_word(const uint8_t *bytes)
 	return le64toh(word);
 }
 
-static inline void mix(struct state *s, unsigned rounds)
+static inline void mix(struct state *s)
 {
-	while (rounds--) {
-		s->v0 += s->v1;
-		s->v2 += s->v3;
-		s->v1 = rotate(s->v1, 13) ^ s->v0;
-		s->v3 = rotate(s->v3, 16) ^ s->v2;
-		s->v0 = rotate(s->v0, 32) + s->v3;
-		s->v2 += s->v1;
-		s->v1 = rotate(s->v1, 17) ^ s->v2;
-		s->v3 = rotate(s->v3, 21) ^ s->v0;
-		s->v2 = rotate(s->v2, 32);
-	}
+	s->v0 += s->v1;
+	s->v2 += s->v3;
+	s->v1 = rotate(s->v1, 13) ^ s->v0;
+	s->v3 = rotate(s->v3, 16) ^ s->v2;
+	s->v0 = rotate(s->v0, 32) + s->v3;
+	s->v2 += s->v1;
+	s->v1 = rotate(s->v1, 17) ^ s->v2;
+	s->v3 = rotate(s->v3, 21) ^ s->v0;
+	s->v2 = rotate(s->v2, 32);
 }
 
 static inline void absorb(struct state *s, uint64_t word)
 {
 	s->v3 ^= word;
-	mix(s, 2);
+	mix(s);
+	mix(s);
 	s->v0 ^= word;
 }
 
@@ -68,6 +67,9 @@ uint64_t siphash_compute(const struct siphash_key *key, const void *message, siz
 	tail[7] = (uint8_t)length;
 	absorb(&s, read_word(tail));
 	s.v2 ^= 0xff;
-	mix(&s, 4);
+	mix(&s);
+	mix(&s);
+	mix(&s);
+	mix(&s);
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }

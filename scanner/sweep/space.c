@@ -46,7 +46,8 @@ struct sweep_space {
 	struct span *spans;
 	uint64_t *bases; /* of each span; the size after the last */
 	struct node *nodes;
-	uint32_t n_spans, n_nodes;
+	uint64_t *v4_firsts; /* of the first n_v4 nodes, which are the IPv4 ones: `first.low` */
+	uint32_t n_spans, n_nodes, n_v4;
 	uint16_t *ports;
 	uint32_t n_ports;
 	uint16_t place_of_port[65536]; /* in `ports`, from 1; 0: not there */
@@ -60,7 +61,7 @@ static uint64_t host_mask(unsigned host_bits)
 static struct place place_of(sa_family_t family, uint32_t scope_id,
                              const uint8_t address[static 16])
 {
-	struct place p = {.zone = (uint64_t)family << 32 | scope_id};
+	struct place p = {.zone = (uint64_t)family << 32};
 	uint64_t words[2];
 	uint32_t v4;
 
@@ -69,6 +70,7 @@ static struct place place_of(sa_family_t family, uint32_t scope_id,
 		p.low = be32toh(v4);
 		return p;
 	}
+	p.zone |= scope_id;
 	memcpy(words, address, sizeof(words));
 	p.high = be64toh(words[0]);
 	p.low = be64toh(words[1]);
@@ -136,7 +138,7 @@ static const struct span *node_find_port(const struct sweep_space *s, const stru
 	return NULL;
 }
 
-/* The same of the widest node, from this one on outwards: the lowest index. */
+/* The same of the widest of a node and those around it: the one of the lowest index. */
 static const struct span *chain_find_port(const struct sweep_space *s, uint32_t node, uint16_t port)
 {
 	const struct span *found = NULL;
@@ -164,11 +166,17 @@ static size_t last_at_most(const uint64_t *numbers, size_t n, uint64_t key)
 	return (size_t)(at - numbers);
 }
 
-/* The narrowest node that has an address, or NO_NODE. */
-static uint32_t find_node(const struct sweep_space *s, const struct place *p)
+/* The last node that starts at or before an address, or NO_NODE. */
+static uint32_t find_start(const struct sweep_space *s, const struct place *p)
 {
-	uint32_t low = 0, high = s->n_nodes, node;
+	uint32_t low = s->n_v4, high = s->n_nodes;
 
+	/* A search that takes no branch: which way it goes, nothing could foretell. */
+	if (p->zone == (uint64_t)AF_INET << 32) {
+		if (s->n_v4 == 0 || p->low < s->v4_firsts[0])
+			return NO_NODE;
+		return (uint32_t)last_at_most(s->v4_firsts, s->n_v4, p->low);
+	}
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 
@@ -177,12 +185,18 @@ static uint32_t find_node(const struct sweep_space *s, const struct place *p)
 		else
 			high = middle;
 	}
-	/* The last that starts before it has it, or lies in one that has it, or none has. */
-	for (node = low ? low - 1 : NO_NODE; node != NO_NODE; node = s->nodes[node].parent) {
-		if (node_has(&s->nodes[node], p))
-			return node;
-	}
-	return NO_NODE;
+	return low > s->n_v4 ? low - 1 : NO_NODE;
+}
+
+/* The narrowest node that has an address, or NO_NODE. */
+static uint32_t find_node(const struct sweep_space *s, const struct place *p)
+{
+	uint32_t node = find_start(s, p);
+
+	/* That one has it, or lies in one that has it, or none has. */
+	while (node != NO_NODE && !node_has(&s->nodes[node], p))
+		node = s->nodes[node].parent;
+	return node;
 }
 
 bool sweep_space_at(const struct sweep_space *s, uint64_t index, struct endpoint *out,
@@ -336,6 +350,8 @@ static int add_span(struct sweep_space *s, struct span span)
 		};
 		span.shadowed = span.port == 0 && chain_shadows(s, around);
 		around = s->n_nodes++;
+		if (span.first.zone == (uint64_t)AF_INET << 32)
+			s->v4_firsts[s->n_v4++] = span.first.low;
 	}
 	span.node = around;
 	s->nodes[around].end = s->n_spans + 1;
@@ -364,8 +380,9 @@ int sweep_space_new(const struct sweep_span *spans, size_t n_spans, const uint16
 		return -ENOMEM;
 	s->spans = calloc(n_spans, sizeof(*s->spans));
 	s->nodes = calloc(n_spans, sizeof(*s->nodes));
+	s->v4_firsts = calloc(n_spans, sizeof(*s->v4_firsts));
 	s->bases = calloc(n_spans + 1, sizeof(*s->bases));
-	if (!s->spans || !s->nodes || !s->bases)
+	if (!s->spans || !s->nodes || !s->v4_firsts || !s->bases)
 		return -ENOMEM;
 	err = read_ports(s, ports, n_ports);
 	for (size_t i = 0; i < n_spans && err == 0; i++) {
@@ -389,6 +406,7 @@ void sweep_space_free(struct sweep_space *s)
 		return;
 	free(s->spans);
 	free(s->nodes);
+	free(s->v4_firsts);
 	free(s->bases);
 	free(s->ports);
 	free(s);
