@@ -57,6 +57,7 @@ struct probe_engine {
 	char *user_agent;
 	bool show_secrets;
 	probe_done_cb *done;
+	probe_take_cb *take;   /* or NULL */
 	probe_trace_cb *trace; /* or NULL */
 	const struct signatures *signatures;
 	bool all_prefixes;
@@ -136,7 +137,10 @@ static void report(struct probe *p)
 	f.time_ms = clock_wall_ms();
 	f.latency_ms = p->latency_ms;
 	f.bytes = p->bytes;
-	engine->done(&p->request, &f, engine->arg);
+	if (engine->take)
+		engine->take(&p->request, &f, engine->arg);
+	else
+		engine->done(&p->request, &f, engine->arg);
 	finding_fini(&f);
 }
 
@@ -340,6 +344,11 @@ int probe_new(struct event_base *base, const struct probe_limits *limits, const 
 	return 0;
 }
 
+void probe_set_taker(struct probe_engine *engine, probe_take_cb *take)
+{
+	engine->take = take;
+}
+
 void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace)
 {
 	engine->trace = trace;
@@ -421,7 +430,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 }
 
 /* They become part of a URL: nothing that could end the host or the path early. */
-static bool is_sendable(const struct probe_request *request)
+bool probe_request_is_valid(const struct probe_request *request)
 {
 	static const char host_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	                                 "0123456789-._";
@@ -444,7 +453,7 @@ int probe_submit(struct probe_engine *engine, const struct probe_request *reques
 	struct probe *p;
 	int err;
 
-	if (!is_sendable(request))
+	if (!probe_request_is_valid(request))
 		return -EINVAL;
 	if (engine->stats.in_flight >= engine->limits.concurrency)
 		return -EAGAIN;
@@ -470,4 +479,15 @@ int probe_submit(struct probe_engine *engine, const struct probe_request *reques
 void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out)
 {
 	*out = engine->stats;
+}
+
+void probe_each(const struct probe_engine *engine,
+                void (*each)(const struct probe_request *request, void *arg), void *arg)
+{
+	const struct probe *p;
+
+	TAILQ_FOREACH (p, &engine->running, link)
+		each(&p->request, arg);
+	TAILQ_FOREACH (p, &engine->starved, link)
+		each(&p->request, arg);
 }

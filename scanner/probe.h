@@ -61,6 +61,12 @@ struct probe_stats {
 typedef void probe_done_cb(const struct probe_request *request, const struct finding *finding,
                            void *arg);
 
+/*
+ * In its place, for who wants to keep the finding: what is left behind must be an initialised one
+ * (common/finding.h).
+ */
+typedef void probe_take_cb(const struct probe_request *request, struct finding *finding, void *arg);
+
 /* One request of a probe and what came back; gone when the callback returns. */
 struct probe_exchange {
 	const struct fingerprint_request *request;
@@ -86,6 +92,8 @@ struct probe_engine;
 int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
               bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out);
 void probe_free(struct probe_engine *engine);
+/* Before the first probe_submit(); `done` may be NULL then. Gets its `arg`. */
+void probe_set_taker(struct probe_engine *engine, probe_take_cb *take);
 /* Before the first probe_submit(). The callback gets the same `arg` as `done`. */
 void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace);
 /*
@@ -103,4 +111,9 @@ void probe_set_route(struct probe_engine *engine, const struct probe_route *rout
  * host or prefix that cannot stand in a URL, -ENOMEM, -EIO. The callback is never called from here.
  */
 int probe_submit(struct probe_engine *engine, const struct probe_request *request);
+/* Whether probe_submit() would say -EINVAL. Any thread. */
+bool probe_request_is_valid(const struct probe_request *request);
 void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out);
+/* The requests of the probes under way; the callback must not call the engine. */
+void probe_each(const struct probe_engine *engine,
+                void (*each)(const struct probe_request *request, void *arg), void *arg);
