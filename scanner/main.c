@@ -2,6 +2,7 @@
 #include "build_info.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "scanner/merge.h"
 #include "scanner/report.h"
 #include "scanner/scan.h"
 #include "scanner/scan_signatures.h"
@@ -22,6 +23,7 @@ static const struct {
     {"scan", scan_main, "look for profiling endpoints that answer"},
     {"diff", diff_main, "what a sweep found that the one before had not, and what is fixed"},
     {"report", report_main, "all that a history of sweeps knows, with dates"},
+    {"merge", merge_main, "join what the shards of a sweep have written"},
     {"status", status_main, "what the daemon watches and what it does"},
     {"blocks", blocks_main, "what is blocked now"},
     {"block", block_main, "block an endpoint"},

@@ -176,22 +176,22 @@ static int put(struct output *o, FILE *to, char **text, const size_t *size, bool
 	return err;
 }
 
-enum piece { PIECE_BEGIN, PIECE_ROW, PIECE_END };
+enum piece { PIECE_BEGIN, PIECE_ROW, PIECE_TRAILER, PIECE_END };
 
-static int make(struct output *o, FILE *to, enum piece piece, const struct output_row *row,
-                bool complete)
+/* `what`: a struct output_row, or a struct sweep_trailer. */
+static int make(struct output *o, FILE *to, enum piece piece, const void *what, bool complete)
 {
 	switch (piece) {
 	case PIECE_BEGIN: return o->ops->begin ? o->ops->begin(o, to) : 0;
-	case PIECE_ROW: return o->ops->row(o, to, row);
+	case PIECE_ROW: return o->ops->row(o, to, what);
+	case PIECE_TRAILER: return o->ops->trailer(o, to, what);
 	case PIECE_END: break;
 	}
 	/* In place, put() writes it. */
 	return o->ops->end && !o->in_place ? o->ops->end(o, to, complete) : 0;
 }
 
-static int make_and_put(struct output *o, enum piece piece, const struct output_row *row,
-                        bool complete)
+static int make_and_put(struct output *o, enum piece piece, const void *what, bool complete)
 {
 	auto_free char *text = NULL;
 	size_t size = 0;
@@ -200,7 +200,7 @@ static int make_and_put(struct output *o, enum piece piece, const struct output_
 
 	if (!to)
 		return -ENOMEM;
-	err = make(o, to, piece, row, complete);
+	err = make(o, to, piece, what, complete);
 	if (fflush(to) != 0 || ferror(to))
 		err = -ENOMEM;
 	if (!err)
@@ -262,6 +262,11 @@ int output_write(struct output *o, const struct finding *f, const struct evidenc
 	err = make_and_put(o, PIECE_ROW, &row, false);
 	o->rows++;
 	return err;
+}
+
+int output_write_trailer(struct output *o, const struct sweep_trailer *t)
+{
+	return o->ops->trailer ? make_and_put(o, PIECE_TRAILER, t, false) : 0;
 }
 
 int output_finish(struct output *o, bool complete)

@@ -9,6 +9,7 @@
 
 #include "common/finding.h"
 #include "scanner/evidence.h"
+#include "scanner/sweep_trailer.h"
 
 #include <stdio.h>
 
@@ -44,6 +45,11 @@ int output_new(int fd, enum output_format format, const struct output_context *c
                struct output **out);
 /* `files`: what was kept of the endpoint's answers, or NULL. Returns 0 or -errno. */
 int output_write(struct output *o, const struct finding *f, const struct evidence_files *files);
+/*
+ * After the last finding: which sweep it was. Formats that have no place for it (all but NDJSON)
+ * write nothing. Returns 0 or -errno.
+ */
+int output_write_trailer(struct output *o, const struct sweep_trailer *t);
 /* The end. `complete`: everything was scanned. Returns 0 or -errno. */
 int output_finish(struct output *o, bool complete);
 void output_free(struct output *o);

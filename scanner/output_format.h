@@ -19,6 +19,7 @@ struct output_format_ops {
 	/* Each writes to a stream in memory. Only `row` must be there. 0 or -errno. */
 	int (*begin)(struct output *o, FILE *to);
 	int (*row)(struct output *o, FILE *to, const struct output_row *row);
+	int (*trailer)(struct output *o, FILE *to, const struct sweep_trailer *t);
 	/* What makes valid what is there so far. */
 	int (*end)(struct output *o, FILE *to, bool complete);
 };

@@ -16,8 +16,20 @@ static int put_line(struct output *o, FILE *to, const struct output_row *row)
 	return 0;
 }
 
+static int put_trailer(struct output *o, FILE *to, const struct sweep_trailer *t)
+{
+	auto_free char *line = sweep_trailer_to_line(t);
+
+	(void)o;
+	if (!line)
+		return -ENOMEM;
+	fprintf(to, "%s\n", line);
+	return 0;
+}
+
 const struct output_format_ops output_ndjson = {
     .name = "ndjson",
     .endings = {".ndjson", ".jsonl", ".json"},
     .row = put_line,
+    .trailer = put_trailer,
 };
