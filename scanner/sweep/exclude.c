@@ -120,8 +120,9 @@ bool exclude_set_contains(const struct exclude_set *set, const struct endpoint *
 
 	if (e->family == AF_INET)
 		return contains_v4(set, read_v4(e->address));
-	if (memcmp(e->address, mapped, sizeof(mapped)) == 0)
-		return contains_v4(set, read_v4(e->address + sizeof(mapped)));
+	if (memcmp(e->address, mapped, sizeof(mapped)) == 0 &&
+	    contains_v4(set, read_v4(e->address + sizeof(mapped))))
+		return true;
 	return contains_v6(set, e);
 }
 
