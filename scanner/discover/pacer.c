@@ -14,7 +14,8 @@ static void set_rate(struct pacer *p, uint64_t rate_per_sec)
 
 	p->rate_per_sec = min_u64(rate_per_sec, TOKEN);
 	burst = min_u64(p->rate_per_sec / 100, PACER_BURST_MAX);
-	p->credit_max = (burst ? burst : 1) * TOKEN;
+	/* What a nanosecond brings beyond the last token counts, or low rates would drift. */
+	p->credit_max = (burst ? burst : 1) * TOKEN + (p->rate_per_sec ? p->rate_per_sec - 1 : 0);
 }
 
 static void settle(struct pacer *p, int64_t now_ns)
