@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+pw_unit_test(test_guard_hosts pw_guard)
+pw_unit_test(test_guards pw_guard)
