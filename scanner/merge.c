@@ -302,17 +302,11 @@ static int write_outputs(struct merge *m, bool whole)
 
 static void print_summary(struct merge *m, uint64_t kept)
 {
-	const struct sweep_trailer *runs;
-	size_t n = sweep_tally_runs(m->input.tally, &runs);
-	uint64_t endpoints = 0;
-
-	for (size_t i = 0; i < n; i++)
-		endpoints += runs[i].endpoints;
 	fprintf(stderr,
 	        "merged %zu file%s: %" PRIu64 " endpoints probed, %" PRIu64 " findings, %" PRIu64
 	        " exposed, %" PRIu64 " there more than once\n",
-	        m->options->n_files, m->options->n_files == 1 ? "" : "s", endpoints, kept,
-	        m->exposed, m->input.findings - kept);
+	        m->options->n_files, m->options->n_files == 1 ? "" : "s",
+	        sweep_tally_endpoints(m->input.tally), kept, m->exposed, m->input.findings - kept);
 }
 
 static int merge_findings(struct merge *m)

@@ -80,6 +80,23 @@ size_t sweep_tally_runs(struct sweep_tally *tally, const struct sweep_trailer **
 	return tally->n_runs;
 }
 
+uint64_t sweep_tally_endpoints(struct sweep_tally *tally)
+{
+	const struct sweep_trailer *runs;
+	size_t n = sweep_tally_runs(tally, &runs);
+	uint64_t sum = 0, most = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0 && (runs[i].shard != runs[i - 1].shard ||
+		              strcmp(runs[i].sweep_id, runs[i - 1].sweep_id) != 0)) {
+			sum += most;
+			most = 0;
+		}
+		most = runs[i].endpoints > most ? runs[i].endpoints : most;
+	}
+	return sum + most;
+}
+
 size_t sweep_tally_sweeps(const struct sweep_tally *tally)
 {
 	size_t count = 0;

@@ -19,6 +19,8 @@ void sweep_tally_free(struct sweep_tally *tally);
 int sweep_tally_add(struct sweep_tally *tally, const struct sweep_trailer *t);
 /* How many different sweeps. */
 size_t sweep_tally_sweeps(const struct sweep_tally *tally);
+/* Endpoints of all shards; of a shard with several runs those of the one with the most. */
+uint64_t sweep_tally_endpoints(struct sweep_tally *tally);
 /* All runs, sorted by sweep, shard, begin. */
 size_t sweep_tally_runs(struct sweep_tally *tally, const struct sweep_trailer **out);
 

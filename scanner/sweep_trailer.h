@@ -25,8 +25,8 @@ struct sweep_trailer {
 	bool complete;               /* nothing of the shard is left to do */
 	int64_t started_ms;          /* wall clock; written in whole seconds */
 	int64_t ended_ms;
-	uint64_t endpoints; /* probed by this run */
-	uint64_t verdicts[VERDICT_COUNT];
+	uint64_t endpoints;               /* of this run, and of those that it goes on from */
+	uint64_t verdicts[VERDICT_COUNT]; /* likewise */
 };
 
 /* One line, no newline; malloc()ed, or NULL when memory is out. */
