@@ -92,6 +92,7 @@ static bool contains_v4(const struct exclude_set *set, uint32_t address)
 	while (n > 1) {
 		size_t half = n / 2;
 
+		/* A conditional move: which way a branch goes, nothing could foretell. */
 		at = at[half] <= address ? at + half : at;
 		n -= half;
 	}

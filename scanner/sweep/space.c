@@ -160,6 +160,7 @@ static size_t last_at_most(const uint64_t *numbers, size_t n, uint64_t key)
 	while (n > 1) {
 		size_t half = n / 2;
 
+		/* A conditional move: which way a branch goes, nothing could foretell. */
 		at = at[half] <= key ? at + half : at;
 		n -= half;
 	}
@@ -171,7 +172,6 @@ static uint32_t find_start(const struct sweep_space *s, const struct place *p)
 {
 	uint32_t low = s->n_v4, high = s->n_nodes;
 
-	/* A search that takes no branch: which way it goes, nothing could foretell. */
 	if (p->zone == (uint64_t)AF_INET << 32) {
 		if (s->n_v4 == 0 || p->low < s->v4_firsts[0])
 			return NO_NODE;

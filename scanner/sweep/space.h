@@ -20,8 +20,9 @@ struct sweep_space;
 
 /*
  * Copies spans and ports. Spans may overlap: an endpoint counts once, and its token is that of the
- * widest span which has it (of one prefix, that of every port; of equal ones, the first). Spans that bring nothing new are dropped.
- * The numbers depend on the spans, and on the order of `ports`, but not on the order of the spans.
+ * widest span which has it (of one prefix, that of every port; of equal ones, the first). Spans
+ * that bring nothing new are dropped. The numbers depend on the spans, and on the order of `ports`,
+ * but not on the order of the spans.
  *
  * Returns 0; -ENOMEM; -EOVERFLOW: more than 2^62 endpoints, or more than SWEEP_MAX_SPANS spans;
  * -EINVAL: no span, a span of every port without a list, a port twice or 0 in the list, a prefix
