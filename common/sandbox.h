@@ -49,7 +49,9 @@ enum sandbox_filter {
 	SANDBOX_FILTER_NETWORK,  /* prober, the CLI while it scans: TCP and UDP sockets, no files */
 	SANDBOX_FILTER_SENDER,   /* as above, and reading files (CA bundle, resolv.conf) */
 	SANDBOX_FILTER_FILES,    /* evidence: makes new files, and nothing else; no sockets */
+	SANDBOX_FILTER_KEEPER,   /* replaces files in folders that are open; no sockets */
 	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
+	SANDBOX_FILTER_DISCOVER, /* the sockets it was given (packet, netlink), and new TCP ones */
 };
 
 struct sandbox_spec {
@@ -70,8 +72,8 @@ struct sandbox_spec {
  */
 int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_LEN]);
 /*
- * Loads the filter, after sandbox_drop() (it needs no_new_privs). Does nothing where
- * SANDBOX_SANITIZED.
+ * Loads the filter, after sandbox_drop() (it needs no_new_privs), into every thread that there is
+ * by now: none can be made afterwards. Does nothing where SANDBOX_SANITIZED.
  */
 int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
 

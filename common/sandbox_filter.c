@@ -176,21 +176,35 @@ static int add_socket(scmp_filter_ctx filter, int family, int type, int protocol
 	                              ARRAY_LEN(arguments), arguments);
 }
 
-static int add_network(scmp_filter_ctx filter)
+static int add_inet(scmp_filter_ctx filter, int type, int protocol)
 {
 	static const int families[] = {AF_INET, AF_INET6};
-	int rc = add_all(filter, SCMP_ACT_ALLOW, sockets, ARRAY_LEN(sockets));
+	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(families); i++) {
-		rc = add_socket(filter, families[i], SOCK_STREAM, 0);
+		rc = add_socket(filter, families[i], type, 0);
 		if (rc == 0)
-			rc = add_socket(filter, families[i], SOCK_STREAM, IPPROTO_TCP);
-		if (rc == 0)
-			rc = add_socket(filter, families[i], SOCK_DGRAM, 0);
-		if (rc == 0)
-			rc = add_socket(filter, families[i], SOCK_DGRAM, IPPROTO_UDP);
+			rc = add_socket(filter, families[i], type, protocol);
 	}
 	return rc;
+}
+
+/*
+ * Nothing of AF_PACKET and AF_NETLINK can be opened: what the discoverer has of them is narrowed
+ * by the filters that were attached to it, and by having no capability.
+ */
+static int add_discover(scmp_filter_ctx filter)
+{
+	int rc = add_all(filter, SCMP_ACT_ALLOW, sockets, ARRAY_LEN(sockets));
+
+	return rc < 0 ? rc : add_inet(filter, SOCK_STREAM, IPPROTO_TCP);
+}
+
+static int add_network(scmp_filter_ctx filter)
+{
+	int rc = add_discover(filter);
+
+	return rc < 0 ? rc : add_inet(filter, SOCK_DGRAM, IPPROTO_UDP);
 }
 
 static int add_reading(scmp_filter_ctx filter)
@@ -229,6 +243,17 @@ static int add_new_files(scmp_filter_ctx filter)
 	return rc < 0 ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(send), 0);
 }
 
+/* A new file, whole and on disk, takes the place of an old one. */
+static int add_replacing(scmp_filter_ctx filter)
+{
+	static const int calls[] = {SCMP_SYS(fsync),    SCMP_SYS(renameat),   SCMP_SYS(renameat2),
+	                            SCMP_SYS(unlinkat), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64),
+	                            SCMP_SYS(recvfrom), SCMP_SYS(recv),       SCMP_SYS(fchmod)};
+	int rc = add_new_files(filter);
+
+	return rc < 0 ? rc : add_all(filter, SCMP_ACT_ALLOW, calls, ARRAY_LEN(calls));
+}
+
 static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 {
 	int rc = add_all(filter, SCMP_ACT_KILL_PROCESS, killed, ARRAY_LEN(killed));
@@ -243,6 +268,8 @@ static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 		rc = add_network(filter);
 		return rc < 0 ? rc : add_reading(filter);
 	case SANDBOX_FILTER_FILES: return add_new_files(filter);
+	case SANDBOX_FILTER_KEEPER: return add_replacing(filter);
+	case SANDBOX_FILTER_DISCOVER: return add_discover(filter);
 	case SANDBOX_FILTER_NETLINK: return add_netlink(filter);
 	case SANDBOX_FILTER_NONE: break;
 	}
@@ -263,7 +290,9 @@ int sandbox_filter(enum sandbox_filter kind, char why[static SANDBOX_ERROR_LEN])
 	}
 	/* A binary tree of the numbers, not a chain. Only speed: a refusal does not matter. */
 	seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-	rc = add_rules(filter, kind);
+	rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+	if (rc == 0)
+		rc = add_rules(filter, kind);
 	if (rc == 0)
 		rc = seccomp_load(filter);
 	if (rc < 0) {
