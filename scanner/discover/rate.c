@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "scanner/discover/rate.h"
+
+#include <math.h>
+
+#define START_PER_SEC 50000.0
+#define MS            INT64_C(1000000)
+#define SEC           1e9
+#define STEP_NS       (10 * MS)  /* between two looks */
+#define SETTLE_NS     (100 * MS) /* between two changes downwards */
+#define NEVER_MIND    0.003      /* less loss than that is left to retransmission */
+#define STILL_THERE   0.6 /* of the loss before, at half of the rate: then it is the link's */
+#define DROPS_FACTOR  0.8
+#define RISE_FACTOR   1.02
+
+enum {
+	ENOUGH = 100, /* canaries for a judgement */
+	FORGET_AFTER = 4000,
+};
+
+static double limit(double value, double low, double high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
+static void set(struct rate *r, double per_sec, int64_t now_ns)
+{
+	r->allowed_per_sec = limit(per_sec, r->floor_per_sec, r->ceiling_per_sec);
+	r->changed_ns = now_ns;
+	r->asked = 0;
+	r->lost = 0;
+}
+
+void rate_init(struct rate *r, uint64_t ceiling_per_sec, int64_t now_ns)
+{
+	*r = (struct rate){
+	    .ceiling_per_sec = ceiling_per_sec ? (double)ceiling_per_sec : RATE_UNLIMITED,
+	    .starting = true,
+	    .turned_ns = now_ns,
+	};
+	r->floor_per_sec = limit(RATE_FLOOR_PER_SEC, 1, r->ceiling_per_sec);
+	set(r, START_PER_SEC, now_ns);
+}
+
+void rate_learn(struct rate *r, int64_t asked_ns, bool lost)
+{
+	if (asked_ns < r->changed_ns)
+		return;
+	r->asked++;
+	r->lost += lost;
+}
+
+static double loss(const struct rate *r)
+{
+	return r->asked ? (double)r->lost / (double)r->asked : 0;
+}
+
+/* More than what the link loses anyway, by more than chance. */
+static bool is_excess(const struct rate *r)
+{
+	double usual = limit(1.5 * r->link_loss, NEVER_MIND, 1);
+	double asked = (double)r->asked;
+
+	return (double)r->lost > asked * usual + 3 * sqrt(asked * usual);
+}
+
+static enum rate_event begin_trial(struct rate *r, double achieved, int64_t now_ns)
+{
+	r->before_per_sec = r->allowed_per_sec;
+	r->before_loss = loss(r);
+	r->trying = true;
+	r->starting = false;
+	set(r, limit(achieved, 0, r->allowed_per_sec) / 2, now_ns);
+	return RATE_TRYING;
+}
+
+static enum rate_event end_trial(struct rate *r, int64_t now_ns)
+{
+	double seen = loss(r);
+
+	r->trying = false;
+	if (seen >= STILL_THERE * r->before_loss) {
+		r->link_loss = limit(seen, r->before_loss, 1);
+		set(r, r->before_per_sec, now_ns);
+		return RATE_LINK_LOSES;
+	}
+	r->congested = true;
+	r->link_loss = limit(seen, r->link_loss, 1);
+	set(r, r->allowed_per_sec, now_ns);
+	return RATE_LOWERED_LOSS;
+}
+
+/* A little more than is used is enough: what is allowed must not run away from what is tried. */
+static void rise(struct rate *r, double achieved)
+{
+	double factor = r->congested ? RISE_FACTOR : 2;
+
+	if (r->starting || r->congested) {
+		if (r->congested && r->allowed_per_sec > 2 * achieved)
+			return;
+		r->allowed_per_sec =
+		    limit(r->allowed_per_sec * factor, r->floor_per_sec, r->ceiling_per_sec);
+	}
+	if (r->allowed_per_sec >= r->ceiling_per_sec)
+		r->starting = false;
+}
+
+enum rate_event rate_turn(struct rate *r, int64_t now_ns, uint64_t sent, uint64_t drops)
+{
+	int64_t elapsed_ns = now_ns - r->turned_ns;
+	enum rate_event event = RATE_SAME;
+	double achieved;
+	bool dropped;
+
+	if (elapsed_ns < STEP_NS)
+		return RATE_SAME;
+	achieved = (double)(sent - r->sent) * SEC / (double)elapsed_ns;
+	dropped = drops != r->drops;
+	r->turned_ns = now_ns;
+	r->sent = sent;
+	r->drops = drops;
+	if (r->asked >= ENOUGH)
+		r->seen_loss = loss(r);
+	if (dropped && now_ns - r->changed_ns >= SETTLE_NS) {
+		r->starting = false;
+		r->congested = true;
+		r->trying = false;
+		set(r, DROPS_FACTOR * limit(achieved, 0, r->allowed_per_sec), now_ns);
+		return RATE_LOWERED_DROPS;
+	}
+	if (r->trying)
+		event = r->asked >= ENOUGH ? end_trial(r, now_ns) : RATE_SAME;
+	else if (r->asked >= ENOUGH && is_excess(r))
+		event = begin_trial(r, achieved, now_ns);
+	else if (!dropped)
+		rise(r, achieved);
+	if (r->asked >= FORGET_AFTER) {
+		r->asked /= 2;
+		r->lost /= 2;
+	}
+	return event;
+}
+
+uint64_t rate_get(const struct rate *r)
+{
+	return r->allowed_per_sec >= RATE_UNLIMITED ? 0 : (uint64_t)r->allowed_per_sec;
+}
