@@ -38,6 +38,7 @@ int exclude_set_seal(struct exclude_set *set);
 /*
  * Whether an endpoint's address is in a sealed set; its port and zone don't matter. An
  * IPv4-mapped IPv6 address is in it, too, when the IPv4 address it stands for is. O(log n).
+ * A set that is not sealed has everything.
  */
 bool exclude_set_contains(const struct exclude_set *set, const struct endpoint *e);
 

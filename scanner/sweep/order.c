@@ -67,6 +67,8 @@ static uint64_t next_key(uint64_t *state)
 
 void sweep_order_init(struct sweep_order *o, uint64_t size, uint64_t seed)
 {
+	/* Once more, for seeds that lie a step of the sequence apart. */
+	uint64_t state = next_key(&seed);
 	unsigned bits;
 
 	*o = (struct sweep_order){.size = size ? size : 1};
@@ -75,7 +77,7 @@ void sweep_order_init(struct sweep_order *o, uint64_t size, uint64_t seed)
 	o->row_mask = (UINT64_C(1) << o->row_bits) - 1;
 	o->columns = ((o->size - 1) >> o->row_bits) + 1;
 	for (unsigned i = 0; i < SWEEP_ORDER_ROUNDS; i++)
-		o->keys[i] = next_key(&seed);
+		o->keys[i] = next_key(&state);
 }
 
 uint64_t sweep_order_at(const struct sweep_order *o, uint64_t position)

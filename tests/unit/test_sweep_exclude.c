@@ -219,8 +219,10 @@ static void test_sealed_is_sealed(void **state)
 	assert_int_equal(exclude_set_add(set, &p), 0);
 	p.family = AF_UNSPEC;
 	assert_int_equal(exclude_set_add(set, &p), -EINVAL);
+	assert_has(set, "192.0.2.1");
 	assert_int_equal(exclude_set_seal(set), 0);
 	assert_int_equal(exclude_set_seal(set), 0);
+	assert_has_not(set, "192.0.2.1");
 	p.family = AF_INET6;
 	assert_int_equal(exclude_set_add(set, &p), -EINVAL);
 	assert_int_equal(exclude_set_count(set), 1);
