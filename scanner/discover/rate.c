@@ -9,12 +9,12 @@
 #define STEP_NS       (10 * MS)  /* between two looks */
 #define SETTLE_NS     (100 * MS) /* between two changes downwards */
 #define NEVER_MIND    0.003      /* less loss than that is left to retransmission */
-#define STILL_THERE   0.6 /* of the loss before, at half of the rate: then it is the link's */
 #define DROPS_FACTOR  0.8
-#define RISE_FACTOR   1.02
+#define RISE_FACTOR   1.002 /* of a rate that was too high once: doubled in some seconds */
 
 enum {
-	ENOUGH = 100, /* canaries for a judgement */
+	ENOUGH = 100,       /* canaries for a judgement */
+	TRIAL_ENOUGH = 500, /* for one between two that are close */
 	FORGET_AFTER = 4000,
 };
 
@@ -64,28 +64,60 @@ static bool is_excess(const struct rate *r)
 	return (double)r->lost > asked * usual + 3 * sqrt(asked * usual);
 }
 
+/* What was lost while the rate was doubling belongs to no rate: it is measured again at one. */
+static void stop_starting(struct rate *r, double achieved, int64_t now_ns)
+{
+	r->starting = false;
+	set(r, limit(achieved, 0, r->allowed_per_sec), now_ns);
+}
+
 static enum rate_event begin_trial(struct rate *r, double achieved, int64_t now_ns)
 {
 	r->before_per_sec = r->allowed_per_sec;
 	r->before_loss = loss(r);
 	r->trying = true;
-	r->starting = false;
 	set(r, limit(achieved, 0, r->allowed_per_sec) / 2, now_ns);
 	return RATE_TRYING;
 }
 
+enum verdict {
+	VERDICT_NONE, /* not yet */
+	VERDICT_LINK,
+	VERDICT_OURS,
+};
+
+/*
+ * A bottleneck that lets through a fixed rate loses 2L - 1 at half of the rate at which it loses L
+ * (nothing, if L is below one half); a link that just loses goes on with L. The middle between
+ * the two is the mark, and chance is allowed for.
+ */
+static enum verdict judge_trial(const struct rate *r)
+{
+	double ours = limit(2 * r->before_loss - 1, 0, 1);
+	double mark = (double)r->asked * (r->before_loss + ours) / 2;
+	double doubt = r->asked < TRIAL_ENOUGH ? 2 * sqrt(mark) : 0;
+
+	if (r->asked < ENOUGH)
+		return VERDICT_NONE;
+	if ((double)r->lost >= mark + doubt)
+		return VERDICT_LINK;
+	return (double)r->lost <= mark - doubt ? VERDICT_OURS : VERDICT_NONE;
+}
+
 static enum rate_event end_trial(struct rate *r, int64_t now_ns)
 {
-	double seen = loss(r);
+	enum verdict verdict = judge_trial(r);
 
+	if (verdict == VERDICT_NONE)
+		return RATE_SAME;
 	r->trying = false;
-	if (seen >= STILL_THERE * r->before_loss) {
-		r->link_loss = limit(seen, r->before_loss, 1);
+	r->seen_loss = loss(r);
+	if (verdict == VERDICT_LINK) {
+		r->link_loss = limit(r->seen_loss, r->link_loss, 1);
 		set(r, r->before_per_sec, now_ns);
 		return RATE_LINK_LOSES;
 	}
 	r->congested = true;
-	r->link_loss = limit(seen, r->link_loss, 1);
 	set(r, r->allowed_per_sec, now_ns);
 	return RATE_LOWERED_LOSS;
 }
@@ -129,7 +161,9 @@ enum rate_event rate_turn(struct rate *r, int64_t now_ns, uint64_t sent, uint64_
 		return RATE_LOWERED_DROPS;
 	}
 	if (r->trying)
-		event = r->asked >= ENOUGH ? end_trial(r, now_ns) : RATE_SAME;
+		event = end_trial(r, now_ns);
+	else if (r->asked >= ENOUGH && is_excess(r) && r->starting)
+		stop_starting(r, achieved, now_ns);
 	else if (r->asked >= ENOUGH && is_excess(r))
 		event = begin_trial(r, achieved, now_ns);
 	else if (!dropped)

@@ -342,6 +342,9 @@ enum syn_answer_kind syn_packet_parse(const struct syn_identity *id, const uint8
 
 	if (!read_ip(packet, captured, false, &l))
 		return SYN_ANSWER_NONE;
+	/* Shorter than its header has it, and not by our capture's limit. */
+	if (l.captured < l.length && captured < SYN_ANSWER_MAX)
+		return SYN_ANSWER_NONE;
 	if (l.protocol == IPPROTO_TCP)
 		return read_tcp(id, &l, verified, out);
 	if (l.protocol == (l.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6))

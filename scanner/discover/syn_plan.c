@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-#define UNFOUND_MAX 0.0005 /* open ports of a window that may be left, by expectation */
+#define UNFOUND_MAX 0.001 /* open ports of a window that may be left, by expectation */
 #define LOSS_MAX    0.9
 
 enum { WINDOW_CANARIES = 100 }; /* of its own, before a window judges by them alone */
