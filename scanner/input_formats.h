@@ -15,7 +15,7 @@ enum input_format {
 	INPUT_AUTO = 0,     /* by the first bytes */
 	INPUT_LINES,        /* a target a line, with labels; also naabu's plain output */
 	INPUT_NMAP_XML,     /* -oX; also masscan's */
-	INPUT_NMAP_GREP,    /* -oG */
+	INPUT_NMAP_GREP,    /* -oG; also masscan's */
 	INPUT_MASSCAN_JSON, /* -oJ, and NDJSON (-oD) */
 	INPUT_MASSCAN_LIST, /* -oL */
 	INPUT_NAABU_JSON,   /* -json */
@@ -24,7 +24,7 @@ enum input_format {
 enum {
 	INPUT_TEXT_LEN = 2001, /* more than the longest target, its labels, and a comment */
 	INPUT_ERROR_LEN = 320,
-	INPUT_RECORD_MAX_BYTES = 1 << 20, /* one tag, one JSON object */
+	INPUT_RECORD_MAX_BYTES = 256 * 1024, /* one tag, one JSON object */
 };
 
 /* "auto", "lines", "nmap-xml", "nmap-grep", "masscan-json", "masscan-list", "naabu-json" */
@@ -34,8 +34,8 @@ const char *input_format_name(enum input_format format);
 enum input_result {
 	INPUT_TARGET = 1, /* out->text is for target_parse_labelled() */
 	INPUT_BAD,        /* something is no target; `why`; go on with the next */
-	INPUT_BROKEN,     /* nothing can be read any more; `why` */
-	INPUT_TRUNCATED,  /* it ended before its end; all that was whole has been given; `why` */
+	INPUT_BROKEN,     /* nothing can be read any more; `why`; no call after it */
+	INPUT_TRUNCATED,  /* it ended before its end; all that was whole has been given; likewise */
 	INPUT_MORE,       /* feed it */
 	INPUT_END,
 };

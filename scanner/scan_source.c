@@ -11,10 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-	LINE_MAX_LEN = 2000, /* more than the longest target, its labels, and a comment */
-	READS_AT_ONCE = 64,
-};
+enum { CHUNK_BYTES = 16384, READS_AT_ONCE = 64 };
 
 /* One argument: a target, or the lines of a file. */
 struct item {
@@ -31,12 +28,12 @@ struct scan_source {
 	size_t count, at;
 	uint64_t endpoints; /* of what was checked */
 	bool has_pipe;
+	enum input_format format;
 	/* Of the file being read. */
-	unsigned long line;
-	char buffer[LINE_MAX_LEN];
-	size_t used;
-	bool skipping; /* the rest of a line that was too long */
-	bool ended;
+	struct input *input;
+	bool was_truncated; /* that is why it was SCAN_SOURCE_UNREADABLE */
+	bool was_broken;    /* or that */
+	char chunk[CHUNK_BYTES];
 };
 
 static int fail(const char *name, int error, char *why)
@@ -75,13 +72,17 @@ static int open_item(struct item *item, const char *argument, char *why)
 	return 0;
 }
 
+static void end_file(struct scan_source *s)
+{
+	input_free(s->input);
+	s->input = NULL;
+	s->was_truncated = s->was_broken = false;
+}
+
 static void rewind_source(struct scan_source *s)
 {
 	s->at = 0;
-	s->line = 0;
-	s->used = 0;
-	s->skipping = false;
-	s->ended = false;
+	end_file(s);
 	for (size_t i = 0; i < s->count; i++)
 		s->items[i].done = false;
 }
@@ -106,9 +107,11 @@ static int check_all(struct scan_source *s, char *why)
 		    __builtin_add_overflow(s->endpoints, target_count(&target, s->ports),
 		                           &s->endpoints))
 			s->endpoints = UINT64_MAX;
-	} while (result == SCAN_SOURCE_TARGET || result == SCAN_SOURCE_LATER);
+		/* What an interrupted scanner has left is used; that it is not all is said then. */
+	} while (result == SCAN_SOURCE_TARGET || result == SCAN_SOURCE_LATER ||
+	         (result == SCAN_SOURCE_UNREADABLE && s->was_truncated));
 	if (result != SCAN_SOURCE_END)
-		return result == SCAN_SOURCE_BAD ? -EINVAL : -EIO;
+		return result == SCAN_SOURCE_BAD || s->was_broken ? -EINVAL : -EIO;
 	for (size_t i = 0; i < s->count; i++) {
 		/* Pipes are not seekable, and have not been read. */
 		if (s->items[i].fd >= 0)
@@ -121,6 +124,13 @@ static int check_all(struct scan_source *s, char *why)
 int scan_source_open(char **arguments, size_t count, const struct port_list *ports,
                      struct scan_source **out, char why[static SCAN_SOURCE_ERROR_LEN])
 {
+	return scan_source_open_as(arguments, count, INPUT_AUTO, ports, out, why);
+}
+
+int scan_source_open_as(char **arguments, size_t count, enum input_format format,
+                        const struct port_list *ports, struct scan_source **out,
+                        char why[static SCAN_SOURCE_ERROR_LEN])
+{
 	struct scan_source *s = calloc(1, sizeof(*s));
 	int err = 0;
 
@@ -128,6 +138,7 @@ int scan_source_open(char **arguments, size_t count, const struct port_list *por
 	if (!s)
 		return -ENOMEM;
 	s->ports = ports;
+	s->format = format;
 	s->interfaces = if_nameindex();
 	s->items = calloc(count, sizeof(*s->items));
 	if (!s->items)
@@ -162,6 +173,7 @@ void scan_source_close(struct scan_source *s)
 	}
 	if (s->interfaces)
 		if_freenameindex(s->interfaces);
+	input_free(s->input);
 	free(s->items);
 	free(s);
 }
@@ -207,90 +219,40 @@ static int parse(const struct scan_source *s, const char *text, struct target *o
 	return 0;
 }
 
-/* Cuts comment and blanks off; what is left may be "". */
-static char *strip(char *line)
-{
-	char *comment = strchr(line, '#');
-	size_t len;
-
-	/* Within a word it is a mistake that target_parse() explains. */
-	if (comment && (comment == line || strchr(" \t", comment[-1])))
-		*comment = '\0';
-	line += strspn(line, " \t\r");
-	len = strlen(line);
-	while (len > 0 && strchr(" \t\r", line[len - 1]))
-		line[--len] = '\0';
-	return line;
-}
-
-static enum scan_source_result take_line(struct scan_source *s, char *line, size_t len,
-                                         struct target *out, char *why)
+/* "FILE:LINE:COLUMN: what"; a line as a whole has no column. */
+static void say_where(const struct scan_source *s, const struct input_item *item,
+                      const char *reason, char *why)
 {
 	const char *file = s->items[s->at].argument;
-	char reason[TARGET_ERROR_LEN];
-	char *text;
 
-	s->line++;
-	if (memchr(line, '\0', len)) {
-		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: a NUL byte", file, s->line);
-		return SCAN_SOURCE_BAD;
-	}
-	text = strip(line);
-	if (*text == '\0')
-		return SCAN_SOURCE_WAIT; /* nothing on it */
-	if (parse(s, text, out, reason) == 0)
+	if (item->column > 0)
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu:%lu: %s", file, item->line,
+		         item->column, reason);
+	else
+		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: %s", file, item->line, reason);
+}
+
+static enum scan_source_result take_target(struct scan_source *s, const struct input_item *item,
+                                           struct target *out, char *why)
+{
+	char reason[TARGET_ERROR_LEN];
+
+	if (parse(s, item->text, out, reason) == 0)
 		return SCAN_SOURCE_TARGET;
-	snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: %s", file, s->line, reason);
+	say_where(s, item, reason, why);
 	return SCAN_SOURCE_BAD;
 }
 
-/* Takes the next whole line out of the buffer. SCAN_SOURCE_WAIT: there is none. */
-static enum scan_source_result take_buffered(struct scan_source *s, struct target *out, char *why)
-{
-	char line[LINE_MAX_LEN];
-	char *newline;
-
-	while ((newline = memchr(s->buffer, '\n', s->used)) || (s->ended && s->used > 0)) {
-		size_t len = newline ? (size_t)(newline - s->buffer) : s->used;
-		size_t whole = newline ? len + 1 : len;
-		bool skip = s->skipping;
-		enum scan_source_result result;
-
-		memcpy(line, s->buffer, len);
-		line[len] = '\0';
-		s->used -= whole;
-		memmove(s->buffer, s->buffer + whole, s->used);
-		s->skipping = false;
-		if (skip)
-			continue;
-		result = take_line(s, line, len, out, why);
-		if (result != SCAN_SOURCE_WAIT)
-			return result;
-	}
-	return SCAN_SOURCE_WAIT;
-}
-
-/* SCAN_SOURCE_TARGET here means: there may be a line in the buffer now. */
-static enum scan_source_result fill_buffer(struct scan_source *s, char *why)
+/* SCAN_SOURCE_TARGET here means: the input has something new, be it the end. */
+static enum scan_source_result feed(struct scan_source *s, char *why)
 {
 	struct item *item = &s->items[s->at];
 	struct pollfd ready = {.fd = item->fd, .events = POLLIN};
 	ssize_t n;
 
-	if (s->used == sizeof(s->buffer) - 1) {
-		bool skipping = s->skipping;
-
-		s->used = 0;
-		s->skipping = true;
-		if (skipping)
-			return SCAN_SOURCE_TARGET;
-		snprintf(why, SCAN_SOURCE_ERROR_LEN, "%.200s:%lu: the line is too long",
-		         item->argument, ++s->line);
-		return SCAN_SOURCE_BAD;
-	}
 	if (poll(&ready, 1, 0) == 0)
 		return SCAN_SOURCE_WAIT;
-	n = read(item->fd, s->buffer + s->used, sizeof(s->buffer) - 1 - s->used);
+	n = read(item->fd, s->chunk, sizeof(s->chunk));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return SCAN_SOURCE_WAIT;
 	if (n < 0) {
@@ -298,24 +260,44 @@ static enum scan_source_result fill_buffer(struct scan_source *s, char *why)
 		item->done = true;
 		return SCAN_SOURCE_UNREADABLE;
 	}
-	if (n == 0)
-		s->ended = true;
-	s->used += (size_t)n;
+	input_feed(s->input, s->chunk, (size_t)n);
 	return SCAN_SOURCE_TARGET;
 }
 
 static enum scan_source_result next_of_file(struct scan_source *s, struct target *out, char *why)
 {
-	for (unsigned reads = 0; reads < READS_AT_ONCE; reads++) {
-		enum scan_source_result result = take_buffered(s, out, why);
+	char reason[INPUT_ERROR_LEN];
+	struct input_item found;
 
-		if (result != SCAN_SOURCE_WAIT)
-			return result;
-		if (s->ended)
-			return SCAN_SOURCE_END;
-		result = fill_buffer(s, why);
-		if (result != SCAN_SOURCE_TARGET)
-			return result;
+	if (!s->input)
+		s->input = input_new(s->format);
+	if (!s->input) {
+		fail(s->items[s->at].argument, ENOMEM, why);
+		s->items[s->at].done = true;
+		return SCAN_SOURCE_UNREADABLE;
+	}
+	for (unsigned reads = 0; reads < READS_AT_ONCE;) {
+		enum input_result result = input_next(s->input, &found, reason);
+		enum scan_source_result fed;
+
+		switch (result) {
+		case INPUT_TARGET: return take_target(s, &found, out, why);
+		case INPUT_BAD: say_where(s, &found, reason, why); return SCAN_SOURCE_BAD;
+		case INPUT_BROKEN:
+		case INPUT_TRUNCATED:
+			say_where(s, &found, reason, why);
+			s->was_broken = result == INPUT_BROKEN;
+			s->was_truncated = result == INPUT_TRUNCATED;
+			s->items[s->at].done = true;
+			return SCAN_SOURCE_UNREADABLE;
+		case INPUT_END: return SCAN_SOURCE_END;
+		case INPUT_MORE:
+			fed = feed(s, why);
+			if (fed != SCAN_SOURCE_TARGET)
+				return fed;
+			reads++;
+			break;
+		}
 	}
 	return SCAN_SOURCE_LATER;
 }
@@ -345,10 +327,7 @@ enum scan_source_result scan_source_next(struct scan_source *s, struct target *o
 		if (result != SCAN_SOURCE_END)
 			return result;
 		s->at++;
-		s->line = 0;
-		s->used = 0;
-		s->skipping = false;
-		s->ended = false;
+		end_file(s);
 	}
 	return SCAN_SOURCE_END;
 }

@@ -5,9 +5,10 @@
  */
 #pragma once
 
+#include "scanner/input_formats.h"
 #include "scanner/target.h"
 
-enum { SCAN_SOURCE_ERROR_LEN = TARGET_ERROR_LEN + 256 };
+enum { SCAN_SOURCE_ERROR_LEN = INPUT_ERROR_LEN + 256 };
 
 enum scan_source_result {
 	SCAN_SOURCE_TARGET, /* *out is the next one */
@@ -23,10 +24,15 @@ struct scan_source;
 /*
  * Opens every file, so that none is needed later, and reads regular files and the command line
  * once to find mistakes before anything is sent. `arguments` must outlive the source. Returns 0,
- * or -EINVAL or -errno and one line in `why`.
+ * or -EINVAL or -errno and one line in `why`. A file that ends too early is no mistake: its targets
+ * are given, then SCAN_SOURCE_UNREADABLE.
  */
 int scan_source_open(char **arguments, size_t count, const struct port_list *ports,
                      struct scan_source **out, char why[static SCAN_SOURCE_ERROR_LEN]);
+/* The same with files of a format that is not told by their beginnings. */
+int scan_source_open_as(char **arguments, size_t count, enum input_format format,
+                        const struct port_list *ports, struct scan_source **out,
+                        char why[static SCAN_SOURCE_ERROR_LEN]);
 void scan_source_close(struct scan_source *source);
 
 /*
