@@ -1,0 +1,3 @@
+module benchservers.example/servers
+
+go 1.21
