@@ -23,7 +23,8 @@ ALLOWED = {
     # history; sums of evidence; names in other scripts; routes (and never the packet filter)
     "bin/pprofwall":
         BASE | DROP | LOOP | HTTP | CURL | YAML
-        | {"libsqlite3.so.0", "libmd.so.0", "libidn2.so.0", "libmnl.so.0"},
+        | {"libsqlite3.so.0", "libmd.so.0", "libidn2.so.0", "libmnl.so.0",
+           "libexpat.so.1"},
     "sbin/pprofwalld": BASE | DROP | YAML | {"libsystemd.so.0"},
     "libexec/pprofwall/pprofwall-agent":
         BASE | DROP | LOOP | HTTP | YAML | {"libsqlite3.so.0"},
