@@ -248,7 +248,7 @@ static int add_replacing(scmp_filter_ctx filter)
 {
 	static const int calls[] = {SCMP_SYS(fsync),    SCMP_SYS(renameat),   SCMP_SYS(renameat2),
 	                            SCMP_SYS(unlinkat), SCMP_SYS(newfstatat), SCMP_SYS(fstatat64),
-	                            SCMP_SYS(recvfrom), SCMP_SYS(recv),       SCMP_SYS(fchmod)};
+	                            SCMP_SYS(recvfrom), SCMP_SYS(recv)};
 	int rc = add_new_files(filter);
 
 	return rc < 0 ? rc : add_all(filter, SCMP_ACT_ALLOW, calls, ARRAY_LEN(calls));

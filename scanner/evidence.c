@@ -87,7 +87,7 @@ static int start_writer(const char *path, int *out, char *why)
 	if (pid < 0)
 		return fail(why, -errno, "fork: %s", strerror(errno));
 	if (pid == 0) {
-		const struct evidence_writer w = {
+		struct evidence_writer w = {
 		    .socket = theirs, .directory = directory, .sums = sums, .index = index};
 
 		close(ours);

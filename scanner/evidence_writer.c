@@ -2,14 +2,12 @@
 #include "scanner/evidence_writer.h"
 
 #include "common/cleanup.h"
-#include "common/sandbox.h"
+#include "scanner/writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 /* Returns 0, -ENODATA at a clean end, or -errno. */
 static int read_all(int fd, void *to, size_t length)
@@ -27,21 +25,6 @@ static int read_all(int fd, void *to, size_t length)
 		if (n == 0)
 			return got == 0 ? -ENODATA : -EPIPE;
 		got += (size_t)n;
-	}
-	return 0;
-}
-
-static int write_all(int fd, const char *bytes, size_t length)
-{
-	while (length > 0) {
-		ssize_t n = write(fd, bytes, length);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		length -= (size_t)n;
 	}
 	return 0;
 }
@@ -65,7 +48,7 @@ static int write_file(const struct evidence_writer *w, const char *name, const c
 	auto_close int fd =
 	    openat(w->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-	return fd < 0 ? -errno : write_all(fd, bytes, length);
+	return fd < 0 ? -errno : writer_write_all(fd, bytes, length);
 }
 
 static int take_message(const struct evidence_writer *w)
@@ -88,52 +71,21 @@ static int take_message(const struct evidence_writer *w)
 	/* the form that `sha256sum -c` reads */
 	snprintf(sum, sizeof(sum), "%s  %s\n", m.file.sha256, m.file.name);
 	if (!err)
-		err = write_all(w->sums, sum, strlen(sum));
-	return err ? err : write_all(w->index, bytes + m.file_bytes, m.line_bytes);
+		err = writer_write_all(w->sums, sum, strlen(sum));
+	return err ? err : writer_write_all(w->index, bytes + m.file_bytes, m.line_bytes);
 }
 
-enum { NOGROUP = 65534 };
-
-/* As root it becomes the directory's owner, who may write there without any privilege. */
-static int drop_privileges(const struct evidence_writer *w)
+_Noreturn void evidence_writer_run(struct evidence_writer *w)
 {
+	int descriptors[] = {w->socket, w->directory, w->sums, w->index};
 	char why[SANDBOX_ERROR_LEN];
-	struct sandbox_spec spec = {.filter = SANDBOX_FILTER_FILES};
-	struct stat st;
-	int err;
+	int32_t result = writer_stand_apart(descriptors, ARRAY_LEN(descriptors));
 
-	if (fstat(w->directory, &st) < 0)
-		return -errno;
-	if (geteuid() != 0) {
-		spec.keep_uid = true;
-	} else if (st.st_uid != 0) {
-		spec.uid = st.st_uid;
-		spec.gid = st.st_gid ? st.st_gid : NOGROUP;
-	}
-	err = sandbox_drop(&spec, why);
-	return err < 0 ? err : sandbox_filter(spec.filter, why);
-}
-
-/* What ends the scan is not to end a file in its middle; the closed socket ends us. */
-static void stand_apart(void)
-{
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	setsid();
-	for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
-		signal(ignored[i], SIG_IGN);
-	/* who reads the scan's output is not to wait for us */
-	for (int fd = 0; null >= 0 && fd <= 2; fd++)
-		dup2(null, fd);
-}
-
-_Noreturn void evidence_writer_run(const struct evidence_writer *w)
-{
-	int32_t result;
-
-	stand_apart();
-	result = drop_privileges(w);
+	if (result < 0)
+		_exit(1);
+	*w = (struct evidence_writer){descriptors[0], descriptors[1], descriptors[2],
+	                              descriptors[3]};
+	result = writer_drop_privileges(&w->directory, 1, SANDBOX_FILTER_FILES, why);
 	while (result == 0)
 		result = take_message(w);
 	if (result == -ENODATA)

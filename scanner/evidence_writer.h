@@ -20,4 +20,4 @@ struct evidence_writer {
 };
 
 /* Gives up all privileges, writes until the other end is closed, and never returns. */
-_Noreturn void evidence_writer_run(const struct evidence_writer *w);
+_Noreturn void evidence_writer_run(struct evidence_writer *w);

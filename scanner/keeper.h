@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { KEEPER_ERROR_LEN = 512, KEEPER_MAX_BYTES = 4 << 20 };
+enum { KEEPER_ERROR_LEN = 512, KEEPER_MAX_BYTES = 1 << 20 };
 
 struct keeper_conf {
 	const char *state, *stop, *metrics; /* NULL: none. The state 0600, the metrics 0644 */
