@@ -29,6 +29,12 @@ int curl_loop_new(struct event_base *base, curl_loop_done_cb *done, void *arg,
 CURLM *curl_loop_multi(struct curl_loop *loop);
 
 /*
+ * From a CURLOPT_OPENSOCKETFUNCTION: this descriptor is a new socket. Saves a system call for each
+ * request on a kept connection, if it is called for every socket of the loop's transfers.
+ */
+void curl_loop_note_socket(struct curl_loop *loop, curl_socket_t fd);
+
+/*
  * What holds for every transfer, whoever it goes to: HTTP/1.1 over TCP or TLS and nothing older,
  * no proxy, no redirects, no credentials from files, no signals. Returns an error of libcurl.
  */

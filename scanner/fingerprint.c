@@ -110,6 +110,26 @@ static void format_path(struct fingerprint_request *out, const char *prefix, con
 	snprintf(out->path, sizeof(out->path), "%s%s", prefix, name);
 }
 
+static bool find_relative(struct fingerprint *fp);
+
+/* Nothing further will be asked, unless this shows something. */
+static bool is_likely_last(struct fingerprint *fp)
+{
+	size_t here = fp->next_relative;
+	bool more;
+
+	switch ((int)fp->step) {
+	case FINGERPRINT_CMDLINE: return !fp->signatures || !fp->all_relatives;
+	case FINGERPRINT_CONTROL: return fp->relatives != 0 && !fp->is_index;
+	case FINGERPRINT_RELATIVE:
+		fp->next_relative++;
+		more = find_relative(fp) || (fp->relatives && fp->control == CONTROL_NOT_ASKED);
+		fp->next_relative = here;
+		return !more;
+	default: return false;
+	}
+}
+
 bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
 {
 	if (fp->done || fp->requests >= FINGERPRINT_MAX_REQUESTS)
@@ -118,6 +138,7 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
 	    .step = fp->step,
 	    .tls = fp->tls,
 	    .http2 = fp->http2,
+	    .last = is_likely_last(fp),
 	    .body_max_bytes = SMALL_BODY_MAX_BYTES,
 	};
 	switch (fp->step) {

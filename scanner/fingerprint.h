@@ -60,8 +60,9 @@ enum fingerprint_step {
 
 struct fingerprint_request {
 	enum fingerprint_step step;
-	bool tls;                            /* use https (the server asked for it, or the hint) */
-	bool http2;                          /* HTTP/2: over plain TCP by prior knowledge */
+	bool tls;   /* use https (the server asked for it, or the hint) */
+	bool last;  /* most likely: a hint on what to do with the connection */
+	bool http2; /* HTTP/2: over plain TCP by prior knowledge */
 	char path[FINGERPRINT_PATH_MAX_LEN]; /* path and query, ready to send */
 	size_t body_max_bytes;               /* stop reading after so many decoded bytes */
 };

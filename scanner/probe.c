@@ -91,7 +91,7 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 	p->engine = engine;
 	p->fingerprint = fingerprint_new();
 	if (!p->fingerprint ||
-	    transfer_init(&p->transfer, &engine->limits, engine->user_agent, p) < 0) {
+	    transfer_init(&p->transfer, engine->loop, &engine->limits, engine->user_agent, p) < 0) {
 		fingerprint_free(p->fingerprint);
 		free(p);
 		return NULL;
@@ -149,7 +149,6 @@ static void finish(struct probe *p)
 {
 	struct probe_engine *engine = p->engine;
 
-	transfer_hang_up(&p->transfer);
 	engine->stats.in_flight--;
 	engine->stats.finished++;
 	report(p); /* may submit another; this one is not idle yet */
@@ -181,15 +180,21 @@ static void feed_error(struct probe *p, int error)
 	fingerprint_feed(p->fingerprint, &answer);
 }
 
-/* On to the next request, or to the end. The probe is in no list. */
-static void go_on(struct probe *p)
+static bool take_next_step(struct probe *p)
 {
-	while (p->n_requests < p->engine->limits.max_requests &&
-	       fingerprint_next(p->fingerprint, &p->step)) {
-		int err;
+	if (p->n_requests >= p->engine->limits.max_requests ||
+	    !fingerprint_next(p->fingerprint, &p->step))
+		return false;
+	p->n_requests++;
+	return true;
+}
 
-		p->n_requests++;
-		err = start_transfer(p);
+/* On to the request in p->step if there is `more`, or to the end. The probe is in no list. */
+static void go_on(struct probe *p, bool more)
+{
+	for (; more; more = take_next_step(p)) {
+		int err = start_transfer(p);
+
 		if (err == 0)
 			return;
 		feed_error(p, err);
@@ -229,6 +234,7 @@ static bool wait_for_descriptor(struct probe *p)
 		p->starved_since_ms = now_ms;
 	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
 		return false;
+	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), false);
 	TAILQ_INSERT_TAIL(&engine->starved, p, link);
 	if (!evtimer_pending(engine->starved_timer, NULL))
 		evtimer_add(engine->starved_timer, &tv);
@@ -254,6 +260,7 @@ static bool ask_again(struct probe *p, const struct http_answer *answer)
 
 	if (!was_cut || p->fresh || p->step.step == FINGERPRINT_INDEX)
 		return false;
+	transfer_detach(&p->transfer, curl_loop_multi(p->engine->loop), false);
 	p->fresh = true;
 	return start_transfer(p) == 0;
 }
@@ -263,10 +270,9 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	struct probe_engine *engine = arg;
 	struct http_answer answer;
 	struct probe *p = NULL;
-	bool starved;
+	bool starved, more;
 
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&p);
-	transfer_detach(&p->transfer, curl_loop_multi(engine->loop));
 	TAILQ_REMOVE(&engine->running, p, link);
 	transfer_answer(&p->transfer, result, &answer);
 	starved = transfer_is_starved(&p->transfer, result);
@@ -282,7 +288,9 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	if (p->tracer)
 		tell(p, &answer);
 	fingerprint_feed(p->fingerprint, &answer);
-	go_on(p);
+	more = take_next_step(p);
+	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), !more);
+	go_on(p, more);
 }
 
 static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
@@ -302,7 +310,7 @@ static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
 		if (err == 0)
 			continue;
 		feed_error(p, err);
-		go_on(p);
+		go_on(p, take_next_step(p));
 	}
 }
 
@@ -419,6 +427,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	if (getrandom(&conf.nonce, sizeof(conf.nonce), 0) != (ssize_t)sizeof(conf.nonce))
 		return -EIO;
 	fingerprint_reset(p->fingerprint, &conf);
+	p->transfer.asks_everywhere = request->all_relatives || p->engine->all_prefixes;
 	p->request = *request;
 	p->n_requests = 0;
 	p->fresh = false;

@@ -19,13 +19,36 @@ enum {
 
 /*
  * Most of a sweep is endpoints that have nothing to show, and to keep a connection that is not used
- * again is costly: libcurl looks through all of them for one to drop. So the first answer is a
- * guess at whether there will be another request; a wrong one costs a connection, no more.
+ * again is costly: libcurl looks through all of them for one to drop. So what comes, as it comes,
+ * is a guess at whether there will be another request; a wrong one costs a connection, no more.
  */
 static void keep_connection(struct transfer *t, bool keep)
 {
 	/* libcurl 7.88 fails every other request on a kept one of HTTP/2 */
-	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep && !t->http2 ? 0L : 1L);
+	keep = keep && !t->http2;
+	if (keep == t->keeps_open)
+		return;
+	t->keeps_open = keep;
+	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, keep ? 0L : 1L);
+}
+
+/* By its head; the body of a 404 decides. After 4xx of other kinds no further request is likely. */
+static bool may_go_on(const struct transfer *t)
+{
+	return t->status < 400 || t->status == 401 || t->status == 403 || t->status == 404 ||
+	       t->go_pprof_header;
+}
+
+/* As the rules of fingerprint_rules.h go on: an index, or what looks like Go's own 404. */
+static bool is_worth_more(const struct transfer *t, const char *bytes, size_t length)
+{
+	if (t->status == 200)
+		return memmem(bytes, length, "pprof", 5) != NULL; /* in its first lines */
+	if (t->status == 404)
+		return t->go_pprof_header || memmem(bytes, length, "404 page not found", 18) ||
+		       memmem(bytes, length, "Unknown profile", 15) ||
+		       memmem(bytes, length, "\"Not Found\"", 11);
+	return true;
 }
 
 /* What is no HTTP/1.x head: its first bytes tell HTTP/2 and TLS from the rest. */
@@ -48,9 +71,8 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *arg)
 
 	if (!t->head_done)
 		return take_banner(t, bytes, length);
-	/* Every index has it in its first lines. */
-	if (t->first && t->status == 200 && t->body_length == 0 &&
-	    !memmem(bytes, length, "pprof", 5))
+	if (t->first && t->body_length == 0 && !t->asks_everywhere &&
+	    !is_worth_more(t, bytes, length))
 		keep_connection(t, false);
 	if (t->body_length + take > t->body_size) {
 		size_t grown = t->body_size ? t->body_size : BODY_FIRST_BYTES;
@@ -155,9 +177,8 @@ static size_t take_header(char *bytes, size_t size, size_t count, void *arg)
 	} else if (length <= 2 && (length == 0 || bytes[length - 1] == '\n')) {
 		/* After a 1xx head the real one comes, but for 101, after which no HTTP does. */
 		t->head_done = t->status >= 200 || t->status == 101;
-		if (t->head_done && t->first)
-			keep_connection(t, t->status < 400 || t->status == 401 ||
-			                       t->status == 403 || t->go_pprof_header);
+		if (t->head_done && t->first && !t->asks_everywhere)
+			keep_connection(t, may_go_on(t));
 	} else if (!t->head_done) {
 		read_header(t, bytes, length);
 	}
@@ -222,6 +243,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		return CURL_SOCKET_BAD;
 	}
 	t->socket_opened = true;
+	curl_loop_note_socket(t->loop, fd);
 	return fd;
 }
 
@@ -262,11 +284,12 @@ static bool set_constant_options(struct transfer *t, const char *user_agent, voi
 	return bad == CURLE_OK;
 }
 
-int transfer_init(struct transfer *t, const struct probe_limits *limits, const char *user_agent,
-                  void *owner)
+int transfer_init(struct transfer *t, struct curl_loop *loop, const struct probe_limits *limits,
+                  const char *user_agent, void *owner)
 {
 	memset(t, 0, sizeof(*t));
-	t->kept_socket = CURL_SOCKET_BAD;
+	t->loop = loop;
+	t->keeps_open = true; /* libcurl's default */
 	t->header_max_bytes = limits->header_max_bytes;
 	t->easy = curl_easy_init();
 	if (!t->easy)
@@ -361,7 +384,6 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->curl_error[0] = '\0';
 	t->socket_opened = false;
 	t->socket_error = 0;
-	t->kept_socket = CURL_SOCKET_BAD;
 	t->first = first;
 	t->tls = request->tls;
 	t->http2 = request->http2;
@@ -370,7 +392,7 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	                        : limits->body_max_bytes;
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
-	keep_connection(t, true);
+	keep_connection(t, !request->last);
 	/* libcurl does not tell connections apart by their scope. */
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT,
 	                 first || t->http2 || probe->endpoint.scope_id ? 1L : 0L);
@@ -501,19 +523,19 @@ void transfer_answer(const struct transfer *t, CURLcode result, struct http_answ
 	out->alpn_refused = out->error == -EPROTO && strstr(t->curl_error, "application protocol");
 }
 
-void transfer_detach(struct transfer *t, CURLM *multi)
+void transfer_detach(struct transfer *t, CURLM *multi, bool is_last)
 {
-	/* Only as long as the handle is in there does libcurl know the connection. */
-	if (curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &t->kept_socket))
-		t->kept_socket = CURL_SOCKET_BAD;
-	curl_multi_remove_handle(multi, t->easy);
-}
+	curl_socket_t kept = CURL_SOCKET_BAD;
 
-void transfer_hang_up(struct transfer *t)
-{
-	if (t->kept_socket != CURL_SOCKET_BAD)
-		shutdown(t->kept_socket, SHUT_RDWR);
-	t->kept_socket = CURL_SOCKET_BAD;
+	/*
+	 * Only as long as the handle is in there does libcurl know the connection; and it walks
+	 * through all of them to find it.
+	 */
+	if (is_last && t->keeps_open && curl_easy_getinfo(t->easy, CURLINFO_ACTIVESOCKET, &kept))
+		kept = CURL_SOCKET_BAD;
+	curl_multi_remove_handle(multi, t->easy);
+	if (kept != CURL_SOCKET_BAD)
+		shutdown(kept, SHUT_RDWR);
 }
 
 void transfer_release(struct transfer *t)

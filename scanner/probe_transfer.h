@@ -3,7 +3,7 @@
  * One HTTP exchange of a probe on one reusable easy handle: what is sent, what bounds the answer,
  * and what libcurl's result means. Internal to the engine (probe.c).
  *
- *	transfer_init(&t, limits, user_agent, owner);
+ *	transfer_init(&t, loop, limits, user_agent, owner);
  *	transfer_prepare(&t, ...);   then t.easy runs in a multi handle until it is over, then
  *	transfer_answer(&t, result, &answer);
  */
@@ -18,8 +18,11 @@ enum {
 	TRANSFER_HEAD_MAX_LEN = 2048,  /* whole lines, as many as fit */
 };
 
+struct curl_loop;
+
 struct transfer {
 	CURL *easy;
+	struct curl_loop *loop;
 	struct curl_slist *connect_to;
 	const struct probe_route *route; /* or NULL */
 	struct endpoint endpoint;
@@ -27,7 +30,9 @@ struct transfer {
 	size_t body_max_bytes;
 	bool tls;
 	bool http2;
-	bool first; /* of its probe */
+	bool first;           /* of its probe */
+	bool asks_everywhere; /* set by the owner: also where the first answer shows nothing */
+	bool keeps_open;      /* the connection, for another request */
 
 	/* What has come. */
 	size_t header_bytes;
@@ -47,14 +52,13 @@ struct transfer {
 	size_t banner_length;
 	char curl_error[CURL_ERROR_SIZE];
 
-	bool socket_opened;        /* not a kept connection */
-	curl_socket_t kept_socket; /* of the connection that libcurl keeps, or CURL_SOCKET_BAD */
-	int socket_error;          /* errno of a socket(2) that failed, or 0 */
+	bool socket_opened; /* not a kept connection */
+	int socket_error;   /* errno of a socket(2) that failed, or 0 */
 };
 
 /* Returns 0 or -ENOMEM. `owner` is what CURLINFO_PRIVATE gives back. */
-int transfer_init(struct transfer *t, const struct probe_limits *limits, const char *user_agent,
-                  void *owner);
+int transfer_init(struct transfer *t, struct curl_loop *loop, const struct probe_limits *limits,
+                  const char *user_agent, void *owner);
 void transfer_fini(struct transfer *t);
 /* For all requests to come. Returns 0 or -ENOMEM. */
 int transfer_set_route(struct transfer *t, const struct probe_route *route);
@@ -73,14 +77,11 @@ bool transfer_is_starved(const struct transfer *t, CURLcode result);
 /* What the result means. Points into *t, until the next transfer_prepare(). */
 void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out);
 
-/* Takes the handle of a transfer that is over out of its multi handle. */
-void transfer_detach(struct transfer *t, CURLM *multi);
-
 /*
- * Ends the connection, if it was kept; right after transfer_detach(), as long as no other transfer
- * can have taken it over. libcurl closes the descriptor later.
+ * Takes the handle of a transfer that is over out of its multi handle. When the probe is over, too,
+ * a connection that was kept is ended; libcurl closes the descriptor later.
  */
-void transfer_hang_up(struct transfer *t);
+void transfer_detach(struct transfer *t, CURLM *multi, bool is_last);
 
 /* The probe is over: gives back what was large. */
 void transfer_release(struct transfer *t);
