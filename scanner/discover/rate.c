@@ -9,12 +9,14 @@
 #define STEP_NS       (10 * MS)  /* between two looks */
 #define SETTLE_NS     (100 * MS) /* between two changes downwards */
 #define NEVER_MIND    0.003      /* less loss than that is left to retransmission */
+#define LINK_LOSS_MAX 0.3        /* no link is believed to lose more: it is tried again */
 #define DROPS_FACTOR  0.8
 #define RISE_FACTOR   1.002 /* of a rate that was too high once: doubled in some seconds */
 
 enum {
-	ENOUGH = 100,       /* canaries for a judgement */
-	TRIAL_ENOUGH = 500, /* for one between two that are close */
+	ENOUGH = 300,        /* canaries for a judgement */
+	TRIAL_MIN = 100,     /* during a trial, if they are unanimous */
+	TRIAL_ENOUGH = 2000, /* for one between two that are close */
 	FORGET_AFTER = 4000,
 };
 
@@ -94,10 +96,11 @@ enum verdict {
 static enum verdict judge_trial(const struct rate *r)
 {
 	double ours = limit(2 * r->before_loss - 1, 0, 1);
-	double mark = (double)r->asked * (r->before_loss + ours) / 2;
-	double doubt = r->asked < TRIAL_ENOUGH ? 2 * sqrt(mark) : 0;
+	double middle = (r->before_loss + ours) / 2;
+	double mark = (double)r->asked * middle;
+	double doubt = r->asked < TRIAL_ENOUGH ? 2.5 * sqrt(mark * (1 - middle)) : 0;
 
-	if (r->asked < ENOUGH)
+	if (r->asked < TRIAL_MIN)
 		return VERDICT_NONE;
 	if ((double)r->lost >= mark + doubt)
 		return VERDICT_LINK;
@@ -113,7 +116,7 @@ static enum rate_event end_trial(struct rate *r, int64_t now_ns)
 	r->trying = false;
 	r->seen_loss = loss(r);
 	if (verdict == VERDICT_LINK) {
-		r->link_loss = limit(r->seen_loss, r->link_loss, 1);
+		r->link_loss = limit(r->seen_loss, r->link_loss, LINK_LOSS_MAX);
 		set(r, r->before_per_sec, now_ns);
 		return RATE_LINK_LOSES;
 	}

@@ -43,7 +43,7 @@ static bool has_default_qdisc(const uint8_t *at, size_t length)
 static void add_link(struct syn_links *l, const struct nlmsghdr *m)
 {
 	const size_t head = NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(struct ifinfomsg));
-	const struct ifinfomsg *link = NLMSG_DATA(m);
+	const struct ifinfomsg *link = (const void *)(m + 1);
 
 	if (m->nlmsg_len >= head && l->count < SYN_LINKS_MAX &&
 	    has_default_qdisc((const uint8_t *)m + head, m->nlmsg_len - head))

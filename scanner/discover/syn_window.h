@@ -9,8 +9,8 @@
 
 enum {
 	SYN_WINDOW_WORDS = DISCOVER_WINDOW_MAX / 64,
-	SYN_WINDOW_END = UINT32_MAX, /* no offset */
 };
+#define SYN_WINDOW_END UINT32_MAX /* no offset */
 
 enum syn_phase {
 	SYN_PHASE_SENDING,
