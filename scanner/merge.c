@@ -60,9 +60,11 @@ static int join_one(struct history *into, const struct merge_options *o, const c
 		log_error("merge: %s is read and written", file);
 		return -EINVAL;
 	}
-	err = history_open(file, HISTORY_READ, &from, why);
-	if (!err)
-		err = history_merge(into, from, sum, why);
+	if (history_open(file, HISTORY_READ, &from, why) < 0) {
+		log_error("merge: %s: %s", file, why);
+		return -EINVAL;
+	}
+	err = history_merge(into, from, sum, why);
 	if (err)
 		log_error("merge: %s: %s", file, why);
 	return err;
