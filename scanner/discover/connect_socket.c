@@ -143,18 +143,46 @@ bool connect_socket_is_own_peer(const struct connect_socket *s, const struct end
 	       endpoint_compare(&own, e) == 0;
 }
 
+int connect_options_open(struct connect_options *o)
+{
+	const sa_family_t families[] = {AF_INET, AF_INET6};
+	int err;
+
+	o->way_fd[0] = o->way_fd[1] = -1;
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		o->way_fd[i] = socket(families[i], SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		if (o->way_fd[i] < 0 && errno != EAFNOSUPPORT)
+			return -errno;
+		err = o->way_fd[i] < 0 ? 0 : bind_source(o->way_fd[i], o, families[i]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+void connect_options_close(struct connect_options *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(o->way_fd); i++) {
+		if (o->way_fd[i] >= 0)
+			close(o->way_fd[i]);
+		o->way_fd[i] = -1;
+	}
+}
+
 /*
  * EADDRNOTAVAIL says that no port is left or that no address fits (IPv6 without one of that
- * scope). A datagram socket tells them apart: it takes the same way, and ports of its own.
+ * scope). A datagram socket tells them apart: it takes the same way, and ports of its own. It
+ * sends nothing.
  */
 static bool has_source(const struct connect_options *o, const struct endpoint *e)
 {
+	const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
 	struct sockaddr_storage address;
 	socklen_t len = endpoint_to_sockaddr(e, &address);
-	auto_close int fd = socket(e->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = o->way_fd[e->family == AF_INET6];
 
-	if (fd < 0 || bind_source(fd, o, e->family))
-		return true;
+	/* Or the source of the last time would stay. */
+	connect(fd, &nowhere, sizeof(nowhere));
 	return connect(fd, (const struct sockaddr *)&address, len) == 0 || errno != EADDRNOTAVAIL;
 }
 

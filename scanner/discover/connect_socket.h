@@ -14,6 +14,7 @@ struct connect_options {
 	unsigned interface;     /* 0: the routing table's choice */
 	unsigned syn_retries;   /* at most so many, by the kernel; 0: its own number */
 	struct endpoint source; /* family 0: the kernel's choice */
+	int way_fd[2];          /* datagram sockets, IPv4 and IPv6: see connect_is_starved() */
 };
 
 struct connect_socket {
@@ -21,6 +22,12 @@ struct connect_socket {
 	sa_family_t family;
 };
 
+/*
+ * Opens way_fd, when the rest is set: in a sandbox, only sockets of TCP may be opened. A family
+ * that the kernel has not stays -1. Returns 0 or -errno.
+ */
+int connect_options_open(struct connect_options *o);
+void connect_options_close(struct connect_options *o);
 /* Opens it and sets it up, as connect_socket_begin() does at need. Returns 0 or -errno. */
 int connect_socket_prepare(struct connect_socket *s, const struct connect_options *o,
                            sa_family_t family);

@@ -65,17 +65,6 @@ static void set_limits(struct discover_connect *k, const struct discover_limits 
 	k->window_max = size_window(k, limits->rate_per_sec);
 }
 
-/* A source or an interface that cannot be is an error at once, not one of every endpoint. */
-static int try_source(const struct discover_connect *k)
-{
-	sa_family_t family = k->options.source.family == AF_INET6 ? AF_INET6 : AF_INET;
-	struct connect_socket s = {.fd = -1};
-	int err = connect_socket_prepare(&s, &k->options, family);
-
-	connect_socket_close(&s);
-	return err;
-}
-
 static void list_slots(struct discover_connect *k)
 {
 	TAILQ_INIT(&k->idle);
@@ -110,8 +99,9 @@ static int open_parts(struct discover_connect *k, const struct discover_limits *
 	if (k->options.epoll_fd < 0)
 		return -errno;
 	set_limits(k, limits);
+	/* A source or an interface that cannot be is an error here, not one of every endpoint. */
 	*what = "a socket with this source address and interface";
-	err = try_source(k);
+	err = connect_options_open(&k->options);
 	if (err)
 		return err;
 	*what = "the table of hosts";
@@ -137,7 +127,7 @@ int discover_connect_open(const struct discover_limits *limits, struct discover_
 	}
 	if (!err) {
 		k->concurrency = concurrency;
-		k->options.epoll_fd = -1;
+		k->options.epoll_fd = k->options.way_fd[0] = k->options.way_fd[1] = -1;
 		k->conntrack.count_fd = k->conntrack.max_fd = -1;
 		k->child_fd = -1;
 		list_slots(k);
@@ -159,6 +149,7 @@ void discover_connect_free(struct discover_connect *k)
 		connect_socket_close(&k->slot[i].socket);
 	if (k->options.epoll_fd >= 0)
 		close(k->options.epoll_fd);
+	connect_options_close(&k->options);
 	conntrack_fini(&k->conntrack);
 	host_pace_free(k->host_pace);
 	free(k);

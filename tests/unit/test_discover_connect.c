@@ -521,6 +521,24 @@ static void test_knows_itself(void **state)
 	connect_socket_close(&s);
 }
 
+/* Ports that ran out are one thing, an address that cannot be reached from here another. */
+static void test_tells_starvation_from_no_source(void **state)
+{
+	struct endpoint here = numbered(79, 5);
+	struct connect_options o = {.epoll_fd = -1};
+
+	(void)state;
+	here.port = 80;
+	assert_int_equal(connect_options_open(&o), 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(connect_is_starved(&o, &here, -EADDRNOTAVAIL));
+	assert_true(connect_is_starved(&o, &here, -EMFILE));
+	assert_true(connect_is_starved(&o, &here, -ENOBUFS));
+	assert_false(connect_is_starved(&o, &here, -ECONNREFUSED));
+	assert_false(connect_is_starved(&o, &here, -ENETUNREACH));
+	connect_options_close(&o);
+}
+
 static void test_judges_errors(void **state)
 {
 	(void)state;
@@ -553,6 +571,7 @@ int main(void)
 	    cmocka_unit_test(test_uses_the_source),
 	    cmocka_unit_test(test_refuses_a_source_that_cannot_be),
 	    cmocka_unit_test(test_knows_itself),
+	    cmocka_unit_test(test_tells_starvation_from_no_source),
 	    cmocka_unit_test(test_judges_errors),
 	};
 
