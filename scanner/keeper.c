@@ -117,13 +117,19 @@ static int start_child(struct keeper *k, struct keeper_child *c, char *why)
 	return hear_hello(k, why);
 }
 
+static void *share(size_t bytes)
+{
+	/* Without a file, -1 is what mmap(2) wants. */
+	// cppcheck-suppress invalidFunctionArg
+	return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
 int keeper_start(const struct keeper_conf *conf, struct keeper **out,
                  char why[static KEEPER_ERROR_LEN])
 {
 	auto_keeper struct keeper *k = calloc(1, sizeof(*k));
 	struct keeper_child child = {.socket = -1};
-	void *shared = mmap(NULL, sizeof(struct keeper_shared), PROT_READ | PROT_WRITE,
-	                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *shared = share(sizeof(struct keeper_shared));
 	int err;
 
 	if (!k || shared == MAP_FAILED) {

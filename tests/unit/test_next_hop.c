@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #define SECOND INT64_C(1000000000)
+#define FAR    "nsenter -t %d -n ip " /* a command for the far side */
 
 struct lab {
 	pid_t far; /* holds the other namespace */
@@ -41,9 +42,6 @@ __attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
 	if (system(command) != 0)
 		fail_msg("failed: %s", command);
 }
-
-/* `ip ...` on the far side. */
-#define FAR(lab, text, ...) run("nsenter -t %d -n ip " text, (int)(lab)->far, ##__VA_ARGS__)
 
 static pid_t start_far_side(void)
 {
@@ -93,13 +91,13 @@ static int set_up_links(void **state)
 	run("ip link add near address 02:00:00:00:00:01 type veth peer name far address "
 	    "02:00:00:00:00:02 netns %d",
 	    (int)lab->far);
-	FAR(lab, "link set far up");
-	FAR(lab, "link set lo up");
-	for (int i = 2; i <= 4; i++) {
-		FAR(lab, "addr add 10.78.0.%d/24 dev far", i);
-		FAR(lab, "addr add fd78::%d/64 dev far nodad", i);
-	}
-	FAR(lab, "addr add fe80::2/64 dev far nodad");
+	run(FAR "link set far up", lab->far);
+	run(FAR "link set lo up", lab->far);
+	for (int i = 2; i <= 4; i++)
+		run(FAR "addr add 10.78.0.%d/24 dev far && " FAR
+		        "addr add fd78::%d/64 dev far nodad",
+		    lab->far, i, lab->far, i);
+	run(FAR "addr add fe80::2/64 dev far nodad", lab->far);
 	run("ip link set near up");
 	run("ip addr add 10.78.0.1/24 dev near");
 	run("ip addr add 10.78.0.9/24 dev near");
@@ -408,7 +406,7 @@ static void a_gateway_that_moves_is_followed(void **state)
 
 	open_hops(lab, NULL, 0);
 	check(lab, "10.79.1.1", "10.78.0.1", 2);
-	FAR(lab, "link set far address 02:00:00:00:00:03");
+	run(FAR "link set far address 02:00:00:00:00:03", lab->far);
 	ready = (struct pollfd){.fd = next_hop_descriptor(lab->hops), .events = POLLIN};
 	/* the old one serves while it is asked for again */
 	assert_int_equal(find(lab, "10.79.1.1", clock_monotonic_ns() + later, &hop), 0);
@@ -417,7 +415,7 @@ static void a_gateway_that_moves_is_followed(void **state)
 	next_hop_turn(lab->hops, clock_monotonic_ns() + later);
 	assert_int_equal(find(lab, "10.79.1.1", clock_monotonic_ns() + later, &hop), 0);
 	assert_int_equal(hop->mac[5], 3);
-	FAR(lab, "link set far address 02:00:00:00:00:02");
+	run(FAR "link set far address 02:00:00:00:00:02", lab->far);
 }
 
 static void questions_are_paced(void **state)

@@ -22,6 +22,7 @@
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -215,6 +216,117 @@ static void test_netlink(void **state)
 	assert_int_equal(run_filtered(SANDBOX_FILTER_NETLINK, be_netlink, memfd), 0);
 }
 
+/* The discoverer: TCP, the sockets that it was given, no UDP. */
+static void be_discover(int port)
+{
+	struct sockaddr_in to = loopback;
+	struct pollfd ready = {.events = POLLIN};
+	auto_close int sock = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	auto_close int sock6 = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+	char text[8] = "";
+	struct iovec part = {.iov_base = text, .iov_len = sizeof(text)};
+	struct mmsghdr message = {.msg_hdr = {.msg_iov = &part, .msg_iovlen = 1}};
+
+	check_runtime();
+	to.sin_addr.s_addr = htonl(loopback.sin_addr.s_addr);
+	to.sin_port = (in_port_t)port;
+	CHECK(sock >= 0 && sock6 >= 0);
+	CHECK(connect(sock, (const struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
+	ready.fd = sock;
+	CHECK(poll(&ready, 1, 5000) == 1);
+	CHECK(recvmmsg(sock, &message, 1, 0, NULL) == 1 && message.msg_len == 5);
+	CHECK(sendmmsg(sock, &message, 1, MSG_NOSIGNAL) == 1 || errno == EPIPE ||
+	      errno == ECONNRESET);
+	check_forbidden_everywhere();
+	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(socket(AF_INET, SOCK_DGRAM, 0));
+	CHECK_EPERM(socket(AF_INET6, SOCK_DGRAM, IPPROTO_UDP));
+	CHECK_EPERM(socket(AF_PACKET, SOCK_DGRAM, 0));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+}
+
+static void test_discover(void **state)
+{
+	(void)state;
+	with_server(SANDBOX_FILTER_DISCOVER, be_discover);
+}
+
+/* New files, and names for them, in a folder that is open; nothing is read or written over. */
+static void be_keeper(int folder)
+{
+	struct stat st;
+	int fd = openat(folder, "new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	check_runtime();
+	CHECK(fd >= 0 && write(fd, "x", 1) == 1 && fsync(fd) == 0 && close(fd) == 0);
+	CHECK(renameat(folder, "new", folder, "name") == 0);
+	CHECK(fstatat(folder, "name", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_size == 1);
+	CHECK_EPERM(openat(folder, "name", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(openat(folder, "name", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+	CHECK_EPERM(openat(folder, "name", O_WRONLY | O_TRUNC | O_CLOEXEC));
+	CHECK(unlinkat(folder, "name", 0) == 0);
+	CHECK_EPERM(syscall(SYS_fchmod, folder, 0777));
+	CHECK_EPERM(syscall(SYS_fchown, folder, 0, 0));
+	CHECK_EPERM(syscall(SYS_linkat, folder, "name", folder, "other", 0));
+	CHECK_EPERM(syscall(SYS_symlinkat, "/etc/shadow", folder, "other"));
+	CHECK_EPERM(socket(AF_INET, SOCK_STREAM, 0));
+	CHECK_EPERM(socket(AF_UNIX, SOCK_STREAM, 0));
+	CHECK_EPERM(fork());
+}
+
+static void test_keeper(void **state)
+{
+	char path[] = "/tmp/test_sandbox_filter.XXXXXX";
+	auto_close int folder = -1;
+	int status;
+
+	(void)state;
+	assert_non_null(mkdtemp(path));
+	folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	status = run_filtered(SANDBOX_FILTER_KEEPER, be_keeper, folder);
+	assert_int_equal(rmdir(path), 0); /* it has left nothing */
+	assert_int_equal(status, 0);
+}
+
+/* Opens a file when it is told to, and says how that went. */
+static void *open_when_told(void *arg)
+{
+	const int *pair = arg;
+	char byte;
+	int fd;
+
+	if (read(pair[0], &byte, 1) != 1)
+		return NULL;
+	fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	byte = fd < 0 && errno == EPERM ? 'y' : 'n';
+	CHECK(write(pair[0], &byte, 1) == 1);
+	return NULL;
+}
+
+/* One that was there before the filter. */
+static void test_threads(void **state)
+{
+	char why[SANDBOX_ERROR_LEN], byte = 0;
+	pthread_t thread;
+	int pair[2], status;
+	pid_t pid = fork();
+
+	(void)state;
+	if (pid == 0) {
+		CHECK(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		CHECK(pthread_create(&thread, NULL, open_when_told, pair) == 0);
+		CHECK(sandbox_filter(SANDBOX_FILTER_NETWORK, why) == 0);
+		CHECK(write(pair[1], "!", 1) == 1 && read(pair[1], &byte, 1) == 1);
+		CHECK(byte == 'y');
+		CHECK(pthread_join(thread, NULL) == 0);
+		CHECK(pthread_create(&thread, NULL, open_when_told, pair) == EPERM);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static void do_execve(int unused)
 {
 	char *const argv[] = {NULL};
@@ -258,7 +370,8 @@ static void test_killed(void **state)
 	void (*const calls[])(int) = {do_execve,  do_ptrace,   do_setuid,
 	                              do_unshare, do_io_uring, do_bpf};
 	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK, SANDBOX_FILTER_SENDER,
-	                                       SANDBOX_FILTER_NETLINK};
+	                                       SANDBOX_FILTER_NETLINK, SANDBOX_FILTER_KEEPER,
+	                                       SANDBOX_FILTER_DISCOVER};
 
 	(void)state;
 	for (size_t f = 0; f < ARRAY_LEN(filters); f++) {
@@ -303,8 +416,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_network), cmocka_unit_test(test_sender),
-	    cmocka_unit_test(test_netlink), cmocka_unit_test(test_killed),
-	    cmocka_unit_test(test_abort),   cmocka_unit_test(test_none),
+	    cmocka_unit_test(test_netlink), cmocka_unit_test(test_discover),
+	    cmocka_unit_test(test_keeper),  cmocka_unit_test(test_threads),
+	    cmocka_unit_test(test_killed),  cmocka_unit_test(test_abort),
+	    cmocka_unit_test(test_none),
 	};
 
 	if (SANDBOX_SANITIZED) {
