@@ -64,6 +64,9 @@ struct history_observation {
 
 enum history_coverage { HISTORY_COVERS, HISTORY_EXCLUDES };
 
+/*
+ * One that was interrupted goes on under its name and shard; -EEXIST: there is a complete one.
+ */
 int history_begin_sweep(struct history *h, const struct history_begin *begin, int64_t *sweep);
 /*
  * `network` is an address, a CIDR or a name, `ports` as --ports reads them; "" is every port.
@@ -78,6 +81,10 @@ int history_end_sweep(struct history *h, int64_t sweep, const struct history_end
 int history_commit(struct history *h);
 
 /* Reading. */
+
+/* Every endpoint that a sweep saw something of. Returns 0, -EIO, or what `each` returned. */
+int history_each_endpoint(struct history *h, int (*each)(const struct endpoint *e, void *arg),
+                          void *arg);
 
 struct history_sweep {
 	char name[HISTORY_NAME_LEN];

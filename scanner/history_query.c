@@ -374,3 +374,20 @@ char *history_describe_coverage(struct history *h, const struct history_sweep *s
 	fclose(out);
 	return text;
 }
+
+int history_each_endpoint(struct history *h, int (*each)(const struct endpoint *e, void *arg),
+                          void *arg)
+{
+	auto_statement sqlite3_stmt *statement = NULL;
+	struct endpoint e;
+	int err = 0, rc;
+
+	if (history_prepare(h, &statement, "SELECT DISTINCT endpoint FROM subject", "") < 0)
+		return -EIO;
+	while (!err && (rc = sqlite3_step(statement)) == SQLITE_ROW) {
+		/* What no scan has written is not to be found by one. */
+		if (endpoint_parse(history_text(statement, 0), &e) == 0)
+			err = each(&e, arg);
+	}
+	return err ? err : rc == SQLITE_DONE ? 0 : -EIO;
+}

@@ -205,17 +205,38 @@ int history_commit(struct history *h)
 	return err;
 }
 
+/* 0; -ENOENT; -EEXIST for one that is complete; -EIO. */
+static int find_sweep(struct history *h, const struct history_begin *begin, int64_t *sweep)
+{
+	auto_statement sqlite3_stmt *statement = NULL;
+	int rc;
+
+	if (history_prepare(h, &statement,
+	                    "SELECT id, complete FROM sweep WHERE name = ? AND shard = ?", "si",
+	                    begin->name, (int64_t)begin->shard) < 0)
+		return -EIO;
+	rc = sqlite3_step(statement);
+	if (rc != SQLITE_ROW)
+		return rc == SQLITE_DONE ? -ENOENT : -EIO;
+	if (sqlite3_column_int64(statement, 1))
+		return -EEXIST;
+	*sweep = sqlite3_column_int64(statement, 0);
+	return 0;
+}
+
 int history_begin_sweep(struct history *h, const struct history_begin *begin, int64_t *sweep)
 {
 	int err = begin_transaction(h);
 
 	if (!err)
-		err = history_run(h,
-		                  "INSERT INTO sweep(name, shard, shards, started_ms, vantage,"
-		                  " version, options) VALUES(?, ?, ?, ?, ?, ?, ?)",
-		                  "siiisss", begin->name, (int64_t)begin->shard,
-		                  (int64_t)begin->shards, begin->started_ms, begin->vantage,
-		                  begin->version, begin->options);
+		err = find_sweep(h, begin, sweep);
+	if (err != -ENOENT)
+		return err;
+	err = history_run(h,
+	                  "INSERT INTO sweep(name, shard, shards, started_ms, vantage,"
+	                  " version, options) VALUES(?, ?, ?, ?, ?, ?, ?)",
+	                  "siiisss", begin->name, (int64_t)begin->shard, (int64_t)begin->shards,
+	                  begin->started_ms, begin->vantage, begin->version, begin->options);
 	if (!err)
 		*sweep = sqlite3_last_insert_rowid(h->db);
 	return err;

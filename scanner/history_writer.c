@@ -184,7 +184,10 @@ static int begin(const char *path, const struct history_begin *begin, struct his
 	if (!err)
 		err = history_commit(*h);
 	if (err) {
-		snprintf(why, HISTORY_ERROR_LEN, "%s", history_error(*h));
+		snprintf(why, HISTORY_ERROR_LEN, "%s",
+		         err == -EEXIST ? "this sweep is complete in it; a new one needs another "
+		                          "--seed"
+		                        : history_error(*h));
 		history_close(*h);
 	}
 	return err;

@@ -210,8 +210,8 @@ static int make_part(struct scan_batch *batch, const struct scan_feed_conf *conf
 		return err;
 	part->digest = digest_spans(part->spans, n);
 	/* Another order for each part; the same for all shards. */
-	part->seed = conf->seed + UINT64_C(0x9e3779b97f4a7c15) * (batch->first_target + 1) +
-	             part->digest;
+	part->seed =
+	    conf->seed + UINT64_C(0x9e3779b97f4a7c15) * (batch->first_target + 1) + part->digest;
 	part->shard = particular ? (struct sweep_shard){0, 1} : conf->shard;
 	sweep_order_init(&part->order, sweep_space_size(part->space), part->seed);
 	part->size = sweep_shard_size(&part->shard, sweep_space_size(part->space));
@@ -256,8 +256,8 @@ int scan_draft_finish(struct scan_draft **slot, const struct scan_feed_conf *con
 	batch->n_taken = d->taken;
 	batch->targets = steal_ptr(&d->targets);
 	batch->n_targets = d->n_targets;
-	batch->parts = calloc(count_parts(&d->plain) + count_parts(&d->particular) + 1,
-	                      sizeof(*batch->parts));
+	batch->parts =
+	    calloc(count_parts(&d->plain) + count_parts(&d->particular) + 1, sizeof(*batch->parts));
 	if (!batch->parts)
 		return -ENOMEM;
 	err = make_parts(batch, conf, &d->plain, false);

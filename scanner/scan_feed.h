@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 
 enum {
-	SCAN_BATCH_TARGETS = 4096, /* taken into one, at most */
+	SCAN_BATCH_TARGETS = SCAN_MARK_MAX_TAKEN, /* taken into one, at most */
 	SCAN_FEED_ERROR_LEN = SCAN_SOURCE_ERROR_LEN,
 };
 
@@ -65,16 +65,6 @@ struct scan_batch {
 };
 TAILQ_HEAD(scan_batch_list, scan_batch);
 
-/* Where an earlier run of the same sweep was; zeros: at the start. */
-struct scan_mark {
-	uint64_t first_target; /* of the first batch that was not complete */
-	uint64_t n_taken;      /* 0: that batch had not been made */
-	struct {
-		uint64_t digest, position;
-	} parts[64];
-	size_t n_parts;
-};
-
 enum scan_feed_result {
 	SCAN_FEED_BATCH, /* *out is the caller's */
 	SCAN_FEED_WAIT,  /* `changed` will be called */
@@ -88,7 +78,7 @@ struct scan_feed_conf {
 	struct scan_ledger *ledger;
 	struct sweep_shard shard;
 	uint64_t seed;
-	const struct scan_mark *mark; /* or NULL */
+	const struct scan_mark *mark; /* where an earlier run of the same sweep was; or NULL */
 	/* There may be something to take. */
 	void (*changed)(void *arg);
 	/* One line for the user; `incomplete`: targets were lost, else a line was no target. */

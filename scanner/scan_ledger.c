@@ -20,8 +20,8 @@ struct scan_ledger {
 	struct accept_list *accept;
 	struct endpoint *walled; /* sorted */
 	size_t n_walled;
-	struct prefix *excludes; /* sorted and disjoint */
-	size_t n_excludes;
+	struct endpoint *known; /* sorted: what the history has */
+	size_t n_known;
 };
 
 static int compare_endpoints(const void *a, const void *b)
@@ -66,25 +66,47 @@ static int read_blocks(struct scan_ledger *l, const char *file, char *why)
 	return 0;
 }
 
-static int copy_excludes(struct scan_ledger *l, const struct scan_ledger_conf *conf)
+static int add_known(const struct endpoint *e, void *arg)
 {
-	if (conf->n_excludes == 0)
-		return 0;
-	l->excludes = calloc(conf->n_excludes, sizeof(*l->excludes));
-	if (!l->excludes)
-		return -ENOMEM;
-	memcpy(l->excludes, conf->excludes, conf->n_excludes * sizeof(*l->excludes));
-	l->n_excludes = prefix_simplify(l->excludes, conf->n_excludes);
+	struct scan_ledger *l = arg;
+
+	/* in steps of powers of two */
+	if ((l->n_known & (l->n_known - 1)) == 0) {
+		size_t room = l->n_known ? 2 * l->n_known : 1;
+		struct endpoint *grown = reallocarray(l->known, room, sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		l->known = grown;
+	}
+	l->known[l->n_known++] = *e;
 	return 0;
+}
+
+/* Only of these is it worth a line that they are closed now. */
+static int read_known(struct scan_ledger *l, const char *file, char *why)
+{
+	char reason[HISTORY_ERROR_LEN];
+	struct history *h = NULL;
+	int err = history_open(file, HISTORY_READ, &h, reason);
+
+	if (!err)
+		err = history_each_endpoint(h, add_known, l);
+	history_close(h);
+	if (err)
+		snprintf(why, SCAN_LEDGER_ERROR_LEN, "%.100s: what it knows cannot be read", file);
+	if (l->n_known > 0)
+		qsort(l->known, l->n_known, sizeof(*l->known), compare_endpoints);
+	return err;
 }
 
 static int start_history(struct scan_ledger *l, const struct scan_ledger_conf *conf, char *why)
 {
 	char host[HISTORY_VANTAGE_LEN] = "", reason[HISTORY_ERROR_LEN], text[PREFIX_TEXT_LEN];
 	struct history_begin begin = {
-	    .name = conf->scan_id,
-	    .shard = 1,
-	    .shards = 1,
+	    .name = conf->sweep_id,
+	    .shard = conf->shard,
+	    .shards = conf->shards,
 	    .started_ms = clock_wall_ms(),
 	    .vantage = conf->vantage ? conf->vantage : host,
 	    .version = PPROFWALL_VERSION,
@@ -99,10 +121,11 @@ static int start_history(struct scan_ledger *l, const struct scan_ledger_conf *c
 		snprintf(why, SCAN_LEDGER_ERROR_LEN, "%.100s: %s", conf->history, reason);
 		return err;
 	}
-	for (size_t i = 0; i < l->n_excludes && !err; i++)
+	for (size_t i = 0; conf->excludes && i < exclude_set_count(conf->excludes) && !err; i++)
 		err = history_writer_cover(l->writer, HISTORY_EXCLUDES,
-		                           prefix_format(&l->excludes[i], text), "");
-	return err;
+		                           prefix_format(exclude_set_at(conf->excludes, i), text),
+		                           "");
+	return err ? err : read_known(l, conf->history, why);
 }
 
 int scan_ledger_open(const struct scan_ledger_conf *conf, struct scan_ledger **out,
@@ -110,7 +133,7 @@ int scan_ledger_open(const struct scan_ledger_conf *conf, struct scan_ledger **o
 {
 	struct scan_ledger *l = calloc(1, sizeof(*l));
 	char reason[CONF_ERROR_LEN];
-	int err = l ? copy_excludes(l, conf) : -ENOMEM;
+	int err = l ? 0 : -ENOMEM;
 
 	why[0] = '\0';
 	if (!err && conf->accept) {
@@ -141,7 +164,7 @@ void scan_ledger_close(struct scan_ledger *l)
 	history_writer_free(l->writer);
 	accept_free(l->accept);
 	free(l->walled);
-	free(l->excludes);
+	free(l->known);
 	free(l);
 }
 
@@ -192,13 +215,9 @@ int scan_ledger_add_target(struct scan_ledger *l, const struct target *target,
 	    target->host[0] ? target->host : prefix_format(&target->prefix, network), text);
 }
 
-bool scan_ledger_excludes(const struct scan_ledger *l, const struct endpoint *e)
+bool scan_ledger_knows(const struct scan_ledger *l, const struct endpoint *e)
 {
-	for (size_t i = 0; i < l->n_excludes; i++) {
-		if (prefix_contains(&l->excludes[i], e))
-			return true;
-	}
-	return false;
+	return l->n_known > 0 && bsearch(e, l->known, l->n_known, sizeof(*e), compare_endpoints);
 }
 
 int scan_ledger_accept(const struct scan_ledger *l, struct finding *f)

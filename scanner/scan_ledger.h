@@ -7,19 +7,20 @@
 #pragma once
 
 #include "scanner/probe.h"
+#include "scanner/sweep/exclude.h"
 #include "scanner/target.h"
 
-enum { SCAN_LEDGER_ERROR_LEN = 640, SCAN_MAX_EXCLUDES = 4096 };
+enum { SCAN_LEDGER_ERROR_LEN = 640 };
 
 struct scan_ledger_conf {
 	const char *history; /* files; NULL: none */
 	const char *accept;
-	const char *blocks;  /* what `pprofwall blocks --json` printed */
-	const char *vantage; /* NULL: the host's name */
-	const struct prefix *excludes;
-	size_t n_excludes;
-	const char *scan_id;
-	const char *options; /* JSON, for the history */
+	const char *blocks;                 /* what `pprofwall blocks --json` printed */
+	const char *vantage;                /* NULL: the host's name */
+	const struct exclude_set *excludes; /* or NULL */
+	const char *sweep_id;               /* that of all its shards, and of runs that go on */
+	unsigned shard, shards;             /* 1..shards */
+	const char *options;                /* JSON, for the history */
 };
 
 struct scan_ledger;
@@ -32,7 +33,8 @@ void scan_ledger_close(struct scan_ledger *l);
 /* A target is begun. The ports are those of targets without one. 0 or -errno. */
 int scan_ledger_add_target(struct scan_ledger *l, const struct target *target,
                            const struct port_list *ports);
-bool scan_ledger_excludes(const struct scan_ledger *l, const struct endpoint *e);
+/* The history would keep that this endpoint is closed now: it showed something once. */
+bool scan_ledger_knows(const struct scan_ledger *l, const struct endpoint *e);
 /*
  * Says in the finding whether it is accepted; the string is the caller's to release. 0 or -ENOMEM.
  */

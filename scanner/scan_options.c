@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "conf/conf.h"
+#include "scanner/scan_options_sweep.h"
 #include "scanner/signatures.h"
 
 #include <errno.h>
@@ -66,6 +67,7 @@ static const struct option long_options[] = {
     {"explain", no_argument, NULL, OPTION_EXPLAIN},
     {"quiet", no_argument, NULL, OPTION_QUIET},
     {"help", no_argument, NULL, OPTION_HELP},
+    SCAN_SWEEP_LONG_OPTIONS,
     {NULL, 0, NULL, 0},
 };
 
@@ -86,7 +88,9 @@ void scan_options_print_help(FILE *out)
 	      "  --signatures FILE   adds to the shipped ports, prefixes, products, relatives\n"
 	      "  --timeout DURATION  for one request in all, 10ms to 10m (default: 3s)\n"
 	      "  --concurrency N     endpoints at once, 1 to 2048 (default: 256)\n"
-	      "  --exclude LIST      addresses and networks that are not to be probed\n"
+	      "  --exclude LIST, --exclude-file FILE\n"
+	      "                      addresses and networks that are not to be probed; a file has\n"
+	      "                      one a line (shipped: special-purpose.txt, never.txt)\n"
 	      "  --host-header NAME  ask by this name (Host and TLS's SNI), whoever is asked\n"
 	      "  --resolve HOST:PORT:ADDRESS\n"
 	      "                      where a name is, instead of asking DNS; may be repeated\n"
@@ -113,6 +117,31 @@ void scan_options_print_help(FILE *out)
 	      "                      (default: low)\n"
 	      "  --show-secrets      do not redact command lines and evidence\n"
 	      "  --quiet             no progress and no summary on standard error\n"
+	      "\n",
+	      out);
+	fputs("Sweeps:\n"
+	      "  --method METHOD     how open ports are found: syn (own packets, as root),\n"
+	      "                      connect, direct (no search: each endpoint is asked at once),\n"
+	      "                      or auto: direct for few endpoints, else syn or connect\n"
+	      "  --rate N            packets or connections per second; 0: no limit (default:\n"
+	      "                      2000)\n"
+	      "  --per-host-rate N   the same for one host\n"
+	      "  --retries N         of unanswered SYNs; auto: as the measured loss demands\n"
+	      "  --threads N         that probe, 1 to 4 (default: one for each processor)\n"
+	      "  --seed N            the order in which endpoints are visited\n"
+	      "  --shard I/N         the I-th of N parts of the sweep; all shards are given the\n"
+	      "                      same targets, ports and seed\n"
+	      "  --addresses WHICH   of a name: all, or first (default: all)\n"
+	      "  --resume FILE       keep there how far the sweep is, and go on from there\n"
+	      "  --start-at PLACE    go on from where an interrupted scan said it was\n"
+	      "  --stop-file FILE    stop as soon as this file exists\n"
+	      "  --dry-run           say what would be sent and how long it would take\n"
+	      "  --contact TEXT      whom to complain to, in every request's User-Agent\n"
+	      "  --metrics-file FILE of node_exporter's textfile collector\n"
+	      "  --trailer           end NDJSON with a line about the sweep (with --shard always)\n"
+	      "  --no-printer-guard  send to ports 9100 to 9107 without looking for a printer\n"
+	      "  --no-accept-all-guard\n"
+	      "                      probe also hosts that accept every port\n"
 	      "  --help              this text\n"
 	      "\n"
 	      "Exit status: 0 nothing at or above --fail-on, 1 something found, 2 usage error,\n"
@@ -158,21 +187,17 @@ static int set_concurrency(struct scan_options *o, const char *text,
 
 static int add_exclude(struct scan_options *o, const char *text, char why[static SCAN_ERROR_LEN])
 {
-	struct prefix *grown = reallocarray(o->excludes, o->ledger.n_excludes + 1, sizeof(*grown));
-	enum prefix_error bad;
+	struct prefix prefix;
+	enum prefix_error bad = prefix_parse(text, &prefix);
 
-	if (!grown)
-		return refuse(why, "out of memory");
-	o->excludes = grown;
-	o->ledger.excludes = grown;
-	if (o->ledger.n_excludes == SCAN_MAX_EXCLUDES)
-		return refuse(why, "--exclude: more than %d networks", SCAN_MAX_EXCLUDES);
-	bad = prefix_parse(text, &grown[o->ledger.n_excludes]);
 	/* To exclude more than was meant would be a silent hole. */
 	if (bad != PREFIX_OK)
 		return refuse(why, "--exclude: '%.64s' is no address and no network%s", text,
 		              bad == PREFIX_HOST_BITS ? ": it has bits beyond its length" : "");
-	o->ledger.n_excludes++;
+	if (!o->excludes)
+		o->excludes = exclude_set_new();
+	if (!o->excludes || exclude_set_add(o->excludes, &prefix) < 0)
+		return refuse(why, "--exclude: out of memory");
 	return 0;
 }
 
@@ -322,13 +347,18 @@ static int parse_into(int argc, char **argv, struct scan_options *o,
 	while (!err && (id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		if (id == '?' || id == ':')
 			return refuse_option(id, argv, why);
-		err = set_option(o, id, optarg, why);
+		err = scan_options_set_sweep(o, id, optarg, why);
+		if (err == 1)
+			err = set_option(o, id, optarg, why);
 	}
 	if (err < 0)
 		return err;
 	if (o->explain && o->format_given && o->n_outputs == 0)
 		return refuse(why, "--explain has a form of its own: leave --format out, or give "
 		                   "it an --output");
+	err = scan_options_check_sweep(o, why);
+	if (err < 0)
+		return err;
 	o->targets = argv + optind;
 	o->n_targets = (size_t)(argc - optind);
 	if (o->n_targets == 0 && !o->help)
@@ -345,6 +375,9 @@ int scan_options_parse(int argc, char **argv, struct scan_options *out,
 	    .concurrency = 256,
 	    .fail_on = SCAN_FAIL_ON_SEVERITY,
 	    .fail_severity = SEVERITY_LOW,
+	    .rate_per_sec = SCAN_DEFAULT_RATE,
+	    .retries = -1,
+	    .shard = {0, 1},
 	};
 	int err = parse_into(argc, argv, &o, why);
 
@@ -364,7 +397,7 @@ bool scan_options_prints(const struct scan_options *o)
 void scan_options_fini(struct scan_options *o)
 {
 	port_list_free(&o->ports);
-	free(o->excludes);
+	exclude_set_free(o->excludes);
 	scan_route_fini(&o->route);
 	signatures_free(o->signatures);
 }

@@ -6,7 +6,9 @@
 
 #include "scanner/output.h"
 #include "scanner/scan_ledger.h"
+#include "scanner/scan_mark.h"
 #include "scanner/scan_route.h"
+#include "scanner/sweep/order.h"
 #include "scanner/target.h"
 
 enum {
@@ -15,7 +17,13 @@ enum {
 	   lost. */
 	SCAN_MAX_CONCURRENCY = 2048,
 	SCAN_MAX_OUTPUTS = 8,
-	SCAN_MAX_VANTAGE = 64
+	SCAN_MAX_VANTAGE = 64,
+	SCAN_MAX_EXCLUDE_FILES = 16,
+	SCAN_DEFAULT_RATE = 2000,
+	SCAN_MAX_RATE = 100000000,
+	SCAN_MAX_RETRIES = 10,
+	SCAN_MAX_SHARDS = 1 << 20,
+	SCAN_MAX_CONTACT = 128,
 };
 
 struct signatures; /* scanner/signatures.h */
@@ -28,6 +36,14 @@ enum scan_fail_on {
 	SCAN_FAIL_ON_NEVER,
 };
 
+/* How it is found out which endpoints are open. */
+enum scan_method {
+	SCAN_METHOD_AUTO = 0, /* as the number of endpoints and the privileges suggest */
+	SCAN_METHOD_DIRECT,   /* not at all: each endpoint is asked for profiles at once */
+	SCAN_METHOD_CONNECT,
+	SCAN_METHOD_SYN,
+};
+
 struct scan_options {
 	const char *ports_text;
 	const char *signatures_file; /* NULL: the shipped ones alone */
@@ -37,8 +53,8 @@ struct scan_options {
 	bool all_prefixes;
 	int64_t timeout_ms;
 	unsigned concurrency;
-	struct scan_ledger_conf ledger; /* history, accepted risks, exclusions */
-	struct prefix *excludes;        /* those of `ledger` */
+	struct scan_ledger_conf ledger; /* history, accepted risks */
+	struct exclude_set *excludes;   /* not sealed; NULL: none */
 	struct scan_route route;        /* names and ways to ask by */
 	bool relatives;                 /* asked for everywhere */
 	enum output_format format;      /* of standard output, and of the files if it was given */
@@ -52,6 +68,25 @@ struct scan_options {
 	bool all;
 	bool show_secrets;
 	bool quiet;
+	/* The sweep: scan_options_sweep.c */
+	enum scan_method method;
+	uint64_t rate_per_sec;     /* 0: none */
+	uint64_t per_host_per_sec; /* 0: none */
+	int retries;               /* -1: as the measured loss demands */
+	unsigned threads;          /* 0: one for each processor */
+	uint64_t seed;
+	bool seed_given;
+	struct sweep_shard shard;
+	struct scan_mark start_at;
+	const char *exclude_files[SCAN_MAX_EXCLUDE_FILES];
+	size_t n_exclude_files;
+	const char *contact; /* NULL: none */
+	const char *stop_file, *resume, *metrics_file;
+	bool dry_run;
+	bool no_printer_guard, no_accept_all_guard;
+	bool first_address; /* of a name's */
+	bool trailer;       /* at the end of NDJSON */
+
 	bool help;      /* nothing else counts then */
 	char **targets; /* of argv */
 	size_t n_targets;

@@ -185,7 +185,8 @@ int scan_output_write(struct scan_output *s, const struct probe_request *request
 	return err;
 }
 
-int scan_output_finish(struct scan_output *s, bool complete, char why[static SCAN_OUTPUT_ERROR_LEN])
+int scan_output_finish(struct scan_output *s, bool complete, const struct sweep_trailer *trailer,
+                       char why[static SCAN_OUTPUT_ERROR_LEN])
 {
 	struct evidence *evidence = s->evidence;
 	int first;
@@ -196,7 +197,10 @@ int scan_output_finish(struct scan_output *s, bool complete, char why[static SCA
 		fail(why, first, "%s: evidence cannot be kept: %s", s->options->evidence,
 		     strerror(-first));
 	for (size_t i = 0; i < s->n_sinks; i++) {
-		int err = output_finish(s->sinks[i].output, complete && !first);
+		int err = trailer ? output_write_trailer(s->sinks[i].output, trailer) : 0;
+
+		if (!err)
+			err = output_finish(s->sinks[i].output, complete && !first);
 
 		if (err < 0 && !first)
 			first = fail(why, err, "%s: %s", s->sinks[i].name, strerror(-err));

@@ -8,6 +8,7 @@
 #include "scanner/scan_options.h"
 
 #include "scanner/probe.h"
+#include "scanner/sweep_trailer.h"
 
 enum { SCAN_OUTPUT_ERROR_LEN = 768 };
 
@@ -31,7 +32,10 @@ int scan_output_note(struct scan_output *s, const struct probe_request *request,
  */
 int scan_output_write(struct scan_output *s, const struct probe_request *request,
                       const struct finding *f, bool show, char why[static SCAN_OUTPUT_ERROR_LEN]);
-/* Ends every output. `complete`: everything was scanned. Likewise. */
-int scan_output_finish(struct scan_output *s, bool complete,
+/*
+ * Ends every output, NDJSON with the trailer unless that is NULL. `complete`: everything was
+ * scanned. Likewise.
+ */
+int scan_output_finish(struct scan_output *s, bool complete, const struct sweep_trailer *trailer,
                        char why[static SCAN_OUTPUT_ERROR_LEN]);
 void scan_output_free(struct scan_output *s);

@@ -4,7 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "common/resolve.h"
+#include "scanner/discover/pacer.h"
 #include "scanner/progress.h"
 #include "scanner/signatures.h"
 
@@ -12,43 +12,24 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <sys/random.h>
 
-enum { LOOKUPS_AT_ONCE = 64 };
-
-/* A target whose addresses are known, and how far it is walked. */
-struct walk {
-	struct target target;
-	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* of a name */
-	uint64_t n_addresses;
-	uint64_t n_ports;
-	uint64_t done;
-	uint64_t in_flight; /* probes; it stays until they are over, for its labels */
-	struct scan_run *run;
-	TAILQ_ENTRY(walk) link;
+enum {
+	STATE_EVERY_MS = 1000,
+	SET_ASIDE_NOTES = 16, /* then they are only counted */
 };
 
 struct scan_run {
-	const struct scan_options *options;
-	struct scan_source *source;
+	struct scan_run_conf conf;
 	struct event_base *base;
-	struct event *on_int, *on_term, *on_input, *later;
-	struct resolver *resolver;
-	struct probe_engine *engine;
-	struct scan_output *output;
-	struct scan_ledger *ledger;
+	struct event *on_int, *on_term, *on_keeper, *on_state, *on_pace;
+	struct probe_pool *pool;
+	struct scan_walk *walk;
+	struct pacer pacer;
 	struct progress *progress;
-	char scan_id[SCAN_ID_LEN];
 	uint64_t total; /* endpoints of all targets; 0: not known */
-
-	struct walk *current;
-	TAILQ_HEAD(walk_list, walk) asking; /* names without an answer yet */
-	struct walk_list resolved;          /* waiting for their turn */
-	struct walk_list walked;            /* waiting for their last findings */
-	unsigned lookups;                   /* in both */
-	bool source_ended;
-	bool stopped;
+	bool stopped, pumping;
+	struct scan_state before; /* what earlier runs have seen */
 	struct scan_result result;
 };
 
@@ -60,265 +41,140 @@ static void stop_incomplete(struct scan_run *run)
 }
 
 /* The line of progress goes before anything else is said on the terminal. */
-#define say_error(run, ...) (progress_hide((run)->progress), log_error(__VA_ARGS__))
+#define say_error(run, ...)   (progress_hide((run)->progress), log_error(__VA_ARGS__))
+#define say_warning(run, ...) (progress_hide((run)->progress), log_warning(__VA_ARGS__))
 
-static void pump(struct scan_run *run);
+/* What the walk tells us */
 
-static void on_resolved(const struct resolve_answer *answer, uint64_t token, void *arg)
+static void on_complaint(const char *why, bool incomplete, void *arg)
 {
-	struct walk *walk = arg;
-	struct scan_run *run = walk->run;
+	struct scan_run *run = arg;
 
-	(void)token;
-	TAILQ_REMOVE(&run->asking, walk, link);
-	if (answer->error) {
-		say_error(run, "%s: %s", walk->target.host, resolve_strerror(answer->error));
+	say_error(run, "%s", why);
+	if (incomplete)
 		run->result.incomplete = true;
-		run->lookups--;
-		free(walk);
-	} else {
-		memcpy(walk->addresses, answer->addresses, sizeof(walk->addresses));
-		walk->n_addresses = answer->count;
-		TAILQ_INSERT_TAIL(&run->resolved, walk, link);
-	}
-	pump(run);
+	else
+		run->result.bad_input = true;
 }
 
-/* The user has said where the name is, on every port that is asked. */
-static bool is_resolved(const struct scan_run *run, const struct target *target)
+static void on_note(const char *text, void *arg)
 {
-	const struct scan_route *route = &run->options->route;
-	const struct port_list *ports = &run->options->ports;
+	struct scan_run *run = arg;
 
-	if (!target->host[0])
-		return false;
-	if (target->port)
-		return scan_route_find(route, target->host, target->port);
-	for (size_t i = 0; i < ports->count; i++) {
-		if (!scan_route_find(route, target->host, ports->ports[i]))
-			return false;
-	}
-	return true;
+	if (!run->conf.options->quiet)
+		say_warning(run, "%s", text);
 }
 
-/* Numeric targets are walked at once, names when their addresses have come. */
-static int begin_target(struct scan_run *run, const struct target *target)
+static void on_failure(int err, const char *what, void *arg)
 {
-	auto_free struct walk *walk = calloc(1, sizeof(*walk));
-	struct resolve_question *unused;
-	int err;
+	struct scan_run *run = arg;
 
-	if (!walk)
-		return -ENOMEM;
-	walk->target = *target;
-	walk->run = run;
-	walk->n_ports = target->port ? 1 : run->options->ports.count;
-	err = scan_ledger_add_target(run->ledger, target, &run->options->ports);
-	if (err < 0)
-		return err;
-	if (is_resolved(run, target)) {
-		walk->n_addresses = 1;
-		run->current = steal_ptr(&walk);
-		return 0;
-	}
-	if (!target->host[0]) {
-		walk->n_addresses = target_count(target, &run->options->ports) / walk->n_ports;
-		run->current = steal_ptr(&walk);
-		return 0;
-	}
-	err = resolver_ask(run->resolver, target->host, on_resolved, 0, walk, &unused);
-	if (err < 0)
-		return err;
-	TAILQ_INSERT_TAIL(&run->asking, walk, link);
-	steal_ptr(&walk);
-	run->lookups++;
-	return 0;
+	say_error(run, "%s: %s", what, strerror(-err));
+	stop_incomplete(run);
 }
 
-static void on_event(evutil_socket_t fd, short what, void *arg)
+static void on_set_aside(const struct endpoint *e, const char *why, void *arg)
+{
+	struct scan_run *run = arg;
+	char text[ENDPOINT_TEXT_LEN];
+
+	if (run->result.set_aside++ >= SET_ASIDE_NOTES || run->conf.options->quiet)
+		return;
+	say_warning(run, "%s is not probed: %s%s", endpoint_format(e, text), why,
+	            run->result.set_aside == SET_ASIDE_NOTES ? " (more are only counted)" : "");
+}
+
+/* Probes */
+
+static int submit(struct scan_run *run, struct scan_item *item)
+{
+	static const struct scan_target nothing = {.host = "", .path = "", .labels = ""};
+	const struct scan_target *target = item->target ? item->target : &nothing;
+	const struct scan_options *o = run->conf.options;
+	const char *host = o->route.host[0] ? o->route.host : target->host;
+	struct probe_request request = {
+	    .endpoint = item->endpoint,
+	    .tls_only = target->scheme == TARGET_HTTPS,
+	    .plain_only = target->scheme == TARGET_HTTP,
+	    .all_relatives = o->relatives,
+	    .token = (uintptr_t)item,
+	};
+
+	request.tls_first = target->scheme == TARGET_ANY &&
+	                    (port_is_tls_first(request.endpoint.port) ||
+	                     signatures_is_https_first(o->signatures, request.endpoint.port));
+	/* Both fit, as target_parse() reads them. */
+	strncpy(request.host, host, sizeof(request.host) - 1);
+	strncpy(request.prefix, target->path, sizeof(request.prefix) - 1);
+	return probe_pool_submit(run->pool, &request);
+}
+
+static void pace(struct scan_run *run)
+{
+	int64_t wait_ns = pacer_wait_ns(&run->pacer);
+	struct timeval tv = {.tv_sec = wait_ns / 1000000000,
+	                     .tv_usec = wait_ns % 1000000000 / 1000 + 1};
+
+	event_add(run->on_pace, &tv);
+}
+
+/* Keeps as many probes under way as allowed; ends the loop when nothing is left to do. */
+static void pump(struct scan_run *run)
+{
+	struct scan_item *item;
+
+	if (run->pumping)
+		return;
+	run->pumping = true;
+	while (!run->stopped && (item = scan_walk_next(run->walk))) {
+		int err;
+
+		if (pacer_take(&run->pacer, clock_monotonic_ns(), 1) == 0) {
+			scan_walk_put_back(run->walk, item);
+			pace(run);
+			break;
+		}
+		err = submit(run, item);
+		if (err == 0)
+			continue;
+		pacer_return(&run->pacer, 1);
+		scan_walk_put_back(run->walk, item);
+		if (err != -EAGAIN) {
+			say_error(run, "cannot start a probe: %s", strerror(-err));
+			stop_incomplete(run);
+		}
+		break;
+	}
+	run->pumping = false;
+	if (scan_walk_is_over(run->walk))
+		event_base_loopbreak(run->base);
+}
+
+static void on_change(void *arg)
+{
+	pump(arg);
+}
+
+static void on_pace(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
 	pump(arg);
 }
 
-static void wait_for_input(struct scan_run *run)
+static struct scan_item *item_of(const struct probe_request *request)
 {
-	int fd = scan_source_descriptor(run->source);
-
-	if (run->on_input && event_get_fd(run->on_input) != fd) {
-		event_free(run->on_input);
-		run->on_input = NULL;
-	}
-	if (!run->on_input)
-		run->on_input = event_new(run->base, fd, EV_READ, on_event, run);
-	if (!run->on_input || event_add(run->on_input, NULL) < 0) {
-		say_error(run, "out of memory");
-		stop_incomplete(run);
-	}
+	return (struct scan_item *)(uintptr_t)request->token; /* as submit() made it */
 }
 
-/* Input without an end and without a target must not keep a signal waiting. */
-static bool go_on_later(struct scan_run *run)
-{
-	const struct timeval now = {0};
-
-	evtimer_add(run->later, &now);
-	return false;
-}
-
-/* Takes targets until there is one to walk. Returns false when there is none for now. */
-static bool find_walk(struct scan_run *run)
-{
-	char why[SCAN_SOURCE_ERROR_LEN];
-	struct target target;
-	int err;
-
-	while (!run->current) {
-		run->current = TAILQ_FIRST(&run->resolved);
-		if (run->current) {
-			TAILQ_REMOVE(&run->resolved, run->current, link);
-			run->lookups--;
-			break;
-		}
-		if (run->source_ended || run->lookups >= LOOKUPS_AT_ONCE)
-			return false;
-		switch (scan_source_next(run->source, &target, why)) {
-		case SCAN_SOURCE_TARGET:
-			err = begin_target(run, &target);
-			if (err < 0) {
-				say_error(run, "cannot begin a target: %s", strerror(-err));
-				stop_incomplete(run);
-				return false;
-			}
-			break;
-		case SCAN_SOURCE_BAD:
-			say_error(run, "%s", why);
-			run->result.bad_input = true;
-			return go_on_later(run);
-		case SCAN_SOURCE_LATER: return go_on_later(run);
-		case SCAN_SOURCE_UNREADABLE:
-			say_error(run, "%s", why);
-			run->result.incomplete = true;
-			break;
-		case SCAN_SOURCE_WAIT: wait_for_input(run); return false;
-		case SCAN_SOURCE_END: run->source_ended = true; break;
-		}
-	}
-	return true;
-}
-
-/*
- * All addresses on one port, then all on the next: a sweep of a network does not fall upon one
- * host with all its ports at once. Returns false for one that is not to be probed.
- */
-static bool next_endpoint(const struct scan_run *run, struct walk *walk, struct endpoint *out)
-{
-	const struct endpoint *told;
-	uint64_t port = walk->done / walk->n_addresses;
-	uint64_t address = walk->done % walk->n_addresses;
-	const struct target *target = &walk->target;
-
-	if (target->host[0]) {
-		*out = walk->addresses[address];
-		out->port = target->port ? target->port : run->options->ports.ports[port];
-		told = scan_route_find(&run->options->route, target->host, out->port);
-		if (told)
-			*out = *told;
-		/* Then the other addresses, that DNS gave, do not count. */
-		if (told && address > 0)
-			return false;
-	} else {
-		target_at(target, &run->options->ports, address * walk->n_ports + port, out);
-	}
-	return !scan_ledger_excludes(run->ledger, out);
-}
-
-/* On to the walk's next endpoint, or to its end. */
-static void step(struct scan_run *run, struct walk *walk)
-{
-	if (++walk->done < walk->n_addresses * walk->n_ports)
-		return;
-	run->current = NULL;
-	if (walk->in_flight > 0)
-		TAILQ_INSERT_TAIL(&run->walked, walk, link);
-	else
-		free(walk); /* its last endpoints were excluded */
-}
-
-static int submit_next(struct scan_run *run)
-{
-	struct walk *walk = run->current;
-	const struct target *target = &walk->target;
-	struct probe_request request = {
-	    .tls_only = target->scheme == TARGET_HTTPS,
-	    .plain_only = target->scheme == TARGET_HTTP,
-	    .all_relatives = run->options->relatives,
-	    .token = (uintptr_t)walk,
-	};
-	int err;
-
-	if (!next_endpoint(run, walk, &request.endpoint)) {
-		step(run, walk);
-		return 0;
-	}
-	request.tls_first =
-	    target->scheme == TARGET_ANY &&
-	    (port_is_tls_first(request.endpoint.port) ||
-	     signatures_is_https_first(run->options->signatures, request.endpoint.port));
-	_Static_assert(sizeof(request.host) > TARGET_HOST_MAX_LEN, "a host fits");
-	_Static_assert(sizeof(request.prefix) >= sizeof(target->path), "a path fits");
-	memcpy(request.host, run->options->route.host[0] ? run->options->route.host : target->host,
-	       sizeof(target->host));
-	memcpy(request.prefix, target->path, sizeof(target->path));
-	err = probe_submit(run->engine, &request);
-	if (err < 0)
-		return err;
-	walk->in_flight++;
-	step(run, walk);
-	return 0;
-}
-
-/* Keeps as many probes under way as allowed; ends the loop when nothing is left to do. */
-static void pump(struct scan_run *run)
-{
-	struct probe_stats stats;
-
-	while (!run->stopped && find_walk(run)) {
-		int err = submit_next(run);
-
-		if (err == -EAGAIN)
-			break;
-		if (err < 0) {
-			say_error(run, "cannot start a probe: %s", strerror(-err));
-			stop_incomplete(run);
-		}
-	}
-	probe_get_stats(run->engine, &stats);
-	if (run->source_ended && !run->current && run->lookups == 0 && stats.in_flight == 0)
-		event_base_loopbreak(run->base);
-}
-
-static struct walk *walk_of(const struct probe_request *request)
-{
-	return (struct walk *)(uintptr_t)request->token; /* as submit_next() made it */
-}
-
-/* One of its probes is over. */
-static void leave_walk(struct scan_run *run, struct walk *walk)
-{
-	if (--walk->in_flight > 0 || walk == run->current)
-		return;
-	TAILQ_REMOVE(&run->walked, walk, link);
-	free(walk);
-}
+/* Findings */
 
 /* The list's items are the caller's to release. */
-static int add_labels(const struct walk *walk, struct finding_list *labels)
+static int add_labels(const struct scan_target *target, struct finding_list *labels)
 {
 	int err = 0;
 
-	for (const char *p = walk->target.labels; *p && !err; p += *p == ' ') {
+	for (const char *p = target ? target->labels : ""; *p && !err; p += *p == ' ') {
 		size_t n = strcspn(p, " ");
 
 		err = finding_list_add(labels, p, n);
@@ -340,10 +196,10 @@ static int keep_finding(struct scan_run *run, const struct probe_request *reques
 	int err;
 
 	f->accepted = NULL;
-	err = scan_ledger_accept(run->ledger, f);
+	err = scan_ledger_accept(run->conf.ledger, f);
 	if (err < 0)
 		return err;
-	err = scan_ledger_observe(run->ledger, request, f);
+	err = scan_ledger_observe(run->conf.ledger, request, f);
 	if (err < 0)
 		say_error(run, "the history is not being kept: %s", strerror(-err));
 	return err;
@@ -353,16 +209,94 @@ static int write_finding(struct scan_run *run, const struct probe_request *reque
                          const struct finding *f)
 {
 	char why[SCAN_OUTPUT_ERROR_LEN];
-	bool show =
-	    run->options->all || f->verdict == VERDICT_CONFIRMED || f->verdict == VERDICT_LIKELY;
+	bool show = run->conf.options->all || f->verdict == VERDICT_CONFIRMED ||
+	            f->verdict == VERDICT_LIKELY;
 	int err;
 
-	if (show || run->options->explain)
+	if (show || run->conf.options->explain)
 		progress_hide(run->progress);
-	err = scan_output_write(run->output, request, f, show, why);
+	err = scan_output_write(run->conf.output, request, f, show, why);
 	if (err < 0)
 		say_error(run, "%s", why);
 	return err;
+}
+
+static void count_exposure(struct scan_run *run, const struct finding *f)
+{
+	struct sweep_metrics *m = &run->result.metrics;
+
+	if (f->verdict != VERDICT_CONFIRMED && f->verdict != VERDICT_LIKELY)
+		return;
+	if (f->accepted)
+		m->accepted++;
+	else
+		m->exposures[f->verdict][f->severity]++;
+}
+
+/* Strings of the finding stay whose they were. */
+static void take_finding(struct scan_run *run, const struct probe_request *request,
+                         const struct scan_target *target, const struct finding *finding)
+{
+	struct finding shown = *finding;
+	int err = add_labels(target, &shown.labels);
+
+	shown.scan_id = (char *)(uintptr_t)run->conf.scan_id; /* only read */
+	if (!err)
+		err = keep_finding(run, request, &shown);
+	run->result.found = run->result.found || scan_options_fails_on(run->conf.options, &shown);
+	if (!err)
+		err = write_finding(run, request, &shown);
+	if (!err)
+		count_exposure(run, &shown);
+	free_labels(&shown.labels);
+	free(shown.accepted);
+	if (err < 0)
+		stop_incomplete(run);
+}
+
+static void on_probe_done(const struct probe_request *request, const struct finding *finding,
+                          void *arg)
+{
+	struct scan_run *run = arg;
+	struct scan_item *item = item_of(request);
+
+	run->result.verdicts[finding->verdict]++;
+	run->result.high_risk += finding->high_risk;
+	take_finding(run, request, item->target, finding);
+	scan_walk_done(run->walk, item);
+	pump(run);
+}
+
+/* What the discoverer knows without a probe; counted by its report. */
+static void on_discovered(const struct endpoint *e, const struct scan_target *target,
+                          enum discover_state state, void *arg)
+{
+	struct scan_run *run = arg;
+	struct probe_request request = {.endpoint = *e};
+	struct finding f;
+	int err = 0;
+
+	if (!run->conf.options->all && !scan_ledger_knows(run->conf.ledger, e))
+		return;
+	if (target) {
+		strncpy(request.host, target->host, sizeof(request.host) - 1);
+		strncpy(request.prefix, target->path, sizeof(request.prefix) - 1);
+	}
+	finding_init(&f);
+	f.endpoint = *e;
+	f.time_ms = clock_wall_ms();
+	f.latency_ms = -1;
+	f.verdict = state == DISCOVER_CLOSED ? VERDICT_CLOSED : VERDICT_FILTERED;
+	if (request.host[0])
+		err = finding_set(&f.host, request.host);
+	if (!err && f.verdict == VERDICT_FILTERED)
+		err =
+		    finding_set(&f.error, state == DISCOVER_FILTERED ? "no answer" : "unreachable");
+	if (err)
+		on_failure(err, "a finding", run);
+	else
+		take_finding(run, &request, target, &f);
+	finding_fini(&f);
 }
 
 static void on_exchange(const struct probe_request *request, const struct probe_exchange *exchange,
@@ -370,9 +304,29 @@ static void on_exchange(const struct probe_request *request, const struct probe_
 {
 	struct scan_run *run = arg;
 
-	if (scan_output_note(run->output, request, exchange) < 0) {
+	if (scan_output_note(run->conf.output, request, exchange) < 0) {
 		say_error(run, "out of memory");
 		stop_incomplete(run);
+	}
+}
+
+/* How far it is */
+
+static void count(const struct scan_run *run, struct scan_result *out)
+{
+	*out = run->result;
+	if (run->conf.discover) {
+		discover_get_report(run->conf.discover, &out->report);
+		out->verdicts[VERDICT_CLOSED] += out->report.results[DISCOVER_CLOSED];
+		out->verdicts[VERDICT_FILTERED] += out->report.results[DISCOVER_FILTERED] +
+		                                   out->report.results[DISCOVER_UNREACHABLE];
+	}
+	out->high_risk += run->before.high_risk;
+	out->set_aside += run->before.set_aside;
+	out->endpoints = out->set_aside;
+	for (size_t i = 0; i < VERDICT_COUNT; i++) {
+		out->verdicts[i] += run->before.verdicts[i];
+		out->endpoints += out->verdicts[i];
 	}
 }
 
@@ -382,46 +336,63 @@ static void on_progress(struct progress_state *out, void *arg)
 	const struct scan_result *r = &run->result;
 
 	*out = (struct progress_state){
-	    .done = r->endpoints,
+	    .done = scan_walk_visited(run->walk),
 	    .total = run->total,
 	    .exposed = r->verdicts[VERDICT_CONFIRMED] + r->verdicts[VERDICT_LIKELY],
 	};
 }
 
-static void on_probe_done(const struct probe_request *request, const struct finding *finding,
-                          void *arg)
+static void keep_state(struct scan_run *run, bool complete)
+{
+	struct scan_state *state = run->conf.state;
+	auto_free char *text = NULL;
+	struct scan_result now;
+
+	count(run, &now);
+	scan_walk_mark(run->walk, &state->mark);
+	state->complete = complete;
+	state->endpoints = now.endpoints;
+	state->high_risk = now.high_risk;
+	state->set_aside = now.set_aside;
+	memcpy(state->verdicts, now.verdicts, sizeof(state->verdicts));
+	if (!run->conf.keeper || !run->conf.options->resume)
+		return;
+	text = scan_state_format(state);
+	if (!text || keeper_put_state(run->conf.keeper, text, strlen(text)) < 0)
+		on_failure(-EIO, "it cannot be kept how far the sweep is", run);
+}
+
+static void on_state(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	keep_state(arg, false);
+}
+
+static void on_keeper(evutil_socket_t fd, short what, void *arg)
 {
 	struct scan_run *run = arg;
-	struct finding shown = *finding; /* strings stay the engine's */
-	struct scan_result *result = &run->result;
-	struct walk *walk = walk_of(request);
-	int err = add_labels(walk, &shown.labels);
 
-	leave_walk(run, walk);
-	shown.scan_id = run->scan_id;
-	result->endpoints++;
-	result->verdicts[finding->verdict]++;
-	result->high_risk += finding->high_risk;
-	if (!err)
-		err = keep_finding(run, request, &shown);
-	result->found = result->found || scan_options_fails_on(run->options, &shown);
-	if (!err)
-		err = write_finding(run, request, &shown);
-	free_labels(&shown.labels);
-	free(shown.accepted);
-	if (err < 0) {
+	(void)fd;
+	(void)what;
+	if (keeper_was_stopped(run->conf.keeper)) {
+		run->result.stop = SCAN_STOPPED_BY_FILE;
+		say_warning(run, "stopped, since %s exists", run->conf.options->stop_file);
 		stop_incomplete(run);
-		return;
+	} else {
+		event_del(run->on_keeper);
+		on_failure(-EPIPE, "files cannot be kept", run);
 	}
-	pump(run);
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
 {
+	struct scan_run *run = arg;
+
 	(void)what;
-	progress_hide(((struct scan_run *)arg)->progress);
-	log_warning("stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
-	stop_incomplete(arg);
+	run->result.stop = SCAN_STOPPED_BY_SIGNAL;
+	say_warning(run, "stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	stop_incomplete(run);
 }
 
 int scan_run_make_id(char out[static SCAN_ID_LEN])
@@ -435,63 +406,112 @@ int scan_run_make_id(char out[static SCAN_ID_LEN])
 	return 0;
 }
 
-static int set_up(struct scan_run *run)
-{
-	struct probe_limits limits = probe_limits_default;
-	int err;
+/* Setting up */
 
-	limits.connect_timeout_ms = run->options->timeout_ms;
-	limits.request_timeout_ms = run->options->timeout_ms;
-	limits.concurrency = run->options->concurrency;
+static int make_events(struct scan_run *run)
+{
+	static const struct timeval every = {.tv_sec = STATE_EVERY_MS / 1000};
+
 	run->base = event_base_new();
 	if (!run->base)
 		return -ENOMEM;
 	run->on_int = evsignal_new(run->base, SIGINT, on_signal, run);
 	run->on_term = evsignal_new(run->base, SIGTERM, on_signal, run);
-	run->later = evtimer_new(run->base, on_event, run);
-	if (!run->on_int || !run->on_term || !run->later || event_add(run->on_int, NULL) < 0 ||
-	    event_add(run->on_term, NULL) < 0)
+	run->on_pace = evtimer_new(run->base, on_pace, run);
+	run->on_state = event_new(run->base, -1, EV_PERSIST, on_state, run);
+	if (!run->on_int || !run->on_term || !run->on_pace || !run->on_state ||
+	    event_add(run->on_int, NULL) < 0 || event_add(run->on_term, NULL) < 0 ||
+	    event_add(run->on_state, &every) < 0)
 		return -ENOMEM;
-	err = resolver_new(run->base, &run->resolver);
-	if (err < 0)
-		return err;
-	err = probe_new(run->base, &limits, probe_user_agent, run->options->show_secrets,
-	                on_probe_done, run, &run->engine);
-	if (err < 0)
-		return err;
-	probe_set_route(run->engine, &run->options->route.probe);
-	probe_set_signatures(run->engine, run->options->signatures, run->options->all_prefixes);
-	if (scan_output_wants_exchanges(run->output))
-		probe_set_trace(run->engine, on_exchange);
-	if (!run->options->quiet)
-		run->progress = progress_new(run->base, STDERR_FILENO, on_progress, run);
-	return 0;
+	if (!run->conf.keeper)
+		return 0;
+	run->on_keeper = event_new(run->base, keeper_descriptor(run->conf.keeper),
+	                           EV_READ | EV_PERSIST, on_keeper, run);
+	return run->on_keeper && event_add(run->on_keeper, NULL) == 0 ? 0 : -ENOMEM;
 }
 
-int scan_run_new(const struct scan_options *options, const char *scan_id,
-                 struct scan_source *source, struct scan_output *output, struct scan_ledger *ledger,
-                 struct scan_run **out)
+static int make_pool(struct scan_run *run)
+{
+	const struct scan_options *o = run->conf.options;
+	struct probe_limits limits = probe_limits_default;
+	const struct probe_pool_conf pool = {
+	    .base = run->base,
+	    .limits = &limits,
+	    .user_agent = run->conf.user_agent,
+	    .show_secrets = o->show_secrets,
+	    .threads = o->threads,
+	    .route = &o->route.probe,
+	    .signatures = o->signatures,
+	    .all_prefixes = o->all_prefixes,
+	    .trace = scan_output_wants_exchanges(run->conf.output) ? on_exchange : NULL,
+	    .done = on_probe_done,
+	    .arg = run,
+	};
+
+	limits.connect_timeout_ms = o->timeout_ms;
+	limits.request_timeout_ms = o->timeout_ms;
+	limits.concurrency = o->concurrency;
+	return probe_pool_new(&pool, &run->pool);
+}
+
+static int make_walk(struct scan_run *run)
+{
+	const struct scan_run_conf *c = &run->conf;
+	const struct scan_walk_conf walk = {
+	    .feed = {.base = run->base,
+	             .options = c->options,
+	             .source = c->source,
+	             .ledger = c->ledger,
+	             .shard = c->state->shard,
+	             .seed = c->state->seed,
+	             .mark = &run->before.mark,
+	             .complain = on_complaint},
+	    .excludes = c->excludes,
+	    .discover = c->discover,
+	    .printer_guard = !c->options->no_printer_guard,
+	    .accept_all_guard = !c->options->no_accept_all_guard,
+	    .changed = on_change,
+	    .discovered = on_discovered,
+	    .set_aside = on_set_aside,
+	    .note = on_note,
+	    .failed = on_failure,
+	    .arg = run,
+	};
+
+	return scan_walk_new(&walk, &run->walk);
+}
+
+/* Of this shard; a name's addresses are not known yet. */
+static void set_total(struct scan_run *run)
+{
+	uint64_t all;
+
+	if (scan_source_count(run->conf.source, &all))
+		run->total = sweep_shard_size(&run->conf.state->shard, all);
+}
+
+int scan_run_new(const struct scan_run_conf *conf, struct scan_run **out)
 {
 	struct scan_run *run = calloc(1, sizeof(*run));
 	int err;
 
 	if (!run)
 		return -ENOMEM;
-	run->options = options;
-	run->source = source;
-	TAILQ_INIT(&run->asking);
-	TAILQ_INIT(&run->resolved);
-	TAILQ_INIT(&run->walked);
-	run->output = output;
-	run->ledger = ledger;
-	snprintf(run->scan_id, sizeof(run->scan_id), "%s", scan_id);
-	if (!scan_source_count(source, &run->total))
-		run->total = 0;
-	err = set_up(run);
+	run->conf = *conf;
+	run->before = *conf->state;
+	pacer_init(&run->pacer, conf->options->rate_per_sec, clock_monotonic_ns());
+	set_total(run);
+	err = make_events(run);
+	if (!err)
+		err = make_pool(run);
+	if (!err)
+		err = make_walk(run);
 	if (err < 0) {
 		scan_run_free(run);
 		return err;
 	}
+	if (!conf->options->quiet)
+		run->progress = progress_new(run->base, STDERR_FILENO, on_progress, run);
 	*out = run;
 	return 0;
 }
@@ -502,16 +522,6 @@ static void free_event(struct event *event)
 		event_free(event);
 }
 
-static void free_walks(struct walk_list *list)
-{
-	struct walk *walk;
-
-	while ((walk = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, walk, link);
-		free(walk);
-	}
-}
-
 void scan_run_free(struct scan_run *run)
 {
 	if (!run)
@@ -520,46 +530,54 @@ void scan_run_free(struct scan_run *run)
 	progress_free(run->progress);
 	free_event(run->on_int);
 	free_event(run->on_term);
-	free_event(run->on_input);
-	free_event(run->later);
-	probe_free(run->engine);
-	resolver_free(run->resolver);
-	free_walks(&run->asking);
-	free_walks(&run->resolved);
-	free_walks(&run->walked);
-	free(run->current);
+	free_event(run->on_keeper);
+	free_event(run->on_state);
+	free_event(run->on_pace);
+	probe_pool_free(run->pool);
+	scan_walk_free(run->walk);
 	if (run->base)
 		event_base_free(run->base);
 	free(run);
 }
 
-void scan_run(struct scan_run *run, struct scan_result *out)
+/* Whether what was seen says anything about what was to be seen. */
+static void judge_run(struct scan_run *run, const struct scan_result *r)
 {
-	int64_t started_ms = clock_monotonic_ms();
 	struct probe_stats stats;
+	uint64_t no_route;
 
-	pump(run);
-	/* The first pump may have found nothing to do: then the loop has been told to end already,
-	 * which libevent forgets when it starts. */
-	probe_get_stats(run->engine, &stats);
-	if (!run->stopped && (stats.in_flight || run->lookups || !run->source_ended))
-		event_base_dispatch(run->base);
-	progress_free(run->progress);
-	run->progress = NULL;
-	probe_get_stats(run->engine, &stats);
+	probe_pool_get_stats(run->pool, &stats);
 	if (stats.starved > 0) {
 		log_error("out of descriptors or local ports: %" PRIu64 " requests not made",
 		          stats.starved);
 		run->result.incomplete = true;
 	}
-	if (run->result.endpoints > 0 && stats.no_route == run->result.endpoints) {
+	no_route = stats.no_route + r->report.results[DISCOVER_UNREACHABLE];
+	if (r->endpoints > 0 && no_route == r->endpoints) {
 		log_error("no route to any of the targets");
 		run->result.incomplete = true;
 	}
-	if (scan_ledger_end(run->ledger, !run->result.incomplete, run->result.verdicts) < 0) {
+}
+
+void scan_run(struct scan_run *run, struct scan_result *out)
+{
+	int64_t started_ms = clock_monotonic_ms();
+
+	pump(run);
+	/* The first pump may have found nothing to do: then the loop has been told to end already,
+	 * which libevent forgets when it starts. */
+	if (!run->stopped && !scan_walk_is_over(run->walk))
+		event_base_dispatch(run->base);
+	progress_free(run->progress);
+	run->progress = NULL;
+	count(run, out);
+	judge_run(run, out);
+	keep_state(run, !run->result.incomplete);
+	if (scan_ledger_end(run->conf.ledger, !run->result.incomplete, out->verdicts) < 0) {
 		log_error("the history is not complete");
 		run->result.incomplete = true;
 	}
-	run->result.elapsed_ms = clock_monotonic_ms() - started_ms;
-	*out = run->result;
+	out->incomplete = run->result.incomplete;
+	out->mark = run->conf.state->mark;
+	out->elapsed_ms = clock_monotonic_ms() - started_ms;
 }

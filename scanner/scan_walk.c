@@ -27,7 +27,7 @@ struct scan_walk {
 	struct scan_item_list held;    /* for room in a guard */
 	unsigned n_ready, n_probing;
 	unsigned n_waiting; /* in both */
-	bool paused;
+	bool paused, discover_ended;
 	struct guard_printer *printer;
 	struct guard_accept_all *accept_all;
 	struct event *later;
@@ -119,8 +119,8 @@ static void ask_guards(struct scan_walk *walk, struct scan_item *item)
 			                               on_guard, item);
 		else if (item->stage == SCAN_ITEM_PRINTER && walk->printer &&
 		         guard_printer_concerns(&item->endpoint))
-			answer = guard_printer_ask(walk->printer, &item->endpoint, &why, on_guard,
-			                           item);
+			answer =
+			    guard_printer_ask(walk->printer, &item->endpoint, &why, on_guard, item);
 		switch (answer) {
 		case GUARD_ALLOWED: item->stage++; break;
 		case GUARD_REFUSED: refuse(walk, item, why); return;
@@ -255,8 +255,8 @@ static void on_discovered(uint32_t id, const struct endpoint *e, uint64_t index,
 	size_t at = 0;
 
 	(void)rtt_us;
-	if (!part || !sweep_shard_find(&part->shard, sweep_order_position(&part->order, index),
-	                               &position))
+	if (!part ||
+	    !sweep_shard_find(&part->shard, sweep_order_position(&part->order, index), &position))
 		return;
 	while (scan_part_match(part, e, &at, &target)) {
 		if (state == DISCOVER_OPEN)
@@ -293,6 +293,14 @@ static void on_discover_note(const char *text, void *arg)
 	struct scan_walk *walk = arg;
 
 	walk->conf.note(text, walk->conf.arg);
+}
+
+static void on_discover_ended(void *arg)
+{
+	struct scan_walk *walk = arg;
+
+	walk->discover_ended = true;
+	walk->conf.changed(walk->conf.arg);
 }
 
 static void on_discover_failed(int err, void *arg)
@@ -418,8 +426,7 @@ static bool take_shared(struct scan_walk *walk)
 static void visit(struct scan_walk *walk, struct scan_part *part)
 {
 	uint64_t position = part->known++;
-	uint64_t index =
-	    sweep_order_at(&part->order, sweep_shard_position(&part->shard, position));
+	uint64_t index = sweep_order_at(&part->order, sweep_shard_position(&part->shard, position));
 	uint32_t token;
 
 	walk->visited++;
@@ -500,7 +507,8 @@ void scan_walk_done(struct scan_walk *walk, struct scan_item *item)
 
 bool scan_walk_is_over(const struct scan_walk *walk)
 {
-	return walk->feed_ended && TAILQ_EMPTY(&walk->batches);
+	return walk->feed_ended && TAILQ_EMPTY(&walk->batches) &&
+	       (!walk->conf.discover || walk->discover_ended);
 }
 
 static void lower(struct scan_mark *mark, const struct scan_batch *batch,
@@ -594,6 +602,7 @@ static int set_up(struct scan_walk *walk)
 	static const struct discover_callbacks callbacks = {.result = on_discovered,
 	                                                    .progress = on_discover_progress,
 	                                                    .note = on_discover_note,
+	                                                    .ended = on_discover_ended,
 	                                                    .failed = on_discover_failed};
 	int err = scan_feed_new(&walk->conf.feed, &walk->feed);
 

@@ -11,10 +11,10 @@
 #include <time.h>
 
 enum {
-	FRAMES_AT_ONCE = 16,      /* taken in one turn */
-	BEHIND_FRAMES = 16,       /* about a megabyte that the parent has not read */
-	RESULTS_AT_ONCE = 1024,   /* in one frame */
-	FLUSH_NS = 2000 * 1000,   /* a result waits for company no longer than that */
+	FRAMES_AT_ONCE = 16,    /* taken in one turn */
+	BEHIND_FRAMES = 16,     /* about a megabyte that the parent has not read */
+	RESULTS_AT_ONCE = 1024, /* in one frame */
+	FLUSH_NS = 2000 * 1000, /* a result waits for company no longer than that */
 	REPORT_NS = 100 * 1000 * 1000,
 	NOTE_MAX_LEN = 300,
 };

@@ -70,7 +70,8 @@ static int drop_privileges(char why[static 256])
 		return -ENOENT;
 	}
 	err = sandbox_drop(&spec, why);
-	/* After the drop, which resets it; if the parent has died in between, its socket says so. */
+	/* After the drop, which resets it; if the parent has died in between, its socket says so.
+	 */
 	if (!err && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		err = -errno;
 	if (!err && getppid() != parent)

@@ -206,6 +206,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 			return;
 		if (got == 0 && d->finished) {
 			event_del(d->readable);
+			d->callbacks.ended(d->arg);
 			return;
 		}
 		err = got == 1 ? take(d) : got < 0 ? got : -EPIPE;
@@ -244,8 +245,8 @@ static int put_list(struct discover *d, uint16_t type, const void *list, size_t 
 	for (size_t done = 0; done < n && !err; done += at_once) {
 		size_t count = n - done < at_once ? n - done : at_once;
 
-		err = frame_queue_put(&d->out, type, (const char *)list + done * size,
-		                      count * size);
+		err =
+		    frame_queue_put(&d->out, type, (const char *)list + done * size, count * size);
 	}
 	return err;
 }

@@ -30,7 +30,9 @@ struct discover_callbacks {
 	/* Results for every position below have been given. */
 	void (*progress)(uint32_t batch, uint64_t position, bool done, void *arg);
 	void (*note)(const char *text, void *arg);
-	/* The child has ended before its work: 0 never comes here, -errno does. */
+	/* All is done, and the report is the last. */
+	void (*ended)(void *arg);
+	/* The child has ended before its work was done. -errno */
 	void (*failed)(int error, void *arg);
 };
 
