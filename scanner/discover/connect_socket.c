@@ -182,7 +182,7 @@ static bool has_source(const struct connect_options *o, const struct endpoint *e
 	int fd = o->way_fd[e->family == AF_INET6];
 
 	/* Or the source of the last time would stay. */
-	connect(fd, &nowhere, sizeof(nowhere));
+	(void)connect(fd, &nowhere, sizeof(nowhere));
 	return connect(fd, (const struct sockaddr *)&address, len) == 0 || errno != EADDRNOTAVAIL;
 }
 
