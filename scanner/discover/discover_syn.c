@@ -166,8 +166,8 @@ static void note_rate(struct discover_syn *s, enum rate_event event)
 		                    r->allowed_per_sec);
 	else if (event == RATE_LOWERED_LOSS)
 		discover_child_note(s->child,
-		                    "rate lowered to %.0f packets per second: %.1f%% were lost at "
-		                    "twice that, now %.1f%%",
+		                    "rate lowered to %.0f packets per second: %.1f%% were lost, "
+		                    "%.1f%% at half the rate",
 		                    r->allowed_per_sec, 100 * r->before_loss, 100 * r->seen_loss);
 	else
 		discover_child_note(s->child,

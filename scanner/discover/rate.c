@@ -8,8 +8,9 @@
 #define SEC           1e9
 #define STEP_NS       (10 * MS)  /* between two looks */
 #define SETTLE_NS     (100 * MS) /* between two changes downwards */
-#define NEVER_MIND    0.003      /* less loss than that is left to retransmission */
+#define NEVER_MIND    0.005      /* less loss than that is left to retransmission */
 #define LINK_LOSS_MAX 0.3        /* no link is believed to lose more: it is tried again */
+#define BELOW         0.9        /* what got through */
 #define DROPS_FACTOR  0.8
 #define RISE_FACTOR   1.002 /* of a rate that was too high once: doubled in some seconds */
 
@@ -29,6 +30,7 @@ static void set(struct rate *r, double per_sec, int64_t now_ns)
 {
 	r->allowed_per_sec = limit(per_sec, r->floor_per_sec, r->ceiling_per_sec);
 	r->changed_ns = now_ns;
+	r->sent_before = r->sent;
 	r->asked = 0;
 	r->lost = 0;
 }
@@ -52,6 +54,15 @@ void rate_learn(struct rate *r, int64_t asked_ns, bool lost)
 	r->lost += lost;
 }
 
+/* What was really sent since the last change: a busy host sends less than it may. */
+static double average(const struct rate *r, int64_t now_ns)
+{
+	int64_t elapsed_ns = now_ns - r->changed_ns;
+
+	return (double)(r->sent - r->sent_before) * SEC /
+	       (double)(elapsed_ns > STEP_NS ? elapsed_ns : STEP_NS);
+}
+
 static double loss(const struct rate *r)
 {
 	return r->asked ? (double)r->lost / (double)r->asked : 0;
@@ -73,12 +84,13 @@ static void stop_starting(struct rate *r, double achieved, int64_t now_ns)
 	set(r, limit(achieved, 0, r->allowed_per_sec), now_ns);
 }
 
-static enum rate_event begin_trial(struct rate *r, double achieved, int64_t now_ns)
+static enum rate_event begin_trial(struct rate *r, int64_t now_ns)
 {
 	r->before_per_sec = r->allowed_per_sec;
+	r->before_achieved = average(r, now_ns);
 	r->before_loss = loss(r);
 	r->trying = true;
-	set(r, limit(achieved, 0, r->allowed_per_sec) / 2, now_ns);
+	set(r, limit(r->before_achieved, 0, r->allowed_per_sec) / 2, now_ns);
 	return RATE_TRYING;
 }
 
@@ -88,14 +100,20 @@ enum verdict {
 	VERDICT_OURS,
 };
 
-/*
- * A bottleneck that lets through a fixed rate loses 2L - 1 at half of the rate at which it loses L
- * (nothing, if L is below one half); a link that just loses goes on with L. The middle between
- * the two is the mark, and chance is allowed for.
- */
-static enum verdict judge_trial(const struct rate *r)
+/* What a bottleneck lets through, if that is what loses. */
+static double capacity(const struct rate *r)
 {
-	double ours = limit(2 * r->before_loss - 1, 0, 1);
+	return r->before_achieved * (1 - r->before_loss);
+}
+
+/*
+ * A bottleneck would lose at the trial's rate only what exceeds it, most often nothing; a link that
+ * just loses goes on as before. The middle between the two is the mark, and chance is allowed for.
+ */
+static enum verdict judge_trial(const struct rate *r, int64_t now_ns)
+{
+	double tried = average(r, now_ns);
+	double ours = tried > capacity(r) ? 1 - capacity(r) / tried : 0;
 	double middle = (r->before_loss + ours) / 2;
 	double mark = (double)r->asked * middle;
 	double doubt = r->asked < TRIAL_ENOUGH ? 2.5 * sqrt(mark * (1 - middle)) : 0;
@@ -109,7 +127,7 @@ static enum verdict judge_trial(const struct rate *r)
 
 static enum rate_event end_trial(struct rate *r, int64_t now_ns)
 {
-	enum verdict verdict = judge_trial(r);
+	enum verdict verdict = judge_trial(r, now_ns);
 
 	if (verdict == VERDICT_NONE)
 		return RATE_SAME;
@@ -121,7 +139,7 @@ static enum rate_event end_trial(struct rate *r, int64_t now_ns)
 		return RATE_LINK_LOSES;
 	}
 	r->congested = true;
-	set(r, r->allowed_per_sec, now_ns);
+	set(r, BELOW * capacity(r), now_ns);
 	return RATE_LOWERED_LOSS;
 }
 
@@ -168,12 +186,14 @@ enum rate_event rate_turn(struct rate *r, int64_t now_ns, uint64_t sent, uint64_
 	else if (r->asked >= ENOUGH && is_excess(r) && r->starting)
 		stop_starting(r, achieved, now_ns);
 	else if (r->asked >= ENOUGH && is_excess(r))
-		event = begin_trial(r, achieved, now_ns);
+		event = begin_trial(r, now_ns);
 	else if (!dropped)
 		rise(r, achieved);
 	if (r->asked >= FORGET_AFTER) {
 		r->asked /= 2;
 		r->lost /= 2;
+		r->sent_before += (r->sent - r->sent_before) / 2;
+		r->changed_ns += (now_ns - r->changed_ns) / 2;
 	}
 	return event;
 }

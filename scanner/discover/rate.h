@@ -7,7 +7,7 @@
  * canaries alone say little: a link may lose 2% at any rate, and then slowing down only takes
  * longer. So the rate is halved for a moment as an experiment. If the loss stays, it is the
  * link's: the old rate comes back, and such loss is left to retransmission from then on. If it
- * goes, it was ours: the lower rate stays, and rises again slowly.
+ * goes, it was ours: the rate is set below what got through before, and rises again slowly.
  */
 #pragma once
 
@@ -32,13 +32,15 @@ struct rate {
 	double seen_loss; /* measured last */
 	bool starting;    /* doubling */
 	bool trying;
-	bool congested;                     /* a rate was too high once: rise slowly */
-	double before_per_sec, before_loss; /* of the trial */
+	bool congested;                      /* a rate was too high once: rise slowly */
+	double before_per_sec;               /* allowed before the trial */
+	double before_loss, before_achieved; /* then: what was lost, at what was really sent */
 
 	int64_t changed_ns; /* canaries asked before say nothing of this rate */
 	int64_t turned_ns;
 	uint64_t asked, lost; /* since then */
 	uint64_t sent, drops; /* at the last turn */
+	uint64_t sent_before; /* when it was changed */
 };
 
 #define RATE_UNLIMITED 1e9

@@ -6,7 +6,7 @@
 #define UNFOUND_MAX 0.001 /* open ports of a window that may be left, by expectation */
 #define LOSS_MAX    0.9
 
-enum { WINDOW_CANARIES = 100 }; /* of its own, before a window judges by them alone */
+enum { WINDOW_CANARIES = 300 }; /* of its own: it judges by them alone */
 
 /* With one standard deviation on top, since few canaries tell little. */
 static double canary_loss(uint64_t asked, uint64_t lost)
@@ -18,11 +18,9 @@ static double canary_loss(uint64_t asked, uint64_t lost)
 
 double syn_plan_loss(const struct syn_evidence *e)
 {
-	double loss = e->all_asked ? canary_loss(e->all_asked, e->all_lost) : -1;
-
 	if (e->asked >= WINDOW_CANARIES)
-		loss = fmax(loss, canary_loss(e->asked, e->lost));
-	return loss;
+		return canary_loss(e->asked, e->lost);
+	return e->all_asked ? canary_loss(e->all_asked, e->all_lost) : -1;
 }
 
 uint32_t syn_plan_sample(uint32_t silent)
