@@ -289,7 +289,8 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 		tell(p, &answer);
 	fingerprint_feed(p->fingerprint, &answer);
 	more = take_next_step(p);
-	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), !more);
+	/* libcurl keeps no connection that something went wrong on */
+	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), !more && result == CURLE_OK);
 	go_on(p, more);
 }
 

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 enum {
-	BODY_FIRST_BYTES = 4096,
+	BODY_FIRST_BYTES = 2048,
+	READ_BYTES = 4096, /* at once: libcurl has such a buffer for each transfer under way */
 	/* "https://" + host + ":65535" + path */
 	URL_MAX_LEN = 8 + 256 + 6 + FINGERPRINT_PATH_MAX_LEN,
 };
@@ -267,7 +268,7 @@ static bool set_constant_options(struct transfer *t, const char *user_agent, voi
 	bad |= curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
 	bad |= curl_loop_restrict(easy);
 	bad |= curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-	bad |= curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	bad |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
 	/* Sent unasked too, and libcurl decodes it; asked for, it saves the server's uplink. */
 	bad |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
 	/* Addresses are numeric; a cache of them would grow by one entry an address. */
@@ -393,6 +394,8 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
 	keep_connection(t, !request->last);
+	/* Plain requests never wait for the acknowledgement of an earlier segment. */
+	curl_easy_setopt(t->easy, CURLOPT_TCP_NODELAY, request->tls ? 1L : 0L);
 	/* libcurl does not tell connections apart by their scope. */
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT,
 	                 first || t->http2 || probe->endpoint.scope_id ? 1L : 0L);
