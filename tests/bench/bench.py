@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 
-from measure import measure
+from measure import inherit_orphans, measure
 from sweep_lab import PORTS, SweepLab, BUILD_DIR
 from lab import program
 
@@ -227,12 +227,13 @@ def sweep_part(bench, options, rounds):
 
 def constancy(bench, ours, syn, syn_part):
     """What must not grow with the range."""
-    planned = bench.run(program("pprofwall"), "scan", "10.0.0.0/8", "--ports", "top30",
-                        "--dry-run")
+    # Too short for samples; time(1) starts it from a process that is smaller than this one.
+    planned = bench.run("time", "-f", "%M", program("pprofwall"), "scan", "10.0.0.0/8", "--ports",
+                        "top30", "--dry-run")
     whole, part = ours["syn"], ours["syn, part"]
     print(f"Memory, RSS: {part.median('rss') / 2**20:.1f} MB for {endpoints(part.ranges):,} "
           f"endpoints, {whole.median('rss') / 2**20:.1f} MB for {endpoints(whole.ranges):,}; "
-          f"dry run of a /8 on 30 ports: {planned.rss / 2**20:.1f} MB in "
+          f"dry run of a /8 on 30 ports: {int(planned.err.split()[-1]) / 2**10:.1f} MB in "
           f"{planned.seconds * 1000:.0f} ms.")
     grown = (whole.each("seconds") / syn.each("seconds")) / \
         (part.each("seconds") / syn_part.each("seconds"))
@@ -365,6 +366,7 @@ def main():
     parts = options.only or ["sweep", "http"] + (["recall"] if options.full else [])
     resource.setrlimit(resource.RLIMIT_NOFILE,
                        (min(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    inherit_orphans()
     with SweepLab() as lab:
         bench = Bench(lab, options)
         try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One run of a program, measured: wall time, CPU time and memory of it and all of its children."""
 import contextlib
+import ctypes
 import dataclasses
 import os
 import re
@@ -14,12 +15,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import descendants, environment  # noqa: E402
 
 SAMPLE_SECONDS = 0.1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclasses.dataclass
 class Run:
     seconds: float
-    cpu: float        # seconds; those of the children that were waited for included
+    cpu: float        # seconds, of it and all of its children
     # Bytes, sampled (0: too short for that). Not ru_maxrss: a child of fork() starts with ours.
     rss: int          # the sum of every process's own peak: what is shared counts often
     pss: int          # the peak of all processes' sum: what is shared counts once
@@ -27,6 +29,25 @@ class Run:
     status: int
     out: str
     err: str
+
+
+def inherit_orphans():
+    """Children that a program leaves behind become ours, so that their CPU time can be counted."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _cpu(usage):
+    return usage.ru_utime + usage.ru_stime
+
+
+def _orphans_cpu(pids):
+    """Waits for those that are ours by now; the others' time is in what their parent has."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):
+            total += _cpu(os.wait4(pid, 0)[2])
+    return total
 
 
 def _memory(pid):
@@ -47,6 +68,10 @@ class _Sampler(threading.Thread):
         self._over = threading.Event()
         self._peaks = {}
         self.pss = self.tracked = 0
+
+    @property
+    def children(self):
+        return [pid for pid in self._peaks if pid != self._pid]
 
     @property
     def rss(self):
@@ -92,10 +117,11 @@ def measure(lab, *argv, namespace="client", accept=(0,), timeout=1800, tracked=N
             process.returncode = 0  # it has been waited for
             alarm.cancel()
             sampler.end()
+        orphans = _orphans_cpu(sampler.children)
         code = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        run = Run(seconds=seconds, cpu=usage.ru_utime + usage.ru_stime, rss=sampler.rss,
+        run = Run(seconds=seconds, cpu=_cpu(usage) + orphans, rss=sampler.rss,
                   pss=sampler.pss, tracked=sampler.tracked, status=code,
                   out=out.read().decode("utf-8", "replace"),
                   err=err.read().decode("utf-8", "replace"))
