@@ -66,6 +66,7 @@ SwitchType=switch/none
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/none
 SchedulerType=sched/builtin
+SchedulerParameters=sched_interval=1
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
@@ -199,19 +200,41 @@ class Arrays(unittest.TestCase):
         _, said = self.merged(3, *files[:2], *files[3:])
         self.assertIn("of 8 shards these are missing: 3", said)
 
-    def test_a_task_that_is_queued_again_goes_on(self):
-        # At this rate a shard takes some seconds.
+    def begin_slow_sweep(self):
+        """At its rate a shard takes some seconds. Returns the array, and the job of task 1."""
         array = self.sweep(2, "--method connect --rate 8")
-        state = self.results / "shard-1-of-2.state"
         first = lab.wait_until(lambda: self.jobs_running(array).get("1"), 30, "task 1 runs")
-        lab.wait_until(state.exists, 30, "it keeps how far it is")
-        self.slurm.run("scontrol", "requeue", first["JobId"])
+        lab.wait_until((self.results / "shard-1-of-2.state").exists, 30,
+                       "it keeps how far it is")
+        return array, first["JobId"]
+
+    def test_a_task_that_runs_out_of_time_goes_on(self):
+        array, first = self.begin_slow_sweep()
+        # What --signal=B:TERM@60 does, without the wait of a minute.
+        self.slurm.run("scancel", "--batch", "--signal=TERM", first)
         rows = self.slurm.wait(array, timeout=180)
         self.assertEqual(rows["1"]["Restarts"], "1")
-        self.assertEqual(len(list(self.results.glob("shard-1-of-2.*.ndjson"))), 2)
+        parts = [len(facts(file.read_text().splitlines()))
+                 for file in self.results.glob("shard-1-of-2.*.ndjson")]
+        self.assertEqual(len(parts), 2)
+        self.assertLess(max(parts), 40)  # the second has not begun anew
         merged, said = self.merged(1)
         self.assertEqual(merged, self.alone())
         self.assertNotIn("missing", said)
+
+    def test_a_task_that_is_cancelled_stays_so(self):
+        array, first = self.begin_slow_sweep()
+        self.slurm.run("scancel", array)
+
+        def ended():
+            return all(row["JobState"] == "CANCELLED" and "EndTime" in row
+                       for row in self.slurm.jobs(array).values()) and not self.slurm.run(
+                           "squeue", "-h").stdout.strip()
+        lab.wait_until(ended, 60, "the array ends", interval=0.3)
+        self.assertEqual(self.slurm.jobs(array)["1"]["Restarts"], "0", first)
+        # What it had until then is there, and says that it is not all.
+        _, said = self.merged(3)
+        self.assertIn("of 2 shards these are incomplete: 1", said)
 
     def jobs_running(self, array):
         return {task: row for task, row in self.slurm.jobs(array).items()
