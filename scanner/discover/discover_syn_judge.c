@@ -89,12 +89,12 @@ static void begin_sample(struct discover_syn *s, struct syn_window *w, uint32_t 
 	syn_window_begin_sample(w, syn_plan_sample(syn_window_silent(w)), end, seed_of(s, w));
 }
 
-static void want_canaries(struct discover_syn *s, struct syn_window *w)
+/* Those that are sent begin another wait; if there are none, nothing is waited for. */
+static void want_canaries(const struct discover_syn *s, struct syn_window *w)
 {
 	w->topped_up++;
 	w->canaries_wanted = (uint32_t)(SYN_PLAN_CANARIES - s->all_asked);
 	w->canary_sent = false;
-	w->sent_ns = s->now_ns;
 }
 
 /* Every answer to what was sent is there, or lost. */
