@@ -228,6 +228,20 @@ static bool is_among(const struct endpoint *list, size_t n, const struct endpoin
 	return false;
 }
 
+/* Further hosts of it may be found while it is being looked at. */
+static bool is_being_checked(const struct guard_accept_all *g, const struct endpoint *host)
+{
+	const struct prefix network = guard_hosts_network(host);
+	const struct check *check;
+
+	LIST_FOREACH (check, &g->active, link) {
+		if (check->of_network && check->host.scope_id == host->scope_id &&
+		    prefix_contains(&network, &check->host))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Three other addresses, and none that is known to accept every port: a network that is half a
  * middlebox's and half honest must not be given up for one lucky draw.
@@ -238,6 +252,8 @@ static void check_network(struct guard_accept_all *g, const struct endpoint *hos
 	struct check *check;
 	size_t n = 0;
 
+	if (is_being_checked(g, host))
+		return;
 	for (unsigned i = 0; g->conf.may_knock && n < KNOCKS && i < ADDRESS_TRIES; i++) {
 		struct endpoint *e = &found[n];
 

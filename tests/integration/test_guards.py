@@ -85,7 +85,7 @@ class GuardTest(unittest.TestCase):
     def scan(self, *arguments, status=None, stdin=None):
         """(findings, what was said on standard error)"""
         argv = [lab.program("pprofwall"), "scan", "--format", "ndjson", *arguments]
-        done = self.lab.run("client", *argv, check=False, timeout=200)
+        done = self.lab.run("client", *argv, check=False, timeout=40)
         if status is not None:
             self.assertEqual(done.returncode, status, done.stdout + done.stderr)
         rows = [json.loads(line) for line in done.stdout.splitlines()]
@@ -101,7 +101,9 @@ class Printers(GuardTest):
         printers = []
         for i, sign in enumerate((515, 631, 9101)):
             address = self.add_address(f"10.91.0.{30 + i}")
-            printers += [self.mute(address, 9100), self.mute(address, sign)]
+            printers.append(self.mute(address, 9100))
+            # Alone beside 9100, 9101 may be an exporter: only 9102 makes it a box of three.
+            self.mute(address, sign)
         printers.append(self.mute(self.add_address("10.91.0.40"), 9107, b"@PJL\r\n"))
         three = self.add_address("10.91.0.41")
         printers += [self.mute(three, port) for port in (9100, 9101, 9102)]
