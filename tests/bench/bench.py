@@ -246,17 +246,18 @@ def recall_part(bench, times):
     lab = bench.lab
     opened, exposed = len(lab.servers), len(lab.of_kind("pprof"))
     print(f"\n| {'recall, ' + str(times) + ' sweeps each':34} | open found | exposures | false | "
-          "wall, s |")
-    print(f"|{'-' * 36}|" + "---:|" * 4)
+          "wall, s | SYNs |")
+    print(f"|{'-' * 36}|" + "---:|" * 5)
 
     def sweeps(name):
         runs = [bench.sweep("syn", WHOLE) for _ in range(times)]
         print(f"| {name:34} | {span([r[1] for r in runs], opened)} | "
               f"{span([r[2] for r in runs], exposed)} | {span([r[3] for r in runs])} | "
-              f"{statistics.median(r[0].seconds for r in runs):.1f} |", flush=True)
+              f"{statistics.median(r[0].seconds for r in runs):.1f} | "
+              f"{statistics.median(r[4] for r in runs):,.0f} |", flush=True)
     sweeps("at full speed")
-    with lab.loss(2):
-        sweeps("2% of packets lost (netem)")
+    with lab.loss(2) as means:
+        sweeps(f"2% of packets lost ({means})")
     print()
 
 

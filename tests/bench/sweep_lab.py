@@ -138,13 +138,20 @@ class SweepLab(Lab):
 
     @contextlib.contextmanager
     def loss(self, percent):
-        """Packets get lost on the way to the target."""
-        self.run("client", "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "limit",
-                 "1000000", "loss", f"{percent}%")
+        """Packets get lost on the way to the target: by netem, or without it by nftables."""
+        netem = self.run("client", "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "limit",
+                         "1000000", "loss", f"{percent}%", check=False).returncode == 0
+        if not netem:
+            self.nft(f"add table ip loss; add chain ip loss in {{ type filter hook prerouting "
+                     f"priority raw - 1; policy accept; }}; add rule ip loss in numgen random mod "
+                     f"1000 < {round(percent * 10)} drop")
         try:
-            yield
+            yield "netem" if netem else "nftables"
         finally:
-            self.run("client", "tc", "qdisc", "del", "dev", "eth0", "root")
+            if netem:
+                self.run("client", "tc", "qdisc", "del", "dev", "eth0", "root")
+            else:
+                self.nft("delete table ip loss")
 
 
 def main():
