@@ -18,8 +18,8 @@
 #include <sys/resource.h>
 
 enum {
-	/* Besides endpoints: files, the loop, name servers, knocks. */
-	OTHER_DESCRIPTORS = 320,
+	/* Besides endpoints: files, loops, name servers; guards wait for what is free. */
+	OTHER_DESCRIPTORS = 64,
 	/* Fewer endpoints are not searched for open ports first. */
 	DIRECT_MAX = 4096,
 	CONNECT_CONCURRENCY = 4096,
@@ -245,7 +245,8 @@ static int open_input(struct scan *s)
 	char source_error[SCAN_SOURCE_ERROR_LEN], route_error[SCAN_ROUTE_ERROR_LEN];
 	struct scan_options *o = s->options;
 
-	if (scan_source_open(o->targets, o->n_targets, &o->ports, &s->source, source_error) < 0) {
+	if (scan_source_open_as(o->targets, o->n_targets, o->input_format, &o->ports, &s->source,
+	                        source_error) < 0) {
 		log_error("%s", source_error);
 		return SCAN_USAGE;
 	}

@@ -131,6 +131,8 @@ void scan_options_print_help(FILE *out)
 	      "  --seed N            the order in which endpoints are visited\n"
 	      "  --shard I/N         the I-th of N parts of the sweep; all shards are given the\n"
 	      "                      same targets, ports and seed\n"
+	      "  --input-format NAME of files: lines, nmap-xml, nmap-grep, masscan-json,\n"
+	      "                      masscan-list, naabu-json (default: auto, by their beginning)\n"
 	      "  --addresses WHICH   of a name: all, or first (default: all)\n"
 	      "  --resume FILE       keep there how far the sweep is, and go on from there\n"
 	      "  --start-at PLACE    go on from where an interrupted scan said it was\n"

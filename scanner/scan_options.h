@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "scanner/input_formats.h"
 #include "scanner/output.h"
 #include "scanner/scan_ledger.h"
 #include "scanner/scan_mark.h"
@@ -80,7 +81,8 @@ struct scan_options {
 	struct scan_mark start_at;
 	const char *exclude_files[SCAN_MAX_EXCLUDE_FILES];
 	size_t n_exclude_files;
-	const char *contact; /* NULL: none */
+	enum input_format input_format; /* of files */
+	const char *contact;            /* NULL: none */
 	const char *stop_file, *resume, *metrics_file;
 	bool dry_run;
 	bool no_printer_guard, no_accept_all_guard;

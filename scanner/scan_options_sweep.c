@@ -129,6 +129,16 @@ static int set_contact(struct scan_options *o, const char *text, char *why)
 	return 0;
 }
 
+static int set_input_format(struct scan_options *o, const char *text, char *why)
+{
+	if (input_format_parse(text, &o->input_format))
+		return 0;
+	return refuse(why,
+	              "--input-format: '%.32s' is not one of auto, lines, nmap-xml, nmap-grep, "
+	              "masscan-json, masscan-list, naabu-json",
+	              text);
+}
+
 static int set_addresses(struct scan_options *o, const char *text, char *why)
 {
 	if (strcmp(text, "first") != 0 && strcmp(text, "all") != 0)
@@ -156,6 +166,7 @@ int scan_options_set_sweep(struct scan_options *o, int id, const char *value,
 	case SCAN_SWEEP_STOP_FILE: o->stop_file = value; return 0;
 	case SCAN_SWEEP_METRICS_FILE: o->metrics_file = value; return 0;
 	case SCAN_SWEEP_EXCLUDE_FILE: return add_exclude_file(o, value, why);
+	case SCAN_SWEEP_INPUT_FORMAT: return set_input_format(o, value, why);
 	case SCAN_SWEEP_CONTACT: return set_contact(o, value, why);
 	case SCAN_SWEEP_ADDRESSES: return set_addresses(o, value, why);
 	case SCAN_SWEEP_DRY_RUN: o->dry_run = true; return 0;

@@ -18,6 +18,7 @@ enum scan_sweep_option {
 	SCAN_SWEEP_METRICS_FILE,
 	SCAN_SWEEP_EXCLUDE_FILE,
 	SCAN_SWEEP_CONTACT,
+	SCAN_SWEEP_INPUT_FORMAT,
 	SCAN_SWEEP_ADDRESSES,
 	SCAN_SWEEP_DRY_RUN,
 	SCAN_SWEEP_TRAILER,
@@ -39,6 +40,7 @@ enum scan_sweep_option {
 	    {"stop-file", required_argument, NULL, SCAN_SWEEP_STOP_FILE},                          \
 	    {"metrics-file", required_argument, NULL, SCAN_SWEEP_METRICS_FILE},                    \
 	    {"exclude-file", required_argument, NULL, SCAN_SWEEP_EXCLUDE_FILE},                    \
+	    {"input-format", required_argument, NULL, SCAN_SWEEP_INPUT_FORMAT},                    \
 	    {"contact", required_argument, NULL, SCAN_SWEEP_CONTACT},                              \
 	    {"addresses", required_argument, NULL, SCAN_SWEEP_ADDRESSES},                          \
 	    {"dry-run", no_argument, NULL, SCAN_SWEEP_DRY_RUN},                                    \

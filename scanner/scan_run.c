@@ -375,12 +375,12 @@ static void on_keeper(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	event_del(run->on_keeper); /* nothing that it says next matters */
 	if (keeper_was_stopped(run->conf.keeper)) {
 		run->result.stop = SCAN_STOPPED_BY_FILE;
 		say_warning(run, "stopped, since %s exists", run->conf.options->stop_file);
 		stop_incomplete(run);
 	} else {
-		event_del(run->on_keeper);
 		on_failure(-EPIPE, "files cannot be kept", run);
 	}
 }

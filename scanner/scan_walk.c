@@ -159,6 +159,7 @@ static void on_guard(const struct endpoint *e, bool allowed, const char *why, vo
 	else
 		refuse(walk, item, why);
 	ask_for_held(walk);
+	drop_batches(walk);
 	walk->conf.changed(walk->conf.arg);
 }
 
@@ -556,7 +557,10 @@ void scan_walk_mark(const struct scan_walk *walk, struct scan_mark *out)
 
 uint64_t scan_walk_visited(const struct scan_walk *walk)
 {
-	return walk->visited;
+	uint64_t under_way = walk->n_ready + walk->n_waiting + walk->n_probing;
+
+	/* An endpoint of several targets is under way several times. */
+	return walk->visited > under_way ? walk->visited - under_way : 0;
 }
 
 void scan_walk_get_guard_stats(const struct scan_walk *walk, struct guard_accept_all_stats *out)

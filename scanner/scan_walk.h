@@ -62,6 +62,6 @@ bool scan_walk_is_over(const struct scan_walk *walk);
 
 /* Everything before it is done. */
 void scan_walk_mark(const struct scan_walk *walk, struct scan_mark *out);
-/* Endpoints whose turn has come, duplicates and excluded ones included. */
+/* Endpoints that are done, about; duplicates and excluded ones included. */
 uint64_t scan_walk_visited(const struct scan_walk *walk);
 void scan_walk_get_guard_stats(const struct scan_walk *walk, struct guard_accept_all_stats *out);

@@ -381,6 +381,11 @@ void discover_child_result(struct discover_child *c, const struct discover_windo
 		flush_results(c);
 }
 
+void discover_child_count(struct discover_child *c, enum discover_state state, uint64_t count)
+{
+	c->report.results[state] += count;
+}
+
 void discover_child_close(struct discover_child *c, struct discover_window *w)
 {
 	struct window *window = &c->windows[w->slot];

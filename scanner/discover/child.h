@@ -21,8 +21,8 @@
 #include "scanner/sweep/space.h"
 
 enum {
-	DISCOVER_WINDOWS = 8,           /* open at once, at most */
-	DISCOVER_WINDOW_MAX = 1 << 17,  /* endpoints in one, at most: a bit each per state kept */
+	DISCOVER_WINDOWS = 8,          /* open at once, at most */
+	DISCOVER_WINDOW_MAX = 1 << 17, /* endpoints in one, at most: a bit each per state kept */
 };
 
 enum discover_state {
@@ -39,31 +39,31 @@ struct discover_window {
 	struct sweep_shard shard;
 	uint64_t first; /* of the shard's positions: see sweep_shard_position() */
 	uint32_t count;
-	unsigned slot;  /* 0..DISCOVER_WINDOWS-1, no other open window has it */
-	void *engine;   /* the engine's own */
+	unsigned slot; /* 0..DISCOVER_WINDOWS-1, no other open window has it */
+	void *engine;  /* the engine's own */
 };
 
 struct discover_stats {
-	uint64_t sent;           /* SYNs or connects, retransmissions included */
+	uint64_t sent; /* SYNs or connects, retransmissions included */
 	uint64_t retransmitted;
-	uint64_t answered;       /* valid answers */
-	uint64_t dropped;        /* by our own sockets */
-	double rate_per_sec;     /* what the controller allows now; 0: no limit */
-	double loss;             /* measured, 0..1; negative: not known yet */
+	uint64_t answered;   /* valid answers */
+	uint64_t dropped;    /* by our own sockets */
+	double rate_per_sec; /* what the controller allows now; 0: no limit */
+	double loss;         /* measured, 0..1; negative: not known yet */
 	uint64_t canaries_sent, canaries_lost;
-	uint64_t hosts_silent;   /* on-link hosts that did not answer ARP or NDP */
+	uint64_t hosts_silent; /* on-link hosts that did not answer ARP or NDP */
 };
 
 /* What the user wants; plain values, set before the fork. */
 struct discover_limits {
-	uint64_t rate_per_sec;      /* 0: none but the controller's */
-	uint64_t per_host_per_sec;  /* 0: none */
-	int64_t timeout_ms;         /* for one try's answer */
-	int retries;                /* beyond the first try; -1: as the measured loss demands */
-	unsigned concurrency;       /* connect: sockets at once */
-	struct endpoint source;     /* family 0: the kernel's choice */
-	unsigned interface;         /* index; 0: the routing table's choice */
-	bool want_all;              /* report closed and silent endpoints too, not only open ones */
+	uint64_t rate_per_sec;     /* 0: none but the controller's */
+	uint64_t per_host_per_sec; /* 0: none */
+	int64_t timeout_ms;        /* for one try's answer */
+	int retries;               /* beyond the first try; -1: as the measured loss demands */
+	unsigned concurrency;      /* connect: sockets at once */
+	struct endpoint source;    /* family 0: the kernel's choice */
+	unsigned interface;        /* index; 0: the routing table's choice */
+	bool want_all;             /* report closed and silent endpoints too, not only open ones */
 };
 
 struct discover_child;
@@ -99,6 +99,8 @@ struct discover_window *discover_child_find(struct discover_child *c, const stru
  */
 void discover_child_result(struct discover_child *c, const struct discover_window *w,
                            const struct endpoint *e, enum discover_state state, int64_t rtt_us);
+/* In its place, for endpoints whose state is not wanted one by one: so many more have it. */
+void discover_child_count(struct discover_child *c, enum discover_state state, uint64_t count);
 /* All of it is known and nothing more comes for it; *w is gone. */
 void discover_child_close(struct discover_child *c, struct discover_window *w);
 /* Read by turns, sent to the parent about every 100 ms. The engine writes it at will. */

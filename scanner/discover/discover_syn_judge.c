@@ -54,6 +54,8 @@ static void close_window(struct discover_syn *s, struct syn_window *w)
 		if (!syn_window_is_known(w, i) && discover_window_at(s->child, w->w, i, &e))
 			discover_syn_know(s, w, i, &e, DISCOVER_FILTERED, -1);
 	}
+	if (!s->limits.want_all)
+		discover_child_count(s->child, DISCOVER_FILTERED, syn_window_silent(w));
 	discover_child_close(s->child, w->w);
 	w->w = NULL;
 }

@@ -127,19 +127,29 @@ class Diff(HistoryTest):
         self.sweep(server.endpoint, status=1)
         self.assertEqual(self.state(status=0), "still")
 
+    def hanging(self, server, waiting):
+        """A scan that hangs at one of the two before it has come to the other."""
+        for seed in range(64):
+            process = subprocess.Popen(
+                [lab.program("pprofwall"), "scan", "--quiet", "--history", str(self.history),
+                 "--concurrency", "1", "--timeout", "60s", "--seed", str(seed), waiting.endpoint,
+                 server.endpoint],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=lab.environment())
+            waited, served = waiting.connections, server.connections
+            lab.wait_until(lambda: waiting.connections > waited, 10, "a probe")
+            if server.connections == served:
+                return process
+            process.kill()
+            process.wait(timeout=10)
+        raise AssertionError("no order has it last")
+
     def test_interrupted(self):
         server = self.serve(recorded(EXPOSED))
         waiting = self.serve(lambda connection, path: connection.recv(1))
         self.sweep(server.endpoint)
         for number in (signal.SIGINT, signal.SIGKILL):
             with self.subTest(number=number):
-                process = subprocess.Popen(
-                    [lab.program("pprofwall"), "scan", "--quiet", "--history", str(self.history),
-                     "--concurrency", "1", "--timeout", "60s", waiting.endpoint, server.endpoint],
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    env=lab.environment())
-                before = waiting.connections
-                lab.wait_until(lambda: waiting.connections > before, 10, "a probe")
+                process = self.hanging(server, waiting)
                 process.send_signal(number)
                 process.wait(timeout=10)
                 # The writer outlives a scanner that is killed, until it has written.
