@@ -8,6 +8,7 @@
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
  *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*    (descriptor 4 of the sender)
  *
+ * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
  * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
  * Bodies are the fixed-size structs below unless JSON is stated; padding is named and zero.
  * Numbers are host byte order: both ends run on one machine from one build.
@@ -18,7 +19,7 @@
 
 #include <stdint.h>
 
-enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_TEXT_LEN = 512 };
+enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_DATA_FD = 5, IPC_TEXT_LEN = 512 };
 
 enum ipc_role {
 	IPC_ROLE_AGENT = 0,

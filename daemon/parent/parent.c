@@ -312,8 +312,6 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 		struct child *c = &p->children[role];
 
 		err = child_init(c, (enum ipc_role)role, p->setup.identities[role]);
-		if (err == 0 && access(c->program, X_OK) < 0)
-			err = -errno;
 		if (err == 0)
 			err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid,
 			                  p->config_path, clock_monotonic_ms());
