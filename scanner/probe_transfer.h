@@ -73,6 +73,12 @@ bool transfer_is_starved(const struct transfer *t, CURLcode result);
 /* What the result means. Points into *t, until the next transfer_prepare(). */
 void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out);
 
+/*
+ * After an answer with -EREMOTEIO: the proxy is not there, hung up, or is not willing. Else it may
+ * be the way on from there: a gateway's 5xx, or no answer in time.
+ */
+bool transfer_is_proxy_failure(const struct transfer *t, CURLcode result);
+
 /* Takes the handle of a transfer that is over out of its multi handle. */
 void transfer_detach(struct transfer *t, CURLM *multi);
 

@@ -167,6 +167,12 @@ static int scan_with(struct scan_options *o)
 		log_error("%s", route_error);
 		return SCAN_USAGE;
 	}
+	for (size_t i = 0; i < o->n_targets; i++) {
+		if (scan_route_check_target(&o->route, o->targets[i], route_error) < 0) {
+			log_error("%s", route_error);
+			return SCAN_USAGE;
+		}
+	}
 	if (open_ledger(o, scan_id, &ledger) < 0)
 		return SCAN_USAGE;
 	if (scan_output_open(o, scan_id, &output, output_error) < 0) {

@@ -536,6 +536,7 @@ void scan_run_free(struct scan_run *run)
 void scan_run(struct scan_run *run, struct scan_result *out)
 {
 	int64_t started_ms = clock_monotonic_ms();
+	char why[SCAN_ROUTE_ERROR_LEN];
 	struct probe_stats stats;
 
 	pump(run);
@@ -554,6 +555,10 @@ void scan_run(struct scan_run *run, struct scan_result *out)
 	}
 	if (run->result.endpoints > 0 && stats.no_route == run->result.endpoints) {
 		log_error("no route to any of the targets");
+		run->result.incomplete = true;
+	}
+	if (scan_route_has_failed(&run->options->route, &stats, why)) {
+		log_error("%s", why);
 		run->result.incomplete = true;
 	}
 	if (scan_ledger_end(run->ledger, !run->result.incomplete, run->result.verdicts) < 0) {
