@@ -164,6 +164,11 @@ class Diff(HistoryTest):
         self.assertEqual(lab.run(lab.program("pprofwall"), "diff", check=False).returncode, 2)
         self.history.write_text("no database", encoding="utf-8")
         self.sweep("127.0.0.1:1", status=2)
+        for file, message in (("/", "/:1:1: cannot be read: Is a directory"),
+                              ("/nonexistent", "cannot be read: No such file or directory"),
+                              (self.file("empty", ""), "empty:1:1: '[' or '{' expected"),
+                              (self.file("other", "{}"), "not what `pprofwall blocks --json`")):
+            self.assertIn(message, scan("--blocks", file, "127.0.0.1:1", status=2).stderr)
 
     def test_hangup(self):
         """The terminal goes away: what was found is kept."""
