@@ -107,6 +107,29 @@ class Supervision(unittest.TestCase):
         wait_until(lambda: not any(map(is_running, pids)), 10 * SLOW, "all children are gone")
         self.assertIn("9200", self.lab.nft("list", "table", "inet", "pprofwall").stdout)
 
+    def test_signals_before_it_serves_wait(self):
+        """Long enough to read that the signal comes meanwhile."""
+        for number, line in ((signal.SIGHUP, "configuration .* reloaded"),
+                             (signal.SIGTERM, "stopped")):
+            daemon = self.daemon = self.lab.daemon(
+                self.lab.config(scan={"targets": []}, alerts=None))
+            with open(daemon.config_path, "a", encoding="ascii") as file:
+                file.write(("#" * 99 + "\n") * 9000)
+            daemon.start(ready=False)
+
+            def reads():
+                for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+                    with contextlib.suppress(FileNotFoundError):
+                        if "memfd:" in os.readlink(f"/proc/{daemon.pid}/fd/{fd}"):
+                            return True
+                return False
+            wait_until(reads, 10 * SLOW, "it reads its configuration", interval=0)
+            daemon.process.signal(number)
+            daemon.process.wait_line(line, 20 * SLOW)
+            if number != signal.SIGTERM:
+                daemon.stop()
+            self.assertEqual(daemon.process.wait(20), 0)
+
     def test_an_installation_that_only_its_owner_may_enter(self):
         """Neither the children's uids nor a parent without capabilities get there by a path."""
         home = os.path.join(self.lab.directory, "home")
