@@ -90,6 +90,13 @@ static void expect_closed(struct bench *b, bool lifted)
 	"scan: {targets: [\"" ENDPOINT "\"], interval: 200ms}\n"                                   \
 	"breakers: [{name: default, trip_after: 1, close_after: 1, open_for: 1s"
 
+/* Twice: the first may come within the millisecond in which the breaker becomes half-open. */
+static void clear(struct bench *b)
+{
+	for (int i = 0; i < 2; i++)
+		bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+}
+
 static void test_closed_says_what_was_lifted(void **state)
 {
 	struct bench *b = *state;
@@ -98,7 +105,7 @@ static void test_closed_says_what_was_lifted(void **state)
 	expose(b);
 	bench_grant(b, FIREWALL_BLOCK, 1);
 	expect_event(b, "opened", "drop");
-	bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+	clear(b);
 	bench_grant(b, FIREWALL_UNBLOCK, 0);
 	expect_closed(b, true);
 }
@@ -110,12 +117,12 @@ static void test_closed_without_a_block(void **state)
 	bench_start(b, "mode: observe\n" CLOSING "}]\n");
 	expose(b);
 	expect_event(b, "opened", "observe");
-	bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+	clear(b);
 	expect_closed(b, false);
 	bench_reload(b, "mode: enforce\n" CLOSING ", action: alert}]\n");
 	expose(b);
 	expect_event(b, "opened", "alert");
-	bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+	clear(b);
 	expect_closed(b, false);
 }
 
