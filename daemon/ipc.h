@@ -45,6 +45,7 @@ enum ipc_type {
 	IPC_CHILD_CONF,       /* struct ipc_result for CONF and COMMIT; seq as asked */
 	IPC_CHILD_ALIVE,      /* agent only, empty, about every second: for the watchdog */
 	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */
+	IPC_CHILD_BLIND,      /* agent only, empty: the prober answers no probes; restart it */
 
 	/* agent -> prober */
 	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */

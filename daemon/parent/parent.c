@@ -246,6 +246,9 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 		notify_watchdog();
 	} else if (f->type == IPC_CHILD_RELOAD && f->length == 0 && c->role == IPC_ROLE_AGENT) {
 		reload(p);
+	} else if (f->type == IPC_CHILD_BLIND && f->length == 0 && c->role == IPC_ROLE_AGENT) {
+		if (p->children[IPC_ROLE_PROBER].pid > 0)
+			kill(p->children[IPC_ROLE_PROBER].pid, SIGKILL);
 	} else if (f->type != IPC_CHILD_CONF) { /* one may come after its deadline */
 		return false;
 	}
