@@ -8,6 +8,7 @@
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
  *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*    (descriptor 4 of the sender)
  *
+ * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
  * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
  * Bodies are the fixed-size structs below unless JSON is stated; padding is named and zero.
  * Numbers are host byte order: both ends run on one machine from one build.
@@ -18,7 +19,7 @@
 
 #include <stdint.h>
 
-enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_TEXT_LEN = 512 };
+enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_DATA_FD = 5, IPC_TEXT_LEN = 512 };
 
 enum ipc_role {
 	IPC_ROLE_AGENT = 0,
@@ -44,6 +45,7 @@ enum ipc_type {
 	IPC_CHILD_CONF,       /* struct ipc_result for CONF and COMMIT; seq as asked */
 	IPC_CHILD_ALIVE,      /* agent only, empty, about every second: for the watchdog */
 	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */
+	IPC_CHILD_BLIND,      /* agent only, empty: the prober answers no probes; restart it */
 
 	/* agent -> prober */
 	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */

@@ -31,9 +31,37 @@ static json_t *time_or_null(int64_t ms)
 	return ms ? json_string(clock_format_wall(ms, text)) : json_null();
 }
 
+/*
+ * A history is a file, and may have been edited: its texts are held to what findings are held to
+ * when they are made.
+ */
 static json_t *text_or_null(const char *text)
 {
-	return text && *text ? json_string(text) : json_null();
+	auto_free char *clean = NULL;
+
+	if (!text || !*text)
+		return json_null();
+	return finding_set(&clean, text) == 0 ? json_string(clean) : NULL;
+}
+
+/* Of a parsed value, with everything in it. */
+static int clean_texts(json_t *value)
+{
+	auto_free char *clean = NULL;
+	const char *key;
+	json_t *item;
+	size_t i;
+	int bad = 0;
+
+	if (json_is_string(value))
+		return finding_set(&clean, json_string_value(value)) == 0
+		           ? json_string_set(value, clean)
+		           : -1;
+	json_array_foreach (value, i, item)
+		bad |= clean_texts(item);
+	json_object_foreach (value, key, item)
+		bad |= clean_texts(item);
+	return bad;
 }
 
 static json_t *find_changes(const struct history_entry *entry)
@@ -73,7 +101,7 @@ int history_view_add(const struct history_entry *entry, void *arg)
 	struct history_view *view = arg;
 	const struct history_track *track = &entry->track;
 	auto_json json_t *o = json_object();
-	auto_json json_t *finding = NULL;
+	auto_json json_t *finding = NULL, *changes = NULL;
 	bool accepted = false;
 	int bad = 0;
 
@@ -84,10 +112,11 @@ int history_view_add(const struct history_entry *entry, void *arg)
 	finding = entry->finding ? json_loads(entry->finding, 0, NULL) : json_null();
 	if (!finding)
 		return -EIO;
+	bad |= clean_texts(finding);
 	bad |= json_object_set_new(o, "schema", json_integer(1));
 	bad |= json_object_set_new(o, "state", json_string(history_state_name(entry->state)));
 	bad |= json_object_set_new(o, "worse", json_boolean(entry->worse));
-	bad |= json_object_set_new(o, "endpoint", json_string(entry->endpoint));
+	bad |= json_object_set_new(o, "endpoint", text_or_null(entry->endpoint));
 	bad |= json_object_set_new(o, "host", text_or_null(entry->host));
 	bad |= json_object_set_new(o, "prefix", text_or_null(entry->prefix));
 	bad |= json_object_set_new(o, "verdict", text_or_null(entry->verdict));
@@ -96,7 +125,9 @@ int history_view_add(const struct history_entry *entry, void *arg)
 	bad |= json_object_set_new(o, "fixed", time_or_null(track->fixed_ms));
 	bad |= json_object_set_new(o, "returned", json_boolean(track->returned));
 	bad |= json_object_set_new(o, "reason", text_or_null(find_reason(entry)));
-	bad |= json_object_set_new(o, "changes", find_changes(entry));
+	changes = find_changes(entry);
+	bad |= !changes || clean_texts(changes);
+	bad |= json_object_set(o, "changes", changes);
 	bad |= json_object_set_new(o, "accepted", find_accepted(view, entry, &accepted));
 	bad |= json_object_set(o, "finding", finding);
 	if (bad || json_array_append(view->entries, o) < 0)

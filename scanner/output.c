@@ -123,7 +123,7 @@ static int wait_for_reader(int fd, int *patience_ms)
 	}
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
+int output_write_text(int fd, const char *text, size_t length)
 {
 	int patience_ms = -1;
 
@@ -134,11 +134,11 @@ static int write_all(int fd, const char *bytes, size_t length)
 		if (err < 0)
 			return err;
 		/* so much never blocks in a pipe that is ready */
-		n = write(fd, bytes, length < PIPE_BUF ? length : PIPE_BUF);
+		n = write(fd, text, length < PIPE_BUF ? length : PIPE_BUF);
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
 			return -errno;
 		if (n > 0) {
-			bytes += n;
+			text += n;
 			length -= (size_t)n;
 		}
 	}
@@ -171,7 +171,7 @@ static int put(struct output *o, FILE *to, char **text, const size_t *size, bool
 	}
 	if (o->stuck)
 		return -EINTR;
-	err = write_all(o->fd, *text, *size);
+	err = output_write_text(o->fd, *text, *size);
 	o->stuck = err == -EINTR;
 	return err;
 }

@@ -31,6 +31,12 @@ struct output_context {
 
 struct output;
 
+/*
+ * Writes to a descriptor whose reader may take its time, but holds up no signal: -EINTR a second
+ * after the first one. That is final; no more is to be written. Returns 0 or -errno.
+ */
+int output_write_text(int fd, const char *text, size_t length);
+
 /* Returns 0 or -EINVAL. */
 int output_parse_format(const char *name, enum output_format *out);
 /* By the ending of a file's name; a table where it says nothing. */

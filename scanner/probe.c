@@ -39,6 +39,7 @@ struct probe {
 	unsigned n_requests;
 	bool fresh;               /* this request is made again, on a connection of its own */
 	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
+	bool behind_proxy, proxy_failure; /* of the last answer, as in struct probe_stats */
 
 	/* For the finding; a fingerprint does not see them. */
 	char vantage[INET6_ADDRSTRLEN];
@@ -132,6 +133,10 @@ static void report(struct probe *p)
 		finding_fini(&f);
 		finding_init(&f);
 		f.verdict = VERDICT_ERROR;
+	}
+	if (f.verdict == VERDICT_ERROR) {
+		engine->stats.behind_proxy += p->behind_proxy;
+		engine->stats.proxy_failure += p->proxy_failure;
 	}
 	f.endpoint = p->request.endpoint;
 	f.time_ms = clock_wall_ms();
@@ -283,6 +288,9 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	p->fresh = false;
 	engine->stats.starved += starved;
 	engine->stats.no_route += answer.error == -ENETUNREACH && p->n_requests == 1;
+	engine->stats.no_family += answer.error == -EAFNOSUPPORT && p->n_requests == 1;
+	p->behind_proxy = answer.error == -EREMOTEIO;
+	p->proxy_failure = p->behind_proxy && transfer_is_proxy_failure(&p->transfer, result);
 	p->starved_since_ms = 0;
 	note_facts(p, &answer);
 	if (p->tracer)
@@ -433,6 +441,8 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	p->n_requests = 0;
 	p->fresh = false;
 	p->starved_since_ms = 0;
+	p->behind_proxy = false;
+	p->proxy_failure = false;
 	p->vantage[0] = '\0';
 	p->latency_ms = -1;
 	p->bytes = 0;

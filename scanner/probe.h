@@ -49,8 +49,11 @@ struct probe_route {
 
 struct probe_stats {
 	uint64_t started, finished, requests, bytes;
-	uint64_t starved;  /* requests given up since no descriptor or local port became free */
-	uint64_t no_route; /* endpoints that the kernel knows no way to (ENETUNREACH) */
+	uint64_t starved;      /* requests given up since no descriptor or local port became free */
+	uint64_t no_route;     /* endpoints that the kernel knows no way to (ENETUNREACH) */
+	uint64_t no_family;    /* not asked: of another family than the source address */
+	uint64_t behind_proxy; /* nothing is known of them, since the proxy did not connect */
+	uint64_t proxy_failure; /* of these, by the proxy's own fault or will */
 	unsigned in_flight;
 };
 

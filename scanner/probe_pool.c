@@ -521,6 +521,9 @@ void probe_pool_get_stats(struct probe_pool *pool, struct probe_stats *out)
 		sum.bytes += w->stats.bytes;
 		sum.starved += w->stats.starved;
 		sum.no_route += w->stats.no_route;
+		sum.no_family += w->stats.no_family;
+		sum.behind_proxy += w->stats.behind_proxy;
+		sum.proxy_failure += w->stats.proxy_failure;
 		sum.in_flight += w->in_flight;
 	}
 	pthread_mutex_unlock(&pool->lock);

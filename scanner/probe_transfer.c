@@ -463,6 +463,16 @@ static bool failed_at_proxy(const struct transfer *t)
 	return code / 100 != 2;
 }
 
+bool transfer_is_proxy_failure(const struct transfer *t, CURLcode result)
+{
+	long code = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &code);
+	if (code == 0)
+		return result != CURLE_OPERATION_TIMEDOUT || !was_connected(t, result);
+	return code / 100 != 5;
+}
+
 /* No head of an HTTP answer came whole: why? 0 when the peer spoke, but not HTTP. */
 static int find_error(const struct transfer *t, CURLcode result)
 {

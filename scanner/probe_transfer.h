@@ -78,6 +78,12 @@ bool transfer_is_starved(const struct transfer *t, CURLcode result);
 void transfer_answer(const struct transfer *t, CURLcode result, struct http_answer *out);
 
 /*
+ * After an answer with -EREMOTEIO: the proxy is not there, hung up, or is not willing. Else it may
+ * be the way on from there: a gateway's 5xx, or no answer in time.
+ */
+bool transfer_is_proxy_failure(const struct transfer *t, CURLcode result);
+
+/*
  * Takes the handle of a transfer that is over out of its multi handle. When the probe is over, too,
  * a connection that was kept is ended; libcurl closes the descriptor later.
  */

@@ -165,20 +165,32 @@ static void warn_of_gaps(const struct history_sweep *sweep)
 		log_warning("sweep %s did not come to its end", sweep->name);
 }
 
+/* The file may have been edited. What is NULL stays so. */
+static char *clean(char *text)
+{
+	char *result = NULL;
+
+	finding_set(&result, text);
+	free(text);
+	return result;
+}
+
 static void print_sweep(struct history *h, const struct history_sweep *sweep)
 {
-	auto_free char *covers = history_describe_coverage(h, sweep, HISTORY_COVERS);
-	auto_free char *excludes = history_describe_coverage(h, sweep, HISTORY_EXCLUDES);
+	auto_free char *covers = clean(history_describe_coverage(h, sweep, HISTORY_COVERS));
+	auto_free char *excludes = clean(history_describe_coverage(h, sweep, HISTORY_EXCLUDES));
+	auto_free char *name = clean(strdup(sweep->name));
+	auto_free char *vantage = clean(strdup(sweep->vantage));
 	char started[CLOCK_TEXT_LEN], ended[CLOCK_TEXT_LEN];
 	uint64_t probed = 0;
 
 	for (size_t i = 0; i < VERDICT_COUNT; i++)
 		probed += sweep->verdicts[i];
-	printf("sweep     %s, shards %u of %u, %s\n", sweep->name, sweep->shards_present,
+	printf("sweep     %s, shards %u of %u, %s\n", name ? name : "?", sweep->shards_present,
 	       sweep->shards, sweep->interrupted ? "interrupted" : "complete");
 	printf("time      %s to %s\n", clock_format_wall(sweep->started_ms, started),
 	       sweep->ended_ms ? clock_format_wall(sweep->ended_ms, ended) : "?");
-	printf("vantage   %s\n", sweep->vantage);
+	printf("vantage   %s\n", vantage ? vantage : "?");
 	printf("targets   %s\n", covers && *covers ? covers : "-");
 	if (excludes && *excludes)
 		printf("excluded  %s\n", excludes);

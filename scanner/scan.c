@@ -256,6 +256,12 @@ static int open_input(struct scan *s)
 		log_error("%s", route_error);
 		return SCAN_USAGE;
 	}
+	for (size_t i = 0; i < o->n_targets; i++) {
+		if (scan_route_check_target(&o->route, o->targets[i], route_error) < 0) {
+			log_error("%s", route_error);
+			return SCAN_USAGE;
+		}
+	}
 	return open_state(s);
 }
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 AUTO_CLEANUP(json, json_t *, json_decref)
 #define auto_json __attribute__((cleanup(cleanup_json)))
@@ -32,11 +33,21 @@ static int compare_endpoints(const void *a, const void *b)
 static int read_blocks(struct scan_ledger *l, const char *file, char *why)
 {
 	json_error_t error;
-	auto_json json_t *answer = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-	const json_t *blocks = json_object_get(answer, "blocks");
-	const json_t *block;
+	auto_fclose FILE *from = fopen(file, "re");
+	auto_json json_t *answer = NULL;
+	const json_t *blocks, *block;
+	struct stat st;
 	size_t i;
 
+	/* jansson says the same of each: that there is no JSON in it */
+	if (!from || fstat(fileno(from), &st) < 0 || S_ISDIR(st.st_mode)) {
+		snprintf(why, SCAN_LEDGER_ERROR_LEN,
+		         "%.200s:1:1: cannot be read: %s; expected a readable file", file,
+		         strerror(from ? EISDIR : errno));
+		return -EINVAL;
+	}
+	answer = json_loadf(from, JSON_REJECT_DUPLICATES, &error);
+	blocks = json_object_get(answer, "blocks");
 	if (!answer) {
 		snprintf(why, SCAN_LEDGER_ERROR_LEN, "%.200s:%d:%d: %.200s", file,
 		         error.line > 0 ? error.line : 1, error.column > 0 ? error.column : 1,

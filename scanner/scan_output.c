@@ -25,6 +25,7 @@ struct scan_output {
 	size_t n_sinks;
 	struct evidence *evidence;   /* or NULL */
 	struct exchange_book *book;  /* NULL when nobody wants exchanges */
+	bool stuck;                  /* explanations are not read, and a signal came */
 	char evidence_dir[PATH_MAX]; /* absolute */
 };
 
@@ -151,13 +152,22 @@ int scan_output_note(struct scan_output *s, const struct probe_request *request,
 	return exchange_book_add(s->book, request, exchange);
 }
 
-static int explain(const struct scan_output *s, const struct finding *f,
-                   const struct exchange_log *log, char *why)
+static int explain(struct scan_output *s, const struct finding *f, const struct exchange_log *log,
+                   char *why)
 {
-	explain_write(stdout, f, log, s->options->show_secrets);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		return fail(why, -EIO, "standard output: %s", strerror(errno ? errno : EIO));
-	return 0;
+	auto_free char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+	int err;
+
+	if (!to)
+		return fail(why, -ENOMEM, "out of memory");
+	explain_write(to, f, log, s->options->show_secrets);
+	err = fclose(to) == 0 ? 0 : -ENOMEM;
+	if (!err)
+		err = s->stuck ? -EINTR : output_write_text(STDOUT_FILENO, text, size);
+	s->stuck = s->stuck || err == -EINTR;
+	return err < 0 ? fail(why, err, "standard output: %s", strerror(-err)) : 0;
 }
 
 int scan_output_write(struct scan_output *s, const struct probe_request *request,

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <string.h>
@@ -123,10 +124,13 @@ static int read_proxy_file(const char *file, char url[static PROXY_MAX_LEN],
                            char why[static SCAN_ROUTE_ERROR_LEN])
 {
 	auto_close int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	ssize_t n = fd < 0 ? -1 : read(fd, url, PROXY_MAX_LEN - 1);
+	ssize_t n = fd < 0 ? -1 : read(fd, url, PROXY_MAX_LEN);
 
 	if (n < 0)
 		return refuse(why, "--proxy: %.200s: %s", file, strerror(errno));
+	if (n == PROXY_MAX_LEN)
+		return refuse(why, "--proxy: %.200s: longer than %d bytes", file,
+		              PROXY_MAX_LEN - 1);
 	url[n] = '\0';
 	if (strlen(url) != (size_t)n)
 		return refuse(why, "--proxy: %.200s: a NUL byte", file);
@@ -243,6 +247,11 @@ static int open_proxy(struct scan_route *r, char why[static SCAN_ROUTE_ERROR_LEN
 	return err;
 }
 
+static const char *family_name(sa_family_t family)
+{
+	return family == AF_INET6 ? "IPv6" : "IPv4";
+}
+
 static int try_route(const struct probe_route *route, char why[static SCAN_ROUTE_ERROR_LEN])
 {
 	sa_family_t family = route->source.family ? route->source.family : AF_INET;
@@ -266,9 +275,57 @@ static int try_route(const struct probe_route *route, char why[static SCAN_ROUTE
 
 int scan_route_open(struct scan_route *r, char why[static SCAN_ROUTE_ERROR_LEN])
 {
+	const struct probe_route *route = &r->probe;
 	int err = r->proxy ? open_proxy(r, why) : 0;
 
-	return err ? err : try_route(&r->probe, why);
+	if (err)
+		return err;
+	if (route->source.family && route->proxy.family &&
+	    route->source.family != route->proxy.family)
+		return refuse(why, "--source-address: %s, and the proxy has an address of %s",
+		              family_name(route->source.family), family_name(route->proxy.family));
+	return try_route(route, why);
+}
+
+int scan_route_check_target(const struct scan_route *r, const char *text,
+                            char why[static SCAN_ROUTE_ERROR_LEN])
+{
+	const struct probe_route *route = &r->probe;
+	char reason[TARGET_ERROR_LEN];
+	struct target t;
+
+	/* To a proxy the target is a text. What is in a file shows when it is its turn. */
+	if (route->source.family == 0 || route->proxy.family != 0 || text[0] == '@' ||
+	    target_parse(text, &t, reason) < 0 || t.host[0] ||
+	    t.prefix.family == route->source.family)
+		return 0;
+	return refuse(why, "--source-address: %s, from there '%.64s' cannot be asked",
+	              family_name(route->source.family), text);
+}
+
+bool scan_route_has_failed(const struct scan_route *r, const struct probe_stats *stats,
+                           char why[static SCAN_ROUTE_ERROR_LEN])
+{
+	const char *failed = NULL;
+
+	if (stats->finished == 0)
+		return false;
+	/* Of a name's addresses some may be of the other family. */
+	if (r->probe.source.family && stats->no_family == stats->finished)
+		failed = "--source-address is of another family than all of the targets";
+	else if (stats->behind_proxy == stats->finished)
+		failed = "the proxy has connected to none of the endpoints";
+	if (failed) {
+		refuse(why, "%s", failed);
+		return true;
+	}
+	if (stats->proxy_failure == 0)
+		return false;
+	refuse(why,
+	       "the proxy failed or refused for %" PRIu64 " of %" PRIu64
+	       " endpoints: nothing is known of them",
+	       stats->proxy_failure, stats->finished);
+	return true;
 }
 
 void scan_route_fini(struct scan_route *r)

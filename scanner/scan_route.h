@@ -43,6 +43,18 @@ int scan_route_set_proxy(struct scan_route *r, const char *text,
  * mistake shows before anything is sent. Returns 0, or -errno and one line in `why`.
  */
 int scan_route_open(struct scan_route *r, char why[static SCAN_ROUTE_ERROR_LEN]);
+/*
+ * A target on the command line that cannot be asked from --source-address: returns -EINVAL and one
+ * line in `why`. 0 for all others, also for what is no target.
+ */
+int scan_route_check_target(const struct scan_route *r, const char *text,
+                            char why[static SCAN_ROUTE_ERROR_LEN]);
+/*
+ * After a scan: true, and one line in `why`, when the way that the user chose did not lead to what
+ * was to be looked at.
+ */
+bool scan_route_has_failed(const struct scan_route *r, const struct probe_stats *stats,
+                           char why[static SCAN_ROUTE_ERROR_LEN]);
 void scan_route_fini(struct scan_route *r);
 
 /* Where the user says that HOST:PORT is, or NULL. */

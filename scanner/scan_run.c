@@ -543,6 +543,7 @@ void scan_run_free(struct scan_run *run)
 /* Whether what was seen says anything about what was to be seen. */
 static void judge_run(struct scan_run *run, const struct scan_result *r)
 {
+	char why[SCAN_ROUTE_ERROR_LEN];
 	struct probe_stats stats;
 	uint64_t no_route;
 
@@ -555,6 +556,10 @@ static void judge_run(struct scan_run *run, const struct scan_result *r)
 	no_route = stats.no_route + r->report.results[DISCOVER_UNREACHABLE];
 	if (r->endpoints > 0 && no_route == r->endpoints) {
 		log_error("no route to any of the targets");
+		run->result.incomplete = true;
+	}
+	if (scan_route_has_failed(&run->conf.options->route, &stats, why)) {
+		log_error("%s", why);
 		run->result.incomplete = true;
 	}
 }

@@ -144,13 +144,28 @@ struct signatures *signatures_load(const char *file, const void *bytes, size_t l
 	return steal_ptr(&s);
 }
 
+static struct signatures *load_fd(int fd, const struct conf_diag *diag)
+{
+	size_t length;
+	auto_free char *bytes = conf_document_read_fd(fd, &length, diag);
+
+	return bytes ? signatures_load(diag->file, bytes, length, diag->error) : NULL;
+}
+
+struct signatures *signatures_load_shipped_fd(int fd, char error[static CONF_ERROR_LEN])
+{
+	char shipped[PATHS_MAX_LEN];
+	bool known = paths_data("signatures.yaml", shipped) == 0;
+	const struct conf_diag diag = {known ? shipped : "(shipped signatures)", error};
+
+	return load_fd(fd, &diag);
+}
+
 struct signatures *signatures_load_file(const char *file, char error[static CONF_ERROR_LEN])
 {
 	struct conf_diag diag = {file, error};
 	char shipped[PATHS_MAX_LEN] = "(shipped signatures)";
-	auto_free char *bytes = NULL;
 	auto_close int fd = -1;
-	size_t length;
 	int err = file ? 0 : paths_data("signatures.yaml", shipped);
 
 	if (!file)
@@ -164,8 +179,7 @@ struct signatures *signatures_load_file(const char *file, char error[static CONF
 		          strerror(-err));
 		return NULL;
 	}
-	bytes = conf_document_read_fd(fd, &length, &diag);
-	return bytes ? signatures_load(diag.file, bytes, length, error) : NULL;
+	return load_fd(fd, &diag);
 }
 
 void signatures_free(struct signatures *s)

@@ -4,7 +4,7 @@
  * docs/signatures.md). How a Go index is told from everything else is no data, but the code of
  * fingerprint*.c.
  *
- * Loading opens a file (signatures_open_*) or reads bytes; the rest is pure. A loaded struct
+ * Loading opens a file, or reads an open one or bytes; the rest is pure. A loaded struct
  * signatures does not change any more, and may be read by any thread.
  */
 #pragma once
@@ -68,6 +68,9 @@ struct signatures *signatures_load(const char *file, const void *bytes, size_t l
                                    char error[static CONF_ERROR_LEN]);
 /* The same from a file; NULL for the shipped one. */
 struct signatures *signatures_load_file(const char *file, char error[static CONF_ERROR_LEN]);
+/* The shipped file, that somebody has opened for us: from its beginning. `fd` stays the caller's.
+ */
+struct signatures *signatures_load_shipped_fd(int fd, char error[static CONF_ERROR_LEN]);
 void signatures_free(struct signatures *s);
 AUTO_CLEANUP(signatures, struct signatures *, signatures_free)
 #define auto_signatures __attribute__((cleanup(cleanup_signatures)))

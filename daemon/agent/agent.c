@@ -275,6 +275,17 @@ static void on_prober_gone(int error, void *arg)
 	a->peers[IPC_ROLE_PROBER].connected = false;
 }
 
+static void on_prober_blind(unsigned probes, bool again, void *arg)
+{
+	struct agent *a = arg;
+
+	if (!again)
+		log_error("the prober process answers, but not for its probes (%u are past every "
+		          "deadline); it is restarted",
+		          probes);
+	channel_send(a->parent, IPC_CHILD_BLIND, 0, NULL, 0);
+}
+
 static void on_resolved(const struct ipc_addresses *addresses, uint64_t token, void *arg)
 {
 	struct agent *a = arg;
@@ -406,6 +417,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .released = observe_released,
 	    .prober_gone = on_prober_gone,
 	    .pong = on_schedule_pong,
+	    .blind = on_prober_blind,
 	    .arg = a,
 	};
 	const struct wall_handlers wall = {

@@ -249,14 +249,23 @@ static uid_t read_login_uid(pid_t pid)
 	return (uid_t)strtoul(text, NULL, 10);
 }
 
+/*
+ * Of this machine's own users. getpwuid(3) would also ask a directory service, which may not
+ * answer while the network is what we are at work on, and the loop would wait for it.
+ */
 static void name_of(uid_t uid, char out[static 48])
 {
-	const struct passwd *user = getpwuid(uid);
+	auto_fclose FILE *file = fopen("/etc/passwd", "re");
+	char buffer[4096];
+	struct passwd entry, *user = NULL;
 
-	if (user)
+	snprintf(out, 48, "uid %u", (unsigned)uid);
+	while (file && fgetpwent_r(file, &entry, buffer, sizeof(buffer), &user) == 0) {
+		if (user->pw_uid != uid)
+			continue;
 		snprintf(out, 48, "%s", user->pw_name);
-	else
-		snprintf(out, 48, "uid %u", (unsigned)uid);
+		return;
+	}
 }
 
 /* Returns whether the peer may use the socket. */

@@ -66,12 +66,15 @@ void enforce_apply(struct agent *a, struct watch *w)
 {
 	struct wanted wanted = find_wanted(a, w);
 
-	if (wanted.block)
+	if (wanted.block) {
+		w->lifting = false;
 		wall_block(a->wall, w, wanted.rule, wanted.timeout_ms);
-	else if (w->wall.in_kernel || w->wall.pending)
+	} else if (w->wall.in_kernel || w->wall.pending) {
+		w->lifting = true;
 		wall_unblock(a->wall, w);
-	else
+	} else {
 		w->wall.error = NULL;
+	}
 	if (!w->wall.pending) /* nothing to ask for, or nobody to ask */
 		enforce_settled(w, a);
 }
@@ -213,6 +216,7 @@ void enforce_settled(struct watch *w, void *arg)
 	plan_renewal(a, w);
 	commit(a, w);
 	alert(a, w);
+	w->lifting = false;
 	verbs_answer_wall(a, w);
 	if (!find_wanted(a, w).block && !w->wall.in_kernel)
 		w->wall.error = NULL;

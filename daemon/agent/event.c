@@ -51,7 +51,11 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 		else
 			done = "; not blocked";
 	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
-		done = "; the block is lifted";
+		if (w->wall.in_kernel)
+			done = w->decision ? "; blocked by hand, as before"
+			                   : "; the block could not be lifted";
+		else if (w->lifting)
+			done = "; the block is lifted";
 	}
 	watch_program(w, program);
 	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s", event,

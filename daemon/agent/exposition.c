@@ -173,6 +173,8 @@ void exposition_write(struct evbuffer *out, void *arg)
 	          (double)watch_set_count(a->watches));
 	write_one(out, "pprofwall_quarantined_endpoints", METRICS_GAUGE,
 	          "Endpoints probed alone, because a prober died on them.", schedule.quarantined);
+	write_one(out, "pprofwall_probes_lost_total", METRICS_COUNTER,
+	          "Probes that the prober did not answer.", (double)schedule.lost);
 	write_firewall(out, a);
 	write_alerts(out, a);
 	write_processes(out, a);

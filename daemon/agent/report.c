@@ -170,12 +170,18 @@ bool report_ready(struct evbuffer *out, void *arg)
 {
 	const struct agent *a = arg;
 	struct state_health health = {0};
+	struct schedule_stats schedule;
 	bool ready = true;
 
 	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
 		if (is_answering(&a->peers[role]))
 			continue;
 		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);
+		ready = false;
+	}
+	schedule_get_stats(a->schedule, &schedule);
+	if (schedule.blind) {
+		evbuffer_add_printf(out, "the prober process does not answer its probes\n");
 		ready = false;
 	}
 	state_get_health(a->state, &health);

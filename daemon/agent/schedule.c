@@ -15,7 +15,10 @@ enum {
 	QUARANTINE_FIRST_MS = 30 * 1000,
 	QUARANTINE_MAX_MS = 3600 * 1000,
 	/* The prober's own deadlines are per request; past this it has lost track of the probe. */
-	LOST_AFTER_EXTRA_MS = 10 * 1000,
+	LOST_AFTER_EXTRA_MS = 5 * 1000,
+	/* A prober that was stopped and goes on says PONG first; its probes end right after. */
+	STEADY_AFTER_MS = 5 * 1000,
+	STEADY_GAP_MS = 3 * 1000,
 };
 
 struct schedule {
@@ -30,6 +33,9 @@ struct schedule {
 	unsigned concurrency;
 	int64_t timeout_ms;
 	uint64_t next_seq;
+	uint64_t n_lost;
+	bool blind;
+	int64_t steady_since_ms, last_pong_ms; /* PONGs have come without a gap */
 };
 
 static void dispatch(struct schedule *s);
@@ -201,6 +207,15 @@ static struct watch *find_in_flight(const struct schedule *s, uint64_t seq)
 	return NULL;
 }
 
+static void note_pong(struct schedule *s)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (now - s->last_pong_ms > STEADY_GAP_MS)
+		s->steady_since_ms = now;
+	s->last_pong_ms = now;
+}
+
 static void on_frame(struct frame *f, void *arg)
 {
 	struct schedule *s = arg;
@@ -209,12 +224,14 @@ static void on_frame(struct frame *f, void *arg)
 	char why[128];
 
 	if (f->type == IPC_PONG) {
+		note_pong(s);
 		s->handlers.pong(s->handlers.arg);
 		return;
 	}
 	if (f->type != IPC_PROBE_DONE)
 		return;
 	w = find_in_flight(s, f->seq);
+	s->blind = false;
 	if (!w)
 		return; /* forgotten meanwhile */
 	finding_init(&finding);
@@ -256,19 +273,42 @@ static void on_end(int error, void *arg)
 	s->handlers.prober_gone(error, s->handlers.arg);
 }
 
+/* Without a prober that probes, the watch is off: another one, then. */
+static void give_up_prober(struct schedule *s, unsigned n_lost)
+{
+	bool again = s->blind;
+
+	s->blind = true;
+	s->handlers.blind(n_lost, again, s->handlers.arg);
+	on_end(-ETIMEDOUT, s);
+}
+
 static void on_sweep(evutil_socket_t fd, short what, void *arg)
 {
 	struct schedule *s = arg;
 	int64_t now = clock_monotonic_ms();
 	int64_t lost_after = s->timeout_ms * FINGERPRINT_MAX_REQUESTS + LOST_AFTER_EXTRA_MS;
+	bool steady = s->prober && now - s->last_pong_ms <= STEADY_GAP_MS &&
+	              now - s->steady_since_ms > STEADY_AFTER_MS;
+	unsigned n_lost = 0;
 	struct watch *w;
 
 	(void)fd;
 	(void)what;
-	/* The oldest stand first. A stopped prober is not a lost probe: it answers when it goes on.
-	 */
-	while ((w = TAILQ_FIRST(&s->in_flight)) && now - w->slot.started_ms > lost_after)
-		finish(s, w, NULL);
+	/* The oldest stand first. */
+	TAILQ_FOREACH (w, &s->in_flight, slot.link) {
+		if (now - w->slot.started_ms <= lost_after)
+			break;
+		n_lost++;
+	}
+	s->n_lost += n_lost;
+	if (n_lost > 0 && steady) {
+		give_up_prober(s, n_lost);
+		return;
+	}
+	/* A stopped prober has lost nothing: it answers when it goes on. */
+	while (n_lost-- > 0)
+		finish(s, TAILQ_FIRST(&s->in_flight), NULL);
 	/* Those forgotten in flight have left places that no answer gives back. */
 	dispatch(s);
 }
@@ -320,6 +360,7 @@ int schedule_set_prober(struct schedule *s, int sock)
 	/* The old one's end may come after its successor: what it had in flight died with it. */
 	if (s->prober)
 		on_end(0, s);
+	s->steady_since_ms = s->last_pong_ms = clock_monotonic_ms();
 	err = channel_new(s->base, sock, &handlers, &s->prober);
 	if (err == 0)
 		dispatch(s);
@@ -339,5 +380,7 @@ void schedule_get_stats(const struct schedule *s, struct schedule_stats *out)
 	    .in_flight = s->n_in_flight,
 	    .quarantined = s->n_quarantined,
 	    .waiting = s->n_waiting,
+	    .lost = s->n_lost,
+	    .blind = s->blind,
 	};
 }

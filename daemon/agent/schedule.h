@@ -32,6 +32,12 @@ struct schedule_handlers {
 	void (*prober_gone)(int error, void *arg);
 	/* A PONG came. */
 	void (*pong)(void *arg);
+	/*
+	 * It answers PINGs, but for probes it is long past every deadline: prober_gone() follows,
+	 * and what it had in flight died with it. `again`: no probe was answered since the last
+	 * time.
+	 */
+	void (*blind)(unsigned probes, bool again, void *arg);
 	void *arg;
 };
 
@@ -53,5 +59,7 @@ struct schedule_stats {
 	unsigned in_flight;
 	unsigned quarantined;
 	size_t waiting;
+	uint64_t lost; /* probes that were never answered */
+	bool blind;    /* the last ones were lost, and none was answered since */
 };
 void schedule_get_stats(const struct schedule *s, struct schedule_stats *out);

@@ -72,6 +72,7 @@ struct watch {
 	struct agent *agent;       /* for the timers below */
 	struct event *renew_timer; /* enforce.c */
 	enum breaker_alert owed;   /* an alert that waits for the kernel's answer (enforce.c) */
+	bool lifting;              /* a block that was there is being taken away, for that alert */
 };
 
 TAILQ_HEAD(watch_queue, watch);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -21,11 +22,12 @@ static const struct {
 	const char *name;
 	const char *program;
 	bool restarts_alone;
+	const char *data; /* a file of ours that it reads, or NULL */
 } roles[IPC_ROLE_COUNT] = {
-    [IPC_ROLE_AGENT] = {"agent", "pprofwall-agent", false},
-    [IPC_ROLE_FIREWALL] = {"firewall", "pprofwall-firewall", false},
-    [IPC_ROLE_PROBER] = {"prober", "pprofwall-prober", true},
-    [IPC_ROLE_SENDER] = {"sender", "pprofwall-sender", true},
+    [IPC_ROLE_AGENT] = {"agent", "pprofwall-agent", false, NULL},
+    [IPC_ROLE_FIREWALL] = {"firewall", "pprofwall-firewall", false, NULL},
+    [IPC_ROLE_PROBER] = {"prober", "pprofwall-prober", true, "signatures.yaml"},
+    [IPC_ROLE_SENDER] = {"sender", "pprofwall-sender", true, NULL},
 };
 
 const char *child_role_name(enum ipc_role role)
@@ -33,16 +35,64 @@ const char *child_role_name(enum ipc_role role)
 	return roles[role].name;
 }
 
+/* Without it the child says what is missing, and goes on. */
+static int open_data(const char *name)
+{
+	char path[PATHS_MAX_LEN];
+
+	return paths_data(name, path) < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
 int child_init(struct child *c, enum ipc_role role, struct child_identity identity)
 {
+	char directory[PATHS_MAX_LEN];
+	int err;
+
 	*c = (struct child){
 	    .role = role,
 	    .identity = identity,
 	    .sock = -1,
 	    .peer = -1,
 	    .restarts_alone = roles[role].restarts_alone,
+	    .programs = -1,
+	    .data = -1,
 	};
-	return paths_libexec(roles[role].program, c->program);
+	err = paths_libexec(roles[role].program, c->program);
+	if (err == 0)
+		err = paths_libexec("", directory);
+	if (err < 0)
+		return err;
+	c->programs = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->programs < 0 || faccessat(c->programs, roles[role].program, X_OK, 0) < 0)
+		return -errno;
+	if (roles[role].data)
+		c->data = open_data(roles[role].data);
+	return 0;
+}
+
+/*
+ * In the child: 3, 4 and 5, the program's directory, and nothing else. Out of the way of these
+ * first, since one of them may be another's place. Returns the directory, or -1.
+ */
+static int place_descriptors(const struct child *c, int sock, int peer)
+{
+	const int from[] = {sock, peer, c->data};
+	int moved[ARRAY_LEN(from)];
+	int programs = fcntl(c->programs, F_DUPFD_CLOEXEC, 16);
+
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		moved[i] = from[i] >= 0 ? fcntl(from[i], F_DUPFD, 16) : -1;
+		if (from[i] >= 0 && moved[i] < 0)
+			return -1;
+	}
+	/* Up to the exec, which needs the directory. */
+	if (close_range(IPC_PARENT_FD, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(from); i++) {
+		if (moved[i] >= 0 && dup2(moved[i], IPC_PARENT_FD + (int)i) < 0)
+			return -1;
+	}
+	return programs;
 }
 
 /* In the child, between fork and exec. */
@@ -52,15 +102,13 @@ static void run_program(const struct child *c, int sock, int peer, uid_t prober_
 	char uid[16], gid[16], prober[16];
 	const char *argv[10] = {roles[c->role].program, "--uid", uid, "--gid", gid};
 	size_t n = 5;
+	int programs = place_descriptors(c, sock, peer);
 	sigset_t none;
-	int first, second;
 
-	/* Out of the way of 3 and 4 first, since one of the two may be the other's place. */
-	first = fcntl(sock, F_DUPFD, 16);
-	second = peer >= 0 ? fcntl(peer, F_DUPFD, 16) : -1;
-	if (first < 0 || (peer >= 0 && second < 0) || dup2(first, IPC_PARENT_FD) < 0 ||
-	    (second >= 0 && dup2(second, IPC_PEER_FD) < 0) ||
-	    close_range(second >= 0 ? IPC_PEER_FD + 1 : IPC_PARENT_FD + 1, ~0U, 0) < 0)
+	_Static_assert((int)IPC_PEER_FD == (int)IPC_PARENT_FD + 1 &&
+	                   (int)IPC_DATA_FD == (int)IPC_PARENT_FD + 2,
+	               "in the order of place_descriptors()");
+	if (programs < 0)
 		_exit(126);
 	snprintf(uid, sizeof(uid), "%u", c->identity.uid);
 	snprintf(gid, sizeof(gid), "%u", c->identity.gid);
@@ -76,7 +124,7 @@ static void run_program(const struct child *c, int sock, int peer, uid_t prober_
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* exec does not write to them; its prototype is older than const. */
-	execv(c->program, (char *const *)(uintptr_t)argv);
+	execveat(programs, roles[c->role].program, (char *const *)(uintptr_t)argv, environ, 0);
 	_exit(127);
 }
 

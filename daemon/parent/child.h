@@ -28,6 +28,12 @@ struct child {
 	int64_t started_ms;    /* CLOCK_MONOTONIC */
 	int64_t restart_at_ms; /* 0: no restart is due */
 	int64_t backoff_ms;
+	/*
+	 * Opened while the parent may enter every directory: a restart is root without
+	 * CAP_DAC_READ_SEARCH, and the installation may lie in somebody's home.
+	 */
+	int programs; /* O_PATH descriptor of the directory; for life, as is the next */
+	int data;     /* what the child reads on IPC_DATA_FD, or -1 */
 	char program[PATHS_MAX_LEN]; /* absolute path */
 };
 
@@ -37,8 +43,8 @@ const char *child_role_name(enum ipc_role role);
 /* Fills the struct; finds the program beside our own. Returns 0 or -errno. */
 int child_init(struct child *c, enum ipc_role role, struct child_identity identity);
 /*
- * Starts the program with its sockets as descriptors 3 and 4 and everything else closed.
- * `prober_uid` is for the firewall, `config_path` for messages. Returns 0 or -errno.
+ * Starts the program with its sockets as descriptors 3 and 4, its data as 5, everything else
+ * closed. `prober_uid` is for the firewall, `config_path` for messages. Returns 0 or -errno.
  */
 int child_start(struct child *c, uid_t prober_uid, const char *config_path, int64_t now_ms);
 /* The process is gone: closes the sockets and works out when to start another. */

@@ -65,7 +65,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 	return -1;
 }
 
-static int block_signals(void)
+/*
+ * First of all: a reload or a stop right after the start waits for the one who can obey it, and
+ * kills nobody halfway through it.
+ */
+static sigset_t block_signals(void)
 {
 	sigset_t set;
 
@@ -75,11 +79,10 @@ static int block_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return set;
 }
 
-static int serve(struct parent *p)
+static int serve(struct parent *p, const sigset_t *signals)
 {
 	char why[CONF_ERROR_LEN];
 	int status = 1;
@@ -92,7 +95,8 @@ static int serve(struct parent *p)
 		log_error("%s", why);
 		return 1;
 	}
-	p->signal_fd = block_signals();
+	signal(SIGPIPE, SIG_IGN);
+	p->signal_fd = signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (p->signal_fd < 0)
 		log_error("signalfd: %s", strerror(errno));
 	else if (parent_start(p, why) < 0)
@@ -106,6 +110,7 @@ static int serve(struct parent *p)
 
 int main(int argc, char **argv)
 {
+	const sigset_t signals = block_signals();
 	struct options o = {0};
 	struct parent p = {.signal_fd = -1, .config_fd = -1};
 	char default_config[PATHS_MAX_LEN], why[CONF_ERROR_LEN];
@@ -115,6 +120,8 @@ int main(int argc, char **argv)
 	status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;
+	if (o.check || o.dump)
+		sigprocmask(SIG_UNBLOCK, &signals, NULL);
 	if (!o.config && paths_sysconf("pprofwall.yaml", default_config) == 0)
 		o.config = default_config;
 	if (!o.foreground && !o.check && !o.dump)
@@ -140,7 +147,7 @@ int main(int argc, char **argv)
 	} else {
 		/* The sender reads them for itself, from the file's bytes. */
 		conf_forget_secrets(p.conf);
-		status = serve(&p);
+		status = serve(&p, &signals);
 	}
 	conf_free(p.conf);
 	close(p.config_fd);

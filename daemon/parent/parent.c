@@ -246,6 +246,9 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 		notify_watchdog();
 	} else if (f->type == IPC_CHILD_RELOAD && f->length == 0 && c->role == IPC_ROLE_AGENT) {
 		reload(p);
+	} else if (f->type == IPC_CHILD_BLIND && f->length == 0 && c->role == IPC_ROLE_AGENT) {
+		if (p->children[IPC_ROLE_PROBER].pid > 0)
+			kill(p->children[IPC_ROLE_PROBER].pid, SIGKILL);
 	} else if (f->type != IPC_CHILD_CONF) { /* one may come after its deadline */
 		return false;
 	}
@@ -312,8 +315,6 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 		struct child *c = &p->children[role];
 
 		err = child_init(c, (enum ipc_role)role, p->setup.identities[role]);
-		if (err == 0 && access(c->program, X_OK) < 0)
-			err = -errno;
 		if (err == 0)
 			err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid,
 			                  p->config_path, clock_monotonic_ms());

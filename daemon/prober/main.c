@@ -43,6 +43,26 @@ static void raise_descriptor_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/*
+ * Verdicts do not depend on them, names and advice do. The parent opens the file, since this uid
+ * may not get at it: who installs under a home gives nobody else the way there. It is read here,
+ * without privileges.
+ */
+static struct signatures *load_signatures(void)
+{
+	bool handed_over = fcntl(IPC_DATA_FD, F_GETFD) >= 0;
+	char missing[CONF_ERROR_LEN];
+	struct signatures *signatures = handed_over
+	                                    ? signatures_load_shipped_fd(IPC_DATA_FD, missing)
+	                                    : signatures_load_file(NULL, missing);
+
+	if (!signatures)
+		log_warning("without signatures: %s", missing);
+	if (handed_over)
+		close(IPC_DATA_FD);
+	return signatures;
+}
+
 /* The last thing before the first answer: libraries are set up, and need no files any more. */
 static int serve(struct event_base *base, struct prober *prober)
 {
@@ -68,7 +88,7 @@ int main(int argc, char **argv)
 	auto_signatures struct signatures *signatures = NULL;
 	auto_base struct event_base *base = NULL;
 	auto_prober struct prober *prober = NULL;
-	char why[SANDBOX_ERROR_LEN], missing[CONF_ERROR_LEN];
+	char why[SANDBOX_ERROR_LEN];
 	int err;
 
 	log_init("pprofwall-prober", LOG_LEVEL_INFO);
@@ -83,10 +103,7 @@ int main(int argc, char **argv)
 		log_error("%s", why);
 		return EXIT_FAILURE;
 	}
-	/* The last file that is read. Verdicts do not depend on it, names and advice do. */
-	signatures = signatures_load_file(NULL, missing);
-	if (!signatures)
-		log_warning("without signatures: %s", missing);
+	signatures = load_signatures(); /* the last file that is read */
 	base = event_base_new();
 	err = base ? prober_new(base, IPC_PARENT_FD, IPC_PEER_FD, signatures, &prober) : -ENOMEM;
 	if (err < 0) {

@@ -107,13 +107,14 @@ class Parent(Peer):
         return error, text_of(text)
 
 
-def handed_over(parent, peer):
-    """Arguments for Popen(): the child finds their ends on descriptors 3 and 4."""
+def handed_over(parent, peer, data=None):
+    """Arguments for Popen(): the child finds their ends on descriptors 3 and 4, the file on 5."""
     def place():
-        # Above both, so that the one does not take the other's place.
-        high = [fcntl.fcntl(end.theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 64)
-                for end in (parent, peer)]
-        for target, fd in zip((3, 4), high):
+        # Above all, so that the one does not take the other's place.
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
+                for fd in (parent.theirs.fileno(), peer.theirs.fileno(),
+                           *([] if data is None else [data.fileno()]))]
+        for target, fd in zip((3, 4, 5), high):
             os.dup2(fd, target)
 
     # Not pass_fds, which wants 3 and 4 to be open here. What Python opens is closed by exec.

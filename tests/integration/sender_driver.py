@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What test_sender.py stands on: a driver that plays parent and agent, and receivers."""
 import collections
+import contextlib
 import json
 import os
 import queue
 import re
+import shutil
 import socket
 import ssl
 import struct
@@ -34,7 +36,8 @@ class Sender:
     """The program, started as the parent does it."""
 
     def __init__(self, files=None):
-        """`files`: {path: content} that the process sees in place of the machine's own."""
+        """`files`: {path under /etc: content, or None for no such file} that the process sees in
+        place of the machine's own, which need not be there."""
         self.parent, self.agent = frames.Parent(), frames.Peer()
         self._folder = tempfile.TemporaryDirectory(prefix="pprofwall-test-")
         argv = [PROGRAM, "--uid", str(UID), "--gid", str(GID)]
@@ -59,16 +62,21 @@ class Sender:
         return env
 
     def _with_files(self, files, argv):
+        etc = os.path.join(self._folder.name, "etc")
+        shutil.copytree("/etc", etc, symlinks=True)
         os.chmod(self._folder.name, 0o755)
-        script = []
-        for number, (path, content) in enumerate(files.items()):
-            ours = os.path.join(self._folder.name, str(number))
+        for path, content in files.items():
+            ours = os.path.join(etc, os.path.relpath(path, "/etc"))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(ours)
+            if content is None:
+                continue
+            os.makedirs(os.path.dirname(ours), exist_ok=True)
             with open(ours, "w", encoding="ascii") as file:
                 file.write(content)
             os.chmod(ours, 0o644)
-            script.append(f"mount --bind '{ours}' '{path}' || exit 1")
-        script.append('exec "$@"')
-        return ["unshare", "--mount", "sh", "-c", "\n".join(script), "sh", *argv]
+        return ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /etc; shift; exec "$@"',
+                "sh", etc, *argv]
 
     # the parent's side
 

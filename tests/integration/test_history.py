@@ -174,6 +174,11 @@ class Diff(HistoryTest):
         self.assertEqual(lab.run(lab.program("pprofwall"), "diff", check=False).returncode, 2)
         self.history.write_text("no database", encoding="utf-8")
         self.sweep("127.0.0.1:1", status=2)
+        for file, message in (("/", "/:1:1: cannot be read: Is a directory"),
+                              ("/nonexistent", "cannot be read: No such file or directory"),
+                              (self.file("empty", ""), "empty:1:1: '[' or '{' expected"),
+                              (self.file("other", "{}"), "not what `pprofwall blocks --json`")):
+            self.assertIn(message, scan("--blocks", file, "127.0.0.1:1", status=2).stderr)
 
     def test_hangup(self):
         """The terminal goes away: what was found is kept."""
@@ -199,6 +204,31 @@ class Diff(HistoryTest):
             self.assertIn("a record in it is damaged", done.stderr)
             with contextlib.closing(sqlite3.connect(self.history)) as db, db:
                 db.execute("UPDATE observation SET finding = NULL")
+
+    def test_edited_texts_reach_no_terminal(self):
+        self.sweep("--host-header", "a.example", self.serve(recorded(EXPOSED)).endpoint, status=1)
+        nasty = "\x1b]0;x\x07\x7f\x9b\u202e"
+        with contextlib.closing(sqlite3.connect(self.history)) as db, db:
+            text, = db.execute("SELECT finding FROM observation").fetchone()
+            edited = json.loads(text)
+            edited |= {"program": nasty, "labels": [nasty], "risk": nasty, "severity": nasty}
+            db.execute("UPDATE observation SET finding = ?, vantage = ?",
+                       (json.dumps(edited), nasty))
+            db.execute("UPDATE subject SET endpoint = endpoint || ?, host = ?, prefix = ?",
+                       (nasty,) * 3)
+            db.execute("UPDATE coverage SET network = ?, ports = ?", (nasty, nasty))
+            db.execute("UPDATE sweep SET name = ?, vantage = ?", ("a" + nasty, "b" + nasty))
+            # not even UTF-8
+            db.execute("UPDATE subject SET host = CAST(x'41ff' AS TEXT)")
+        for form in ("table", "ndjson"):
+            done = lab.subprocess.run([lab.program("pprofwall"), "report", "--history",
+                                       self.history, "--format", form], capture_output=True,
+                                      env=lab.environment(), timeout=20, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            shown = (done.stdout + done.stderr).decode()
+            self.assertIn("\ufffd", shown)
+            for bad in nasty.replace("]0;x", ""):
+                self.assertNotIn(bad, shown)
 
     def test_size_does_not_follow_the_number_of_targets(self):
         self.sweep("--ports", "1-9", "127.0.0.0/28", status=0)

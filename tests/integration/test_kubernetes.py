@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import subprocess
+import tempfile
 import unittest
 
 try:
@@ -77,7 +78,19 @@ class Manifests(unittest.TestCase):
         words = done.stdout.splitlines()
         self.assertEqual(words[words.index("--fail-on") + 1], "never")
         self.assertIn(f"/results/shard-{index}.state", words)
+        self.dry_run(words)
         return words[words.index("--shard") + 1]
+
+    def dry_run(self, words):
+        """It is a command line, and the ConfigMap's files are what they are taken for."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in find("sweep-job.yaml", "ConfigMap")["data"].items():
+                pathlib.Path(folder, name).write_text(text, encoding="utf-8")
+            words = [re.sub("^(@?)/(etc/sweep|results)", rf"\1{folder}", word) for word in words]
+            done = subprocess.run([pathlib.Path(os.environ["PW_BUILD_DIR"], "bin/pprofwall"),
+                                   *words, "--dry-run"], capture_output=True, text=True,
+                                  timeout=30)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_what_it_mounts_is_there(self):
         mine = {(d["kind"], d["metadata"]["name"]) for _, d in documents()}

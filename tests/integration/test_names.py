@@ -79,12 +79,13 @@ class Names(ScanTest):
 
 
 class Proxy:
-    """An HTTP proxy that takes CONNECT, or refuses everything with a status."""
+    """An HTTP proxy that takes CONNECT, refuses it with a status (`only` that of one endpoint), or
+    says nothing."""
 
-    def __init__(self, refuse=None):
+    def __init__(self, refuse=None, only="", hang=False):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        self.refuse, self.heads = refuse, []
+        self.refuse, self.only, self.hang, self.heads = refuse, only, hang, []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -99,7 +100,9 @@ class Proxy:
             while b"\r\n\r\n" not in head:
                 head += client.recv(4096) or b"\r\n\r\n"
             self.heads.append(head.decode())
-            if self.refuse:
+            while self.hang and client.recv(4096):
+                pass
+            if self.refuse and self.only in self.heads[-1]:
                 client.sendall(f"HTTP/1.1 {self.refuse}\r\nContent-Length: 0\r\n\r\n".encode())
                 return
             host, _, port = head.split(b" ")[1].decode().rpartition(":")
@@ -144,12 +147,31 @@ class Proxies(ScanTest):
             with self.subTest(refuse):
                 proxy = self.proxy(refuse=None if refuse == "200" else refuse)
                 row, = findings("--all", "--proxy", f"127.0.0.1:{proxy.port}",
-                                f"127.0.0.1:{free_port()}", status=0)
+                                f"127.0.0.1:{free_port()}", status=3)
                 self.assertEqual(row["verdict"], "error", row)
                 self.assertIn("proxy", row["error"])
         # A proxy that is not there says nothing of the endpoint either.
-        row, = findings("--all", "--proxy", f"127.0.0.1:{free_port()}", "127.0.0.1:1", status=0)
+        row, = findings("--all", "--proxy", f"127.0.0.1:{free_port()}", "127.0.0.1:1", status=3)
         self.assertEqual(row["verdict"], "error", row)
+
+    def through(self, proxy, *arguments, status):
+        done = scan("--timeout", "500ms", "--proxy", f"127.0.0.1:{proxy.port}", *arguments,
+                    status=status)
+        return [line for line in done.stderr.splitlines() if "the proxy" in line]
+
+    def test_a_proxy_that_is_of_no_use_is_no_result(self):
+        servers = [self.serve(recorded(EXPOSED)).endpoint for _ in range(2)]
+        for how in (self.proxy(refuse="403 Forbidden"), self.proxy(refuse="502 Bad Gateway"),
+                    self.proxy(hang=True)):
+            line, = self.through(how, *servers, status=3)
+            self.assertIn("the proxy has connected to none of the endpoints", line)
+        # What it does not let us look at outweighs what was found.
+        picky = self.proxy(refuse="403 Forbidden", only=servers[1])
+        line, = self.through(picky, *servers, status=3)
+        self.assertIn("the proxy failed or refused for 1 of 2 endpoints", line)
+        # A port behind it that is closed is as good as seen.
+        gateway = self.proxy(refuse="502 Bad Gateway", only=servers[1])
+        self.assertEqual(self.through(gateway, *servers, status=1), [])
 
     def test_credentials_come_from_a_file(self):
         server, proxy = self.serve(recorded(EXPOSED)), self.proxy()
@@ -174,6 +196,14 @@ class Proxies(ScanTest):
         for bad in ("socks5://127.0.0.1:1", "http://", "http://127.0.0.1:99999",
                     "@/nonexistent"):
             self.assertIn("--proxy: ", scan("--proxy", bad, "127.0.0.1:1", status=2).stderr)
+        file = pathlib.Path(self.folder.name, "long")
+        for length, message in ((999, "expected http://HOST:PORT"), (1000, "longer than 999")):
+            url = "http://127.0.0.1:1".ljust(length, "1")
+            file.write_text(url, encoding="ascii")
+            self.assertIn(message, scan("--proxy", f"@{file}", "127.0.0.1:1", status=2).stderr)
+            file.write_text("http://127.0.0.1:1".ljust(length), encoding="ascii")
+            self.assertEqual(scan("--proxy", f"@{file}", "127.0.0.1:1").returncode,
+                             3 if length < 1000 else 2)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "network namespaces need root")
@@ -221,9 +251,19 @@ class Ways(unittest.TestCase):
                 self.assertEqual(row["vantage"], source)
                 self.assertEqual(set(self.seen), {source})
         # The other family cannot be asked from there, and is not asked from elsewhere.
-        (row,), _ = self.scan("--source-address", lab.Lab.STRANGER6, f"{lab.Lab.TARGET}:6060",
-                              status=0)
+        rows, error = self.scan("--source-address", lab.Lab.STRANGER6, f"[{lab.Lab.TARGET6}]:6060",
+                                f"{lab.Lab.TARGET}:6060", status=2)
+        self.assertEqual((rows, self.seen), ([], []))
+        self.assertIn(f"--source-address: IPv6, from there '{lab.Lab.TARGET}:6060' cannot be asked",
+                      error)
+        file = pathlib.Path(self.lab.directory, "targets")
+        file.write_text(f"{lab.Lab.TARGET}:6060\n", encoding="ascii")
+        (row,), error = self.scan("--source-address", lab.Lab.STRANGER6, f"@{file}", status=3)
         self.assertEqual((row["verdict"], self.seen), ("error", []))
+        self.assertIn("--source-address is of another family than all of the targets\n", error)
+        _, error = self.scan("--source-address", lab.Lab.STRANGER6, "--proxy", "127.0.0.1:1",
+                             f"{lab.Lab.TARGET}:6060", status=2)
+        self.assertIn("--source-address: IPv6, and the proxy has an address of IPv4", error)
         _, error = self.scan("--source-address", "192.0.2.1", f"{lab.Lab.TARGET}:6060", status=2)
         self.assertIn("--source-address: ", error)
 

@@ -196,12 +196,12 @@ class Killed(OutputTest):
 
 class Reader(OutputTest):
     def test_that_does_not_read_keeps_no_signal_waiting(self):
-        for form in ("table", "sarif"):
+        for form in (["--format", "table"], ["--format", "sarif"], ["--explain"]):
             reading, writing = os.pipe()
             self.addCleanup(os.close, reading)
             self.addCleanup(os.close, writing)
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 14)
-            with self.start("--quiet", "--all", "--format", form, "--ports", "20000-20600",
+            with self.start("--quiet", "--all", *form, "--ports", "20000-20600",
                             "127.0.0.1", stdout=writing) as process:
                 lab.wait_until(lambda: not select.select([], [writing], [], 0)[1], 20,
                                "a full pipe")

@@ -28,10 +28,11 @@ class Prober:
 
     def __init__(self):
         self.parent, self.agent = frames.Parent(), frames.Peer()
-        self.process = subprocess.Popen(
-            [lab.program("pprofwall-prober"), "--uid", str(NOBODY), "--gid", str(NOBODY)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lab.environment(),
-            **frames.handed_over(self.parent, self.agent))
+        with open(os.path.join(lab.BUILD_DIR, "share/pprofwall/signatures.yaml"), "rb") as data:
+            self.process = subprocess.Popen(
+                [lab.program("pprofwall-prober"), "--uid", str(NOBODY), "--gid", str(NOBODY)],
+                stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=lab.environment(),
+                **frames.handed_over(self.parent, self.agent, data))
         self.parent.theirs.close()
         self.agent.theirs.close()
 

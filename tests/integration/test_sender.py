@@ -367,6 +367,19 @@ class Names(SenderTest):
         sender.agent.send(driver.RESOLVE_NAME, b"x" * 256, seq=98)
         self.assertEqual(sender.addresses(), (98, -errno.EINVAL, []))
 
+    def test_without_the_files_that_say_where_names_are(self):
+        """A minimal installation has neither; an address needs them as little as localhost."""
+        good = self.receiver()
+        sender = self.sender([("name", good.url.replace("127.0.0.1", "localhost"), {}),
+                              ("address", good.url, {})],
+                             files={"/etc/hosts": None, "/etc/resolv.conf": None})
+        sender.send(1)
+        self.assertEqual({r.outcome for r in sender.results(until=1)}, {"delivered"})
+        sender.ask(2, "192.0.2.77")
+        self.assertEqual(sender.addresses(), (2, 0, ["192.0.2.77"]))
+        sender.ask(3, "nowhere.example")  # of 127.0.0.1, as resolv.conf(5) has it
+        self.assertNotEqual(sender.addresses()[1], 0)
+
     def test_names_survive_a_reload(self):
         sender = self.named([])
         sender.ask(1, "mute.example")

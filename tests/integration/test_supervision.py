@@ -3,9 +3,12 @@
 """What the parent does when a child hangs, dies or half takes a reload, in a lab (lab.py)."""
 import contextlib
 import os
+import shutil
 import signal
 import unittest
+import unittest.mock
 
+import lab
 from lab import IS_ASAN, Lab, wait_until
 
 OTHER = f"{Lab.TARGET}:9200"
@@ -103,6 +106,55 @@ class Supervision(unittest.TestCase):
         daemon.process.signal(signal.SIGKILL)
         wait_until(lambda: not any(map(is_running, pids)), 10 * SLOW, "all children are gone")
         self.assertIn("9200", self.lab.nft("list", "table", "inet", "pprofwall").stdout)
+
+    def test_signals_before_it_serves_wait(self):
+        """Long enough to read that the signal comes meanwhile."""
+        for number, line in ((signal.SIGHUP, "configuration .* reloaded"),
+                             (signal.SIGTERM, "stopped")):
+            daemon = self.daemon = self.lab.daemon(
+                self.lab.config(scan={"targets": []}, alerts=None))
+            with open(daemon.config_path, "a", encoding="ascii") as file:
+                file.write(("#" * 99 + "\n") * 9000)
+            daemon.start(ready=False)
+
+            def reads():
+                for fd in os.listdir(f"/proc/{daemon.pid}/fd"):
+                    with contextlib.suppress(FileNotFoundError):
+                        if "memfd:" in os.readlink(f"/proc/{daemon.pid}/fd/{fd}"):
+                            return True
+                return False
+            wait_until(reads, 10 * SLOW, "it reads its configuration", interval=0)
+            daemon.process.signal(number)
+            daemon.process.wait_line(line, 20 * SLOW)
+            if number != signal.SIGTERM:
+                daemon.stop()
+            self.assertEqual(daemon.process.wait(20), 0)
+
+    def test_an_installation_that_only_its_owner_may_enter(self):
+        """Neither the children's uids nor a parent without capabilities get there by a path."""
+        home = os.path.join(self.lab.directory, "home")
+        for part in ("sbin", "libexec", "share"):
+            shutil.copytree(os.path.join(lab.BUILD_DIR, part), os.path.join(home, part))
+        os.chown(home, 64105, 64105)
+        os.chmod(home, 0o700)
+        with unittest.mock.patch("lab.BUILD_DIR", home):
+            daemon = self.start(scan={"targets": [OTHER], "interval": "1s"})
+
+        def last_probe():
+            endpoint, = daemon.ctl_json("status")["endpoints"]
+            return endpoint["last_probe"]
+
+        def wait_probe():
+            before = last_probe()
+            wait_until(lambda: last_probe() != before, 10 * SLOW, "another probe")
+        wait_probe()  # right after it none is under way, that would be quarantined
+        for role in ("prober", "sender"):
+            old = daemon.child(role)
+            os.kill(old, signal.SIGKILL)
+            wait_until(lambda: daemon.children().get(role, old) != old, 10 * SLOW, "a new one")
+        daemon.wait_ready()
+        wait_probe()
+        self.assertNotIn("without signatures", daemon.output)
 
     def test_a_manual_block_outlives_a_restart(self):
         daemon = self.start()

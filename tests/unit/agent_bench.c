@@ -61,14 +61,15 @@ static int make_conf(const struct bench *b, const char *extra)
 		extra = "mode: enforce\nscan: {targets: [\"192.0.2.1:9100\"], interval: 1h}\n";
 	assert_true(dprintf(fd,
 	                    "%s%s"
-	                    "metrics: {listen: off}\n"
+	                    "%s"
 	                    "control: {socket: %s}\n"
 	                    "state: {directory: %s}\n",
 	                    extra,
 	                    strstr(extra, "breakers:")
 	                        ? ""
 	                        : "breakers: [{name: default, trip_after: 1, open_for: 1h}]\n",
-	                    b->socket, b->directory) > 0);
+	                    strstr(extra, "metrics:") ? "" : "metrics: {listen: off}\n", b->socket,
+	                    b->directory) > 0);
 	return fd;
 }
 
@@ -351,6 +352,26 @@ void bench_find(struct bench *b, uint64_t seq, const char *endpoint, enum findin
 	}
 	bench_answer_probe(b, seq, &f);
 	finding_fini(&f);
+}
+
+void bench_lose_probes(struct bench *b)
+{
+	int64_t deadline = clock_monotonic_ms() + 2 * SOON_MS;
+
+	for (;;) {
+		struct pollfd wait = {.fd = b->prober, .events = POLLIN};
+
+		if (clock_monotonic_ms() > deadline)
+			fail_msg("the prober was not given up");
+		if (poll(&wait, 1, 100) <= 0)
+			continue;
+		if (frame_recv(b->prober, &b->frame) != 1)
+			break;
+		if (b->frame.type == IPC_PING)
+			(void)frame_send(b->prober, IPC_PONG, b->frame.seq, NULL, 0, -1);
+	}
+	receive_type(b, b->parent, IPC_CHILD_BLIND);
+	bench_kill_prober(b);
 }
 
 /* The sender */

@@ -68,6 +68,9 @@ void bench_find(struct bench *b, uint64_t seq, const char *endpoint, enum findin
 void bench_answer_probe(struct bench *b, uint64_t seq, const struct finding *finding);
 void bench_send_to_agent(int sock, uint16_t type, uint64_t seq, const void *body, size_t length);
 
+/* Answers PINGs and no probe until the agent gives the prober up, and tells the parent. */
+void bench_lose_probes(struct bench *b);
+
 /* The next event, of this kind; the caller's reference. Its seq stays in b->frame. */
 json_t *bench_event(struct bench *b, const char *kind);
 void bench_no_event(struct bench *b, int within_ms);

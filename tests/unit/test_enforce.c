@@ -75,6 +75,57 @@ static void test_block_then_alert(void **state)
 	expect_event(b, "opened", "drop");
 }
 
+/* Only what was there is said to be lifted. */
+static void expect_closed(struct bench *b, bool lifted)
+{
+	json_t *event = bench_event(b, "closed");
+	const char *text = text_of(event, "text");
+
+	assert_true((strstr(text, "the block is lifted") != NULL) == lifted);
+	assert_true((strstr(text, "block") != NULL) == lifted);
+	json_decref(event);
+}
+
+#define CLOSING                                                                                    \
+	"scan: {targets: [\"" ENDPOINT "\"], interval: 200ms}\n"                                   \
+	"breakers: [{name: default, trip_after: 1, close_after: 1, open_for: 1s"
+
+/* Twice: the first may come within the millisecond in which the breaker becomes half-open. */
+static void clear(struct bench *b)
+{
+	for (int i = 0; i < 2; i++)
+		bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+}
+
+static void test_closed_says_what_was_lifted(void **state)
+{
+	struct bench *b = *state;
+
+	bench_start(b, "mode: enforce\n" CLOSING "}]\n");
+	expose(b);
+	bench_grant(b, FIREWALL_BLOCK, 1);
+	expect_event(b, "opened", "drop");
+	clear(b);
+	bench_grant(b, FIREWALL_UNBLOCK, 0);
+	expect_closed(b, true);
+}
+
+static void test_closed_without_a_block(void **state)
+{
+	struct bench *b = *state;
+
+	bench_start(b, "mode: observe\n" CLOSING "}]\n");
+	expose(b);
+	expect_event(b, "opened", "observe");
+	clear(b);
+	expect_closed(b, false);
+	bench_reload(b, "mode: enforce\n" CLOSING ", action: alert}]\n");
+	expose(b);
+	expect_event(b, "opened", "alert");
+	clear(b);
+	expect_closed(b, false);
+}
+
 static void test_refusal_is_alerted(void **state)
 {
 	struct bench *b = *state;
@@ -371,6 +422,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_block_then_alert),
+	    TEST(test_closed_says_what_was_lifted),
+	    TEST(test_closed_without_a_block),
 	    TEST(test_refusal_is_alerted),
 	    TEST(test_firewall_that_hangs_is_alerted),
 	    TEST(test_stale_is_asked_again),

@@ -2,7 +2,9 @@
 /* What the agent makes of probes, of probers and senders that lie or die, and of names. */
 #include "agent_bench.h"
 
+#include <arpa/inet.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #define ENDPOINT "192.0.2.1:9100"
@@ -160,6 +162,61 @@ static void test_a_death_puts_all_in_flight_under_quarantine(void **state)
 }
 
 /* All places are taken by targets that a reload removes: those that wait must get theirs. */
+static void get(uint16_t port, const char *path, char *out, size_t size)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
+	auto_close int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t length = 0;
+	ssize_t n;
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(sock, (const struct sockaddr *)&to, sizeof(to)), 0);
+	assert_true(dprintf(sock, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+	                    path) > 0);
+	while ((n = read(sock, out + length, size - 1 - length)) > 0)
+		length += (size_t)n;
+	out[length] = '\0';
+}
+
+static uint16_t find_free_port(void)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET};
+	auto_close int sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t length = sizeof(any);
+
+	any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(sock, (const struct sockaddr *)&any, length), 0);
+	assert_int_equal(getsockname(sock, (struct sockaddr *)&any, &length), 0);
+	return ntohs(any.sin_port);
+}
+
+/* Alive, as far as PINGs tell, and blind. */
+static void test_a_blind_prober_is_noticed(void **state)
+{
+	struct bench *b = *state;
+	uint16_t port = find_free_port();
+	static char text[65536];
+	char conf[256];
+
+	snprintf(conf, sizeof(conf),
+	         "scan: {targets: [\"192.0.2.1:9100\", \"192.0.2.2:9100\"], interval: 1h, "
+	         "timeout: 50ms}\nmetrics: {listen: \"127.0.0.1:%u\"}\n",
+	         port);
+	bench_start(b, conf);
+	bench_lose_probes(b);
+	get(port, "/readyz", text, sizeof(text));
+	if (!strstr(text, " 503 "))
+		fail_msg("/readyz: %s", text);
+	assert_non_null(strstr(text, "the prober process does not answer its probes\n"));
+	get(port, "/metrics", text, sizeof(text));
+	assert_non_null(strstr(text, "\npprofwall_probes_lost_total 2\n"));
+	bench_new_prober(b);
+	bench_find(b, bench_probe(b, NULL), NULL, VERDICT_CLEAR, false);
+	bench_probe(b, NULL); /* the other one: the answer was read */
+	get(port, "/readyz", text, sizeof(text));
+	assert_null(strstr(text, "its probes"));
+}
+
 static void test_places_of_the_forgotten_are_free(void **state)
 {
 	struct bench *b = *state;
@@ -281,6 +338,7 @@ int main(void)
 	    TEST(test_a_hostile_name_stops_no_alert),
 	    TEST(test_a_lying_prober_decides_nothing),
 	    TEST(test_a_death_puts_all_in_flight_under_quarantine),
+	    TEST(test_a_blind_prober_is_noticed),
 	    TEST(test_places_of_the_forgotten_are_free),
 	    TEST(test_alerts_survive_the_sender),
 	    TEST(test_a_new_address_does_not_open_the_old_one),

@@ -24,7 +24,7 @@ struct bench {
 	struct watch_set *set;
 	struct watch *watches[N_WATCHES];
 	int prober; /* the test's end */
-	unsigned begun, done, done_without, died, died_alone, released, gone, pongs;
+	unsigned begun, done, done_without, died, died_alone, released, gone, pongs, blind, again;
 	struct frame frame;
 };
 
@@ -71,6 +71,14 @@ static void on_pong(void *arg)
 	((struct bench *)arg)->pongs++;
 }
 
+static void on_blind(unsigned probes, bool again, void *arg)
+{
+	struct bench *b = arg;
+
+	b->blind += probes;
+	b->again += again;
+}
+
 static void give_prober(struct bench *b)
 {
 	int pair[2];
@@ -89,6 +97,7 @@ static int set_up(void **state)
 	                                           .released = on_released,
 	                                           .prober_gone = on_gone,
 	                                           .pong = on_pong,
+	                                           .blind = on_blind,
 	                                           .arg = b};
 
 	assert_non_null(b);
@@ -337,6 +346,52 @@ static void test_forgotten_watch_is_not_answered(void **state)
 	assert_int_equal(stats.in_flight, 0);
 }
 
+/* Answers every PING and no probe, until it is given up; false when it is not within a while. */
+static bool answer_pings_only(struct bench *b)
+{
+	int64_t deadline = clock_monotonic_ms() + 15 * 1000;
+	unsigned gone = b->gone;
+
+	while (b->gone == gone && clock_monotonic_ms() < deadline) {
+		struct pollfd wait = {.fd = b->prober, .events = POLLIN};
+
+		schedule_ping(b->schedule);
+		turn(b);
+		poll(&wait, 1, 20);
+		while (frame_recv(b->prober, &b->frame) == 1) {
+			if (b->frame.type == IPC_PING)
+				(void)frame_send(b->prober, IPC_PONG, b->frame.seq, NULL, 0, -1);
+		}
+	}
+	return b->gone > gone;
+}
+
+static void test_prober_that_only_says_pong_is_given_up(void **state)
+{
+	struct bench *b = *state;
+	struct schedule_stats stats;
+	struct ipc_probe probe;
+	uint64_t seq;
+
+	schedule_configure(b->schedule, 4, 1);
+	for (unsigned i = 0; i < 2; i++)
+		schedule_probe_in(b->schedule, b->watches[i], 0);
+	assert_true(answer_pings_only(b));
+	assert_int_equal(b->blind, 2);
+	assert_int_equal(b->again, 0);
+	assert_int_equal(b->died, 2);
+	schedule_get_stats(b->schedule, &stats);
+	assert_true(stats.blind);
+	assert_int_equal(stats.lost, 2);
+	/* Another one that answers: all is well. */
+	close(b->prober);
+	give_prober(b);
+	assert_true(next_probe(b, &probe, &seq));
+	answer(b, &probe.endpoint, seq);
+	schedule_get_stats(b->schedule, &stats);
+	assert_false(stats.blind);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +405,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_finding_about_another_endpoint_is_none, set_up,
 	                                    tear_down),
 	    cmocka_unit_test_setup_teardown(test_garbage_from_the_prober_is_no_finding, set_up,
+	                                    tear_down),
+	    cmocka_unit_test_setup_teardown(test_prober_that_only_says_pong_is_given_up, set_up,
 	                                    tear_down),
 	    cmocka_unit_test_setup_teardown(test_forgotten_watch_is_not_answered, set_up,
 	                                    tear_down),
