@@ -61,6 +61,7 @@ struct probe_pool {
 	probe_done_cb *done;
 	void *arg;
 	struct probe_engine *engine; /* of the only thread, the caller's; else NULL */
+	unsigned concurrency;        /* of that engine */
 
 	struct bell mail;
 	struct event *send;      /* at the end of a turn of the loop */
@@ -424,6 +425,7 @@ int probe_pool_new(const struct probe_pool_conf *conf, struct probe_pool **out)
 	STAILQ_INIT(&pool->outbox);
 	pthread_mutex_init(&pool->lock, NULL);
 	if (threads == 1) {
+		pool->concurrency = conf->limits->concurrency;
 		err = probe_new(conf->base, conf->limits, conf->user_agent, conf->show_secrets,
 		                conf->done, conf->arg, &pool->engine);
 		if (!err)
@@ -468,6 +470,16 @@ static struct worker *choose_worker(struct probe_pool *pool)
 			best = w;
 	}
 	return best;
+}
+
+bool probe_pool_has_room(struct probe_pool *pool)
+{
+	struct probe_stats stats;
+
+	if (!pool->engine)
+		return choose_worker(pool) != NULL;
+	probe_get_stats(pool->engine, &stats);
+	return stats.in_flight < pool->concurrency;
 }
 
 static struct job *take_job(struct probe_pool *pool)

@@ -44,6 +44,8 @@ void probe_pool_free(struct probe_pool *pool);
  * -EINVAL, -ENOMEM. What an engine refuses later comes back as a finding with VERDICT_ERROR.
  */
 int probe_pool_submit(struct probe_pool *pool, const struct probe_request *request);
+/* Whether probe_pool_submit() would not say -EAGAIN. */
+bool probe_pool_has_room(struct probe_pool *pool);
 /* The sum of all engines; `in_flight` counts until the callback is called. */
 void probe_pool_get_stats(struct probe_pool *pool, struct probe_stats *out);
 unsigned probe_pool_threads(const struct probe_pool *pool);

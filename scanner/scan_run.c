@@ -4,8 +4,8 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "scanner/discover/pacer.h"
 #include "scanner/progress.h"
+#include "scanner/scan_pace.h"
 #include "scanner/signatures.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ struct scan_run {
 	struct event *on_int, *on_term, *on_keeper, *on_state, *on_pace;
 	struct probe_pool *pool;
 	struct scan_walk *walk;
-	struct pacer pacer;
+	struct scan_pace *pace;
 	struct progress *progress;
 	uint64_t total; /* endpoints of all targets; 0: not known */
 	bool stopped, pumping;
@@ -109,42 +109,62 @@ static int submit(struct scan_run *run, struct scan_item *item)
 	return probe_pool_submit(run->pool, &request);
 }
 
-static void pace(struct scan_run *run)
+static void pump_later(struct scan_run *run)
 {
-	int64_t wait_ns = pacer_wait_ns(&run->pacer);
+	int64_t wait_ns = scan_pace_wait_ns(run->pace, clock_monotonic_ns());
 	struct timeval tv = {.tv_sec = wait_ns / 1000000000,
 	                     .tv_usec = wait_ns % 1000000000 / 1000 + 1};
 
-	event_add(run->on_pace, &tv);
+	if (wait_ns >= 0)
+		event_add(run->on_pace, &tv);
+}
+
+/* One whose host may be asked now, or NULL. */
+static struct scan_item *take_item(struct scan_run *run, int64_t now_ns)
+{
+	struct scan_item *item;
+
+	while ((item = scan_pace_due(run->pace, now_ns)) ||
+	       (!scan_pace_is_full(run->pace) && (item = scan_walk_next(run->walk)))) {
+		if (scan_pace_allows(run->pace, &item->endpoint, item, now_ns))
+			return item;
+	}
+	return NULL;
+}
+
+/* Starts the next probe. Returns false when none can be for now. */
+static bool start_probe(struct scan_run *run)
+{
+	int64_t now_ns = clock_monotonic_ns();
+	struct scan_item *item;
+	int err;
+
+	/* What was found out by then is looked at before the next: a slot first, then the rate. */
+	if (!probe_pool_has_room(run->pool) || !scan_pace_take(run->pace, now_ns))
+		return false;
+	item = take_item(run, now_ns);
+	err = item ? submit(run, item) : 0;
+	if (item && err == 0)
+		return true;
+	scan_pace_return(run->pace);
+	if (item)
+		scan_walk_put_back(run->walk, item);
+	if (err && err != -EAGAIN) {
+		say_error(run, "cannot start a probe: %s", strerror(-err));
+		stop_incomplete(run);
+	}
+	return false;
 }
 
 /* Keeps as many probes under way as allowed; ends the loop when nothing is left to do. */
 static void pump(struct scan_run *run)
 {
-	struct scan_item *item;
-
 	if (run->pumping)
 		return;
 	run->pumping = true;
-	while (!run->stopped && (item = scan_walk_next(run->walk))) {
-		int err;
-
-		if (pacer_take(&run->pacer, clock_monotonic_ns(), 1) == 0) {
-			scan_walk_put_back(run->walk, item);
-			pace(run);
-			break;
-		}
-		err = submit(run, item);
-		if (err == 0)
-			continue;
-		pacer_return(&run->pacer, 1);
-		scan_walk_put_back(run->walk, item);
-		if (err != -EAGAIN) {
-			say_error(run, "cannot start a probe: %s", strerror(-err));
-			stop_incomplete(run);
-		}
-		break;
-	}
+	while (!run->stopped && start_probe(run))
+		;
+	pump_later(run);
 	run->pumping = false;
 	if (scan_walk_is_over(run->walk))
 		event_base_loopbreak(run->base);
@@ -499,9 +519,11 @@ int scan_run_new(const struct scan_run_conf *conf, struct scan_run **out)
 		return -ENOMEM;
 	run->conf = *conf;
 	run->before = *conf->state;
-	pacer_init(&run->pacer, conf->options->rate_per_sec, clock_monotonic_ns());
 	set_total(run);
-	err = make_events(run);
+	err = scan_pace_new(conf->options->rate_per_sec, conf->options->per_host_per_sec,
+	                    conf->state->seed, clock_monotonic_ns(), &run->pace);
+	if (!err)
+		err = make_events(run);
 	if (!err)
 		err = make_pool(run);
 	if (!err)
@@ -535,6 +557,7 @@ void scan_run_free(struct scan_run *run)
 	free_event(run->on_pace);
 	probe_pool_free(run->pool);
 	scan_walk_free(run->walk);
+	scan_pace_free(run->pace);
 	if (run->base)
 		event_base_free(run->base);
 	free(run);
