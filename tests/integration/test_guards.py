@@ -5,7 +5,6 @@ import contextlib
 import json
 import pathlib
 import re
-import resource
 import socket
 import struct
 import sys
@@ -82,9 +81,11 @@ class GuardTest(unittest.TestCase):
         self.addCleanup(server.close)
         return server
 
-    def scan(self, *arguments, status=None, stdin=None):
+    def scan(self, *arguments, status=None, descriptors=None):
         """(findings, what was said on standard error)"""
         argv = [lab.program("pprofwall"), "scan", "--format", "ndjson", *arguments]
+        if descriptors:
+            argv = ["sh", "-c", f'ulimit -n {descriptors}; exec "$0" "$@"', *argv]
         done = self.lab.run("client", *argv, check=False, timeout=40)
         if status is not None:
             self.assertEqual(done.returncode, status, done.stdout + done.stderr)
@@ -137,15 +138,11 @@ class Printers(GuardTest):
         self.serve(recorded(EXPOSED), self.lab.TARGET, 9100)
         printer = self.mute(self.add_address("10.91.0.30"), 9100)
         self.mute("10.91.0.30", 515)
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        for limit in (24, 28, 32, 40, 64):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
-            try:
+        for limit in (24, 28, 32, 40, 64, 68, 72, 80, 100):
+            with self.subTest(limit):
                 self.scan("--timeout", "300ms", "--method", "direct", "10.91.0.30:9100",
-                          f"{self.lab.TARGET}:9100")
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, before)
-            self.assertEqual(printer.received, {})
+                          f"{self.lab.TARGET}:9100", descriptors=limit)
+                self.assertEqual(printer.received, {})
 
 
 class AcceptAll(GuardTest):
