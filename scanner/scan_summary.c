@@ -14,6 +14,22 @@ static void append(char *line, size_t size, const char *separator, uint64_t coun
 		snprintf(line + len, size - len, "%s%" PRIu64 " %s", separator, count, what);
 }
 
+/* What the search for open ports has cost, and whether it can be believed. */
+static void print_discovery(FILE *out, const struct discover_stats *s)
+{
+	if (s->sent == 0)
+		return;
+	fprintf(out,
+	        "sent %" PRIu64 " packets or connections to find open ports, %" PRIu64
+	        " of them again",
+	        s->sent, s->retransmitted);
+	if (s->canaries_sent > 0 && s->loss >= 0)
+		fprintf(out, "; measured loss %.2f%%", 100 * s->loss);
+	if (s->dropped > 0)
+		fprintf(out, "; %" PRIu64 " answers dropped here", s->dropped);
+	fputc('\n', out);
+}
+
 void scan_summary_print(FILE *out, const struct scan_result *r)
 {
 	static const struct {
@@ -36,6 +52,7 @@ void scan_summary_print(FILE *out, const struct scan_result *r)
 		append(line, sizeof(line), ", ", r->verdicts[others[i].verdict], others[i].name);
 	append(line, sizeof(line), ", ", r->set_aside, "set aside");
 	fprintf(out, "%s\n", line);
+	print_discovery(out, &r->report.stats);
 }
 
 /* As a shell reads it back. */
