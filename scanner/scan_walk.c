@@ -91,6 +91,18 @@ static void drop_batches(struct scan_walk *walk)
 	}
 }
 
+/* What waits for guards counts, too: they let none pass sometimes, and then nothing gets ready. */
+static void set_pause(struct scan_walk *walk)
+{
+	unsigned backlog = walk->n_ready + walk->n_waiting;
+	bool pause = walk->paused ? backlog > READY_LOW : backlog > READY_MAX;
+
+	if (!walk->conf.discover || pause == walk->paused)
+		return;
+	walk->paused = pause;
+	discover_pause(walk->conf.discover, pause);
+}
+
 /* Guards */
 
 static void refuse(struct scan_walk *walk, struct scan_item *item, const char *why)
@@ -131,17 +143,20 @@ static void ask_guards(struct scan_walk *walk, struct scan_item *item)
 	make_ready(walk, item);
 }
 
-/* A guard has room again; who does not get in is in line once more. */
+/*
+ * A guard has room again. The first that does not get in ends it: there may be thousands behind it
+ * each time, and its guard owes an answer that brings us here again.
+ */
 static void ask_for_held(struct scan_walk *walk)
 {
-	struct scan_item_list held = TAILQ_HEAD_INITIALIZER(held);
 	struct scan_item *item;
 
-	TAILQ_CONCAT(&held, &walk->held, link);
-	while ((item = TAILQ_FIRST(&held))) {
-		TAILQ_REMOVE(&held, item, link);
+	while ((item = TAILQ_FIRST(&walk->held))) {
+		TAILQ_REMOVE(&walk->held, item, link);
 		walk->n_waiting--;
 		ask_guards(walk, item);
+		if (TAILQ_LAST(&walk->held, scan_item_list) == item)
+			return;
 	}
 }
 
@@ -160,6 +175,7 @@ static void on_guard(const struct endpoint *e, bool allowed, const char *why, vo
 		refuse(walk, item, why);
 	ask_for_held(walk);
 	drop_batches(walk);
+	set_pause(walk);
 	walk->conf.changed(walk->conf.arg);
 }
 
@@ -234,17 +250,6 @@ static struct scan_part *find_part(const struct scan_walk *walk, uint32_t id)
 }
 
 /* The discoverer */
-
-static void set_pause(struct scan_walk *walk)
-{
-	unsigned backlog = walk->n_ready + walk->n_waiting;
-	bool pause = walk->paused ? backlog > READY_LOW : backlog > READY_MAX;
-
-	if (!walk->conf.discover || pause == walk->paused)
-		return;
-	walk->paused = pause;
-	discover_pause(walk->conf.discover, pause);
-}
 
 static void on_discovered(uint32_t id, const struct endpoint *e, uint64_t index,
                           enum discover_state state, int64_t rtt_us, void *arg)
@@ -661,6 +666,8 @@ void scan_walk_free(struct scan_walk *walk)
 
 	if (!walk)
 		return;
+	if (walk->conf.discover)
+		discover_detach(walk->conf.discover);
 	guard_printer_free(walk->printer);
 	guard_accept_all_free(walk->accept_all);
 	scan_feed_free(walk->feed);

@@ -17,8 +17,7 @@
 #include <unistd.h>
 
 enum {
-	GOODBYE_MS = 10000, /* a parent that does not read what is left is not waited for longer */
-	SOCKET_AT = 3,      /* the first descriptor after the standard ones */
+	SOCKET_AT = 3, /* the first descriptor after the standard ones */
 };
 
 AUTO_CLEANUP(child, struct discover_child *, discover_child_free)
@@ -84,14 +83,17 @@ static int run_engine(const struct engine *e, struct discover_child *c)
 	return e->syn ? discover_syn_run(e->syn, c) : discover_connect_run(e->connect, c);
 }
 
-/* What is still in the queue is the end of the sweep. */
+/*
+ * What is still in the queue is the end of the sweep. The parent takes it when its probes and
+ * guards have room, however late that is; its death ends the wait.
+ */
 static void say_goodbye(struct discover_child *c, int sock)
 {
 	struct pollfd writable = {.fd = sock, .events = POLLOUT};
 
 	while (!frame_queue_flush(discover_child_queue(c), sock) &&
 	       discover_child_queue(c)->count > 0) {
-		if (poll(&writable, 1, GOODBYE_MS) <= 0)
+		if (poll(&writable, 1, -1) < 0 && errno != EINTR)
 			return;
 	}
 }

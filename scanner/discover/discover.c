@@ -20,6 +20,8 @@ enum {
 struct known_batch {
 	const struct sweep_space *space; /* NULL: this one is free */
 	uint32_t id;
+	uint64_t known; /* positions below have been told */
+	uint64_t size;
 };
 
 struct discover {
@@ -88,14 +90,20 @@ int discover_start(const struct discover_conf *conf, struct discover **out,
 	return 0;
 }
 
-void discover_free(struct discover *d)
+void discover_detach(struct discover *d)
 {
-	if (!d)
-		return;
 	if (d->readable)
 		event_free(d->readable);
 	if (d->writable)
 		event_free(d->writable);
+	d->readable = d->writable = NULL;
+}
+
+void discover_free(struct discover *d)
+{
+	if (!d)
+		return;
+	discover_detach(d);
 	close(d->sock);
 	if (d->pid > 0) {
 		kill(d->pid, SIGKILL);
@@ -166,8 +174,11 @@ static int take_progress(struct discover *d)
 		return -EPROTO;
 	memcpy(&p, d->in.body, sizeof(p));
 	b = find_batch(d, p.batch);
-	if (!b)
+	/* An end that is none would be waited for without an end. */
+	if (!b || p.position < b->known || p.position > b->size ||
+	    (p.done != 0) != (p.position == b->size))
 		return -EPROTO;
+	b->known = p.position;
 	if (p.done)
 		b->space = NULL;
 	d->callbacks.progress(p.batch, p.position, p.done, d->arg);
@@ -192,6 +203,16 @@ static int take(struct discover *d)
 	}
 }
 
+/* It was told that nothing more would come, and owes nothing: else it has died. */
+static bool is_complete(const struct discover *d)
+{
+	for (size_t i = 0; i < DISCOVER_BATCHES; i++) {
+		if (d->batches[i].space)
+			return false;
+	}
+	return d->finished;
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct discover *d = arg;
@@ -204,7 +225,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 		if (got == -EAGAIN)
 			return;
-		if (got == 0 && d->finished) {
+		if (got == 0 && is_complete(d)) {
 			event_del(d->readable);
 			d->callbacks.ended(d->arg);
 			return;
@@ -271,7 +292,10 @@ int discover_add(struct discover *d, const struct discover_batch *batch,
 		err = frame_queue_put(&d->out, DISCOVER_BATCH, batch, sizeof(*batch));
 	if (err)
 		return err;
-	*b = (struct known_batch){.space = space, .id = batch->id};
+	*b = (struct known_batch){.space = space,
+	                          .id = batch->id,
+	                          .known = batch->first,
+	                          .size = sweep_shard_size(&batch->shard, sweep_space_size(space))};
 	flush(d);
 	return 0;
 }

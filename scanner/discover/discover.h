@@ -47,6 +47,8 @@ int discover_start(const struct discover_conf *conf, struct discover **out,
                    char why[static DISCOVER_ERROR_LEN]);
 int discover_attach(struct discover *d, struct event_base *base,
                     const struct discover_callbacks *callbacks, void *arg);
+/* Before the base is freed. Of what is left to do, nothing is told any more. */
+void discover_detach(struct discover *d);
 void discover_free(struct discover *d); /* ends the child too, whatever it is doing */
 
 /* How many batches may be under way; with fewer, it would run dry between them. */
