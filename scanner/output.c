@@ -48,6 +48,11 @@ enum output_format output_format_of_file(const char *path)
 	return OUTPUT_TABLE;
 }
 
+bool output_format_appends(enum output_format format)
+{
+	return format == OUTPUT_NDJSON || format == OUTPUT_TABLE;
+}
+
 const char *output_format_time(int64_t ms, char text[static OUTPUT_TIME_LEN])
 {
 	time_t seconds = (time_t)(ms / 1000);

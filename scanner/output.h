@@ -41,6 +41,8 @@ int output_write_text(int fd, const char *text, size_t length);
 int output_parse_format(const char *name, enum output_format *out);
 /* By the ending of a file's name; a table where it says nothing. */
 enum output_format output_format_of_file(const char *path);
+/* What an earlier run wrote and what this one does make one file. */
+bool output_format_appends(enum output_format format);
 
 /*
  * Writes what comes before the first finding. `fd` stays the caller's and must outlive the output.

@@ -236,6 +236,7 @@ static int open_state(struct scan *s)
 		log_error("--resume: %s", why);
 		return SCAN_USAGE;
 	}
+	s->options->goes_on = s->state.mark.first_target > 0 || s->state.mark.n_taken > 0;
 	return 0;
 }
 
@@ -407,6 +408,9 @@ static int scan_with(struct scan *s, char **argv)
 	scan_run(s->run, &result);
 	end_output(s, &result);
 	end_keeper(s, &result);
+	/* Like a sweep of an empty network it finds nothing; but it was hardly meant. */
+	if (result.endpoints == 0 && !result.incomplete && s->options->excludes)
+		log_warning("nothing was looked at: exclusions leave no endpoint");
 	if (!s->options->quiet)
 		scan_summary_print(stderr, &result);
 	if (result.stop && result.mark.n_taken + result.mark.first_target > 0)

@@ -88,6 +88,7 @@ struct scan_options {
 	bool no_printer_guard, no_accept_all_guard;
 	bool first_address; /* of a name's */
 	bool trailer;       /* at the end of NDJSON */
+	bool goes_on;       /* set by the scan itself: an interrupted run has written before */
 
 	bool help;      /* nothing else counts then */
 	char **targets; /* of argv */

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 struct sink {
 	const char *name; /* for errors */
@@ -77,17 +78,37 @@ static int begin_sink(struct scan_output *s, const char *scan_id, const char *re
 	return err < 0 ? fail(why, err, "%s: %s", sink->name, strerror(-err)) : 0;
 }
 
-/* Command lines that are not redacted are for nobody else. */
+/* A run that was killed may have left half a line. */
+static int end_last_line(const char *path, int fd)
+{
+	auto_close int reader = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	off_t size = reader < 0 ? 0 : lseek(reader, 0, SEEK_END);
+	char last;
+
+	if (size <= 0 || pread(reader, &last, 1, size - 1) != 1 || last == '\n')
+		return 0;
+	return write(fd, "\n", 1) == 1 ? 0 : -errno;
+}
+
+/*
+ * Command lines that are not redacted are for nobody else. What an interrupted run has found is
+ * kept where more lines can follow it.
+ */
 static int open_file(struct scan_output *s, const char *scan_id, const char *path, char *why)
 {
 	const struct scan_options *o = s->options;
-	int fd =
-	    open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, o->show_secrets ? 0600 : 0666);
+	enum output_format format = o->format_given ? o->format : output_format_of_file(path);
+	bool append = o->goes_on && output_format_appends(format);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC),
+	              o->show_secrets ? 0600 : 0666);
+	int err = fd < 0 ? -errno : append ? end_last_line(path, fd) : 0;
 
-	if (fd < 0)
-		return fail(why, -errno, "%s: %s", path, strerror(errno));
-	return begin_sink(s, scan_id, path, fd,
-	                  o->format_given ? o->format : output_format_of_file(path), why);
+	if (err < 0) {
+		if (fd >= 0)
+			close(fd);
+		return fail(why, err, "%s: %s", path, strerror(-err));
+	}
+	return begin_sink(s, scan_id, path, fd, format, why);
 }
 
 /* First of all: the process that it forks is not to have the files. */

@@ -110,6 +110,17 @@ static void print_duration(FILE *out, uint64_t seconds)
 		        seconds % 86400 / 3600);
 }
 
+static void print_bytes(FILE *out, uint64_t packets, unsigned bytes)
+{
+	static const char *const units[] = {"kB", "MB", "GB", "TB"};
+	double n = (double)packets * bytes / 1e3;
+	size_t i = 0;
+
+	for (; n >= 1000 && i + 1 < sizeof(units) / sizeof(units[0]); i++)
+		n /= 1000;
+	fprintf(out, "%.1f %s", n, units[i]);
+}
+
 /* What the order looks like; positions that are left out are passed over. */
 static void print_samples(FILE *out, const struct plan *plan, const struct scan_options *o,
                           const struct scan_state *state, const struct exclude_set *excludes)
@@ -167,9 +178,11 @@ int scan_plan_print(FILE *out, const struct scan_options *o, const struct scan_s
 	fprintf(out,
 	        "sends     %" PRIu64 " packets or connections, and retries where nothing answers\n",
 	        sent);
-	fprintf(out, "bytes     %.1f MB out, up to %.1f MB in, without open ports\n",
-	        (double)sent * SYN_BYTES / 1e6, (double)sent * ANSWER_BYTES / 1e6);
-	fprintf(out, "takes     ");
+	fprintf(out, "bytes     ");
+	print_bytes(out, sent, SYN_BYTES);
+	fprintf(out, " out, up to ");
+	print_bytes(out, sent, ANSWER_BYTES);
+	fprintf(out, " in, without open ports\ntakes     ");
 	if (o->rate_per_sec > 0) {
 		print_duration(out, sent / o->rate_per_sec + 1);
 		fprintf(out, " at --rate %" PRIu64 ", without retries\n", o->rate_per_sec);

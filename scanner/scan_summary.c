@@ -125,4 +125,12 @@ void scan_summary_print_continuation(FILE *out, char **argv, const struct scan_o
 		fprintf(out, " --seed %" PRIu64 " --start-at %s", seed, text);
 	}
 	fputc('\n', out);
+	for (size_t i = 0; i < o->n_outputs; i++) {
+		enum output_format format =
+		    o->format_given ? o->format : output_format_of_file(o->outputs[i]);
+
+		if (!output_format_appends(format))
+			fprintf(out, "before that, move %s away: it would be overwritten\n",
+			        o->outputs[i]);
+	}
 }
