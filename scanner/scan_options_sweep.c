@@ -38,7 +38,7 @@ static int set_method(struct scan_options *o, const char *text, char *why)
 static int set_number(const char *option, const char *text, uint64_t min, uint64_t max,
                       uint64_t *out, char *why)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (conf_parse_number(text, max, &n) < 0 || n < min)
 		return refuse(why, "--%s: '%.32s' is not a number from %llu to %llu", option, text,
@@ -63,7 +63,7 @@ static int set_retries(struct scan_options *o, const char *text, char *why)
 
 static int set_threads(struct scan_options *o, const char *text, char *why)
 {
-	uint64_t n;
+	uint64_t n = 0;
 
 	if (set_number("threads", text, 1, PROBE_POOL_MAX_THREADS, &n, why) < 0)
 		return -EINVAL;

@@ -224,7 +224,7 @@ int scan_state_load(const char *file, const struct scan_options *o, struct scan_
 {
 	auto_free char *text = malloc(STATE_MAX_BYTES);
 	char reason[SCAN_STATE_ERROR_LEN];
-	struct scan_state found;
+	struct scan_state found = {0};
 	size_t length;
 	int err = text ? read_file(file, text, STATE_MAX_BYTES, &length) : -ENOMEM;
 

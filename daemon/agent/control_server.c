@@ -257,7 +257,7 @@ static void name_of(uid_t uid, char out[static 48])
 {
 	auto_fclose FILE *file = fopen("/etc/passwd", "re");
 	char buffer[4096];
-	struct passwd entry, *user = NULL;
+	struct passwd entry = {0}, *user = NULL;
 
 	snprintf(out, 48, "uid %u", (unsigned)uid);
 	while (file && fgetpwent_r(file, &entry, buffer, sizeof(buffer), &user) == 0) {
