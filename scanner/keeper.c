@@ -2,15 +2,19 @@
 #include "scanner/keeper.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "scanner/keeper_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+
+enum { END_MS = 5000 }; /* a disk that hangs is not to keep the scan from its end */
 
 struct keeper {
 	int socket;
@@ -264,13 +268,29 @@ int keeper_put_metrics(struct keeper *k, const char *bytes, size_t n)
 	return put(k, KEEPER_METRICS, bytes, n);
 }
 
+/* Returns 0 or -errno. */
+static int wait_for_word(struct keeper *k, int64_t until_ms)
+{
+	struct pollfd ready = {.fd = k->socket, .events = POLLIN};
+	int64_t left_ms = until_ms - clock_monotonic_ms();
+
+	if (left_ms <= 0)
+		return -ETIMEDOUT;
+	if (poll(&ready, 1, (int)left_ms) > 0)
+		hear(k, MSG_DONTWAIT);
+	return 0;
+}
+
 int keeper_end(struct keeper *k)
 {
-	int err = say(k, KEEPER_END, 0);
+	int64_t until_ms = clock_monotonic_ms() + END_MS;
+	int err = say(k, KEEPER_END, MSG_DONTWAIT);
 
 	k->ended = false;
 	while (!err && !k->ended && !k->dead)
-		hear(k, 0);
+		err = wait_for_word(k, until_ms);
+	if (err == -ETIMEDOUT)
+		return err;
 	if (err || !k->ended)
 		return -EPIPE;
 	for (unsigned file = 0; !err && file < KEEPER_WRITTEN; file++)

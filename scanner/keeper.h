@@ -47,8 +47,8 @@ bool keeper_was_stopped(struct keeper *k);
 int keeper_put_state(struct keeper *k, const char *bytes, size_t n);
 int keeper_put_metrics(struct keeper *k, const char *bytes, size_t n);
 /*
- * Waits until the last of both is on disk. Returns 0, or the -errno of the first one that is not;
- * whether it was told before or not.
+ * Waits until the last of both is on disk, some seconds at most. Returns 0; -ETIMEDOUT; or the
+ * -errno of the first one that is not, whether it was told before or not.
  */
 int keeper_end(struct keeper *k);
 /* NULL is allowed. */

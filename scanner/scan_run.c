@@ -29,12 +29,17 @@ struct scan_run {
 	struct progress *progress;
 	uint64_t total; /* endpoints of all targets; 0: not known */
 	bool stopped, pumping;
+	bool unwritable;          /* findings are lost from here on */
+	struct scan_mark mark;    /* when it was stopped */
 	struct scan_state before; /* what earlier runs have seen */
 	struct scan_result result;
 };
 
+/* What ends in the same turn of the loop may be lost: who goes on later begins before that. */
 static void stop_incomplete(struct scan_run *run)
 {
+	if (!run->stopped && run->walk)
+		scan_walk_mark(run->walk, &run->mark);
 	run->stopped = true;
 	run->result.incomplete = true;
 	event_base_loopbreak(run->base);
@@ -238,6 +243,9 @@ static int write_finding(struct scan_run *run, const struct probe_request *reque
 	err = scan_output_write(run->conf.output, request, f, show, why);
 	if (err < 0)
 		say_error(run, "%s", why);
+	/* Its reader has been given up, since a signal came. */
+	if (err == -EINTR)
+		run->result.stop = SCAN_STOPPED_BY_SIGNAL;
 	return err;
 }
 
@@ -258,8 +266,11 @@ static void take_finding(struct scan_run *run, const struct probe_request *reque
                          const struct scan_target *target, const struct finding *finding)
 {
 	struct finding shown = *finding;
-	int err = add_labels(target, &shown.labels);
+	int err;
 
+	if (run->unwritable)
+		return;
+	err = add_labels(target, &shown.labels);
 	shown.scan_id = (char *)(uintptr_t)run->conf.scan_id; /* only read */
 	if (!err)
 		err = keep_finding(run, request, &shown);
@@ -270,8 +281,10 @@ static void take_finding(struct scan_run *run, const struct probe_request *reque
 		count_exposure(run, &shown);
 	free_labels(&shown.labels);
 	free(shown.accepted);
-	if (err < 0)
+	if (err < 0) {
+		run->unwritable = true;
 		stop_incomplete(run);
+	}
 }
 
 static void on_probe_done(const struct probe_request *request, const struct finding *finding,
@@ -369,7 +382,10 @@ static void keep_state(struct scan_run *run, bool complete)
 	struct scan_result now;
 
 	count(run, &now);
-	scan_walk_mark(run->walk, &state->mark);
+	if (run->stopped)
+		state->mark = run->mark;
+	else
+		scan_walk_mark(run->walk, &state->mark);
 	state->complete = complete;
 	state->endpoints = now.endpoints;
 	state->high_risk = now.high_risk;
