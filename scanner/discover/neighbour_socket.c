@@ -57,16 +57,17 @@ void neighbour_socket_close(struct neighbour_socket *s)
 	neighbour_socket_init(s);
 }
 
-/* Bound after its filter is in force: nothing else comes in before. */
+/* Bound after its filter is in force, and that is for ever: nothing else comes in. */
 static int open_one(int epoll, unsigned protocol, const struct sock_fprog *filter)
 {
 	const struct sockaddr_ll all = {.sll_family = AF_PACKET,
 	                                .sll_protocol = htons((uint16_t)protocol)};
-	const int bytes = RECEIVE_BYTES;
+	const int bytes = RECEIVE_BYTES, on = 1;
 	struct epoll_event event = {.events = EPOLLIN};
 	auto_close int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter, sizeof(*filter)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes)) < 0 ||
 	    bind(fd, (const struct sockaddr *)&all, sizeof(all)) < 0 ||
 	    epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)

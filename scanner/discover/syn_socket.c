@@ -142,33 +142,55 @@ static int bind_ports(struct syn_socket *s)
 	return err;
 }
 
+/* Locked, it is not changed by anybody, who may have taken this process over, either. */
+static int lock_filter(int sock, const struct sock_fprog *program)
+{
+	int on = 1;
+
+	if (setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, program, sizeof(*program)) < 0 ||
+	    setsockopt(sock, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int refuse_all(int sock)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog program = {.len = 1, .filter = &nothing};
+
+	return lock_filter(sock, &program);
+}
+
 static int open_packet(int *sock)
 {
-	/* Protocol 0: it receives nothing. */
+	/* Protocol 0: it receives nothing, unless it is bound to another. */
 	*sock = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	return *sock < 0 ? -errno : 0;
 }
 
+/* Binding it anew takes no privilege, and would let it read whatever this host receives. */
+static int open_sender(int *sock)
+{
+	int err = open_packet(sock);
+
+	return err ? err : refuse_all(*sock);
+}
+
 static int open_local(int family, int *sock)
 {
-	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
-	struct sock_fprog program = {.len = 1, .filter = &nothing};
-
 	*sock = socket(family, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW);
 	if (*sock < 0)
 		return errno == EAFNOSUPPORT ? 0 : -errno;
-	if (setsockopt(*sock, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
-		return -errno;
-	return 0;
+	return refuse_all(*sock);
 }
 
 static int open_senders(struct syn_socket *s)
 {
 	int on = 1;
-	int err = open_packet(&s->senders[WAY_BYPASS]);
+	int err = open_sender(&s->senders[WAY_BYPASS]);
 
 	if (!err)
-		err = open_packet(&s->senders[WAY_QUEUED]);
+		err = open_sender(&s->senders[WAY_QUEUED]);
 	if (!err)
 		err = open_local(AF_INET, &s->senders[WAY_LOCAL_V4]);
 	if (!err)
@@ -183,22 +205,13 @@ static int open_senders(struct syn_socket *s)
 	return 0;
 }
 
-static int lock_filter(int sock, uint16_t first_port)
-{
-	struct sock_filter lines[SYN_FILTER_MAX];
-	struct sock_fprog program = {.len = syn_filter_build(first_port, lines), .filter = lines};
-	int on = 1;
-
-	if (setsockopt(sock, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0 ||
-	    setsockopt(sock, SOL_SOCKET, SO_LOCK_FILTER, &on, sizeof(on)) < 0)
-		return -errno;
-	return 0;
-}
-
 /* The filter and the ring are there before the first packet can come. */
 static int open_receiver(struct syn_socket *s)
 {
 	struct sockaddr_ll all = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+	struct sock_filter lines[SYN_FILTER_MAX];
+	const struct sock_fprog program = {.len = syn_filter_build(s->identity.first_port, lines),
+	                                   .filter = lines};
 	struct tpacket_req ring = {
 	    .tp_block_size = RING_BLOCK_BYTES,
 	    .tp_block_nr = RING_BYTES / RING_BLOCK_BYTES,
@@ -210,7 +223,7 @@ static int open_receiver(struct syn_socket *s)
 	int err = open_packet(&s->receiver);
 
 	if (!err)
-		err = lock_filter(s->receiver, s->identity.first_port);
+		err = lock_filter(s->receiver, &program);
 	if (err)
 		return err;
 	if (setsockopt(s->receiver, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)) < 0 ||
