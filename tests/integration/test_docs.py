@@ -1,17 +1,31 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The documents say what the program has: keys, metrics, links."""
+"""The documents say what the program has: keys, metrics, options, links."""
 import glob
 import os
 import re
+import shutil
+import subprocess
 import unittest
 
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def program():
+    build = os.environ.get("PW_BUILD_DIR", os.path.join(SOURCE_DIR, "build", "test"))
+    return os.path.join(build, "bin", "pprofwall")
+
+
 def read(*path):
     with open(os.path.join(SOURCE_DIR, *path), encoding="utf-8") as file:
         return file.read()
+
+
+def anchors(page):
+    """Of its headings, as the forges make them."""
+    with open(page, encoding="utf-8") as file:
+        headings = re.findall(r"^#+ (.*)$", file.read(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 class Documents(unittest.TestCase):
@@ -40,16 +54,57 @@ class Documents(unittest.TestCase):
         operations = read("docs", "operations.md")
         self.assertEqual({n for n in names if n not in operations}, set())
 
+    def test_the_manual_has_every_option_of_the_help_and_no_other(self):
+        manual = read("docs", "man", "pprofwall.1").partition(".Sh ENVIRONMENT")[0]
+        scan, merge = manual.split(".Ss Merging")
+        scan = scan.partition(".Ss Scanning")[2]
+        # diff's and report's own synopsis names options that they share with scan
+        options = re.compile(r"^\.It (Fl -.*)$", re.M)
+        for verb, text in (("scan", scan), ("merge", merge)):
+            described = set(re.findall(r"Fl -([\w-]+)", " ".join(options.findall(text))))
+            said = subprocess.run([program(), verb, "--help"], check=True, text=True,
+                                  capture_output=True).stdout
+            lines = re.findall(r"^  (--.*?)(?:  |$)", said, re.M)
+            offered = set(re.findall(r"--([\w-]+)", " ".join(lines)))
+            self.assertGreater(len(offered), 4, verb)
+            self.assertEqual(described | {"help"}, offered | {"help"}, verb)
+
+    def test_the_help_has_every_option_that_the_program_takes(self):
+        code = read("scanner", "scan_options.c") + read("scanner", "scan_options_sweep.h")
+        taken = set(re.findall(r'"([a-z-]+)", (?:no|required)_argument', code))
+        said = subprocess.run([program(), "scan", "--help"], check=True, text=True,
+                              capture_output=True).stdout
+        self.assertGreater(len(taken), 40)
+        self.assertEqual({name for name in taken if f"--{name}" not in said}, set())
+
+    def test_the_manual_pages_are_clean(self):
+        if not shutil.which("mandoc"):
+            self.skipTest("no mandoc here")
+        for page in glob.glob(os.path.join(SOURCE_DIR, "docs", "man", "*.[0-9]")):
+            lint = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], text=True,
+                                  capture_output=True)
+            self.assertEqual(lint.stdout + lint.stderr, "", page)
+
+    def test_every_metric_of_a_sweep_is_documented(self):
+        names = set(re.findall(r'(?:head|put_count|put_seconds)\(to, "([a-z_]+)"',
+                               read("scanner", "sweep_metrics.c")))
+        self.assertGreater(len(names), 10)
+        scaling = read("docs", "scaling.md")
+        self.assertEqual({n for n in names if not re.search(rf"_{n}\b", scaling)}, set())
+
     def test_links_lead_somewhere(self):
         pages = [os.path.join(SOURCE_DIR, "README.md"), os.path.join(SOURCE_DIR, "CHANGELOG.md"),
                  *glob.glob(os.path.join(SOURCE_DIR, "docs", "*.md"))]
         for page in pages:
             with open(page, encoding="utf-8") as file:
                 text = file.read()
-            for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
-                if "://" not in link:
-                    target = os.path.join(os.path.dirname(page), link)
-                    self.assertTrue(os.path.exists(target), f"{page}: {link}")
+            for link, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", text):
+                if "://" in link:
+                    continue
+                target = os.path.join(os.path.dirname(page), link) if link else page
+                self.assertTrue(os.path.exists(target), f"{page}: {link}")
+                if anchor:
+                    self.assertIn(anchor, anchors(target), f"{page}: {link}#{anchor}")
 
 
 if __name__ == "__main__":
