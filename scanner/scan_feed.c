@@ -6,6 +6,7 @@
 #include "scanner/scan_batch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -136,13 +137,22 @@ static int add_target(struct scan_feed *feed, const struct target *target)
 }
 
 /* The batch that an earlier run was in is made of the same targets. */
-static uint64_t batch_limit(const struct scan_feed *feed)
+static bool is_continued(const struct scan_feed *feed)
 {
 	const struct scan_mark *mark = feed->conf.mark;
 
-	if (mark && mark->n_taken > 0 && scan_draft_first(feed->draft) == mark->first_target)
-		return mark->n_taken;
-	return SCAN_BATCH_TARGETS;
+	return mark && mark->n_taken > 0 && scan_draft_first(feed->draft) == mark->first_target;
+}
+
+static uint64_t batch_limit(const struct scan_feed *feed)
+{
+	return is_continued(feed) ? feed->conf.mark->n_taken : SCAN_BATCH_TARGETS;
+}
+
+/* A pipe's targets are not kept waiting for more; but all shards, and runs of one, cut alike. */
+static bool may_cut(const struct scan_feed *feed)
+{
+	return feed->conf.shard.count == 1 && !is_continued(feed);
 }
 
 static bool is_full(const struct scan_feed *feed)
@@ -171,6 +181,21 @@ static int go_on_later(struct scan_feed *feed)
 	return evtimer_add(feed->later, &now) < 0 ? -ENOMEM : 0;
 }
 
+/* An input that has become shorter is another one. */
+static void end_input(struct scan_feed *feed)
+{
+	const struct scan_mark *mark = feed->conf.mark;
+	char why[SCAN_FEED_ERROR_LEN];
+
+	feed->ended = true;
+	if (!mark || feed->taken >= mark->first_target)
+		return;
+	snprintf(why, sizeof(why),
+	         "to go on after target %" PRIu64 " is impossible: there are %" PRIu64,
+	         mark->first_target, feed->taken);
+	feed->conf.complain(why, true, feed->conf.arg);
+}
+
 enum taken { TAKEN, TAKEN_LATER, TAKEN_WAIT };
 
 /* Takes one target. Returns enum taken, or -errno. */
@@ -194,7 +219,7 @@ static int take_target(struct scan_feed *feed)
 	case SCAN_SOURCE_LATER: err = go_on_later(feed); return err ? err : TAKEN_LATER;
 	case SCAN_SOURCE_UNREADABLE: feed->conf.complain(why, true, feed->conf.arg); return TAKEN;
 	case SCAN_SOURCE_WAIT: err = wait_for_input(feed); return err ? err : TAKEN_WAIT;
-	case SCAN_SOURCE_END: feed->ended = true; return TAKEN;
+	case SCAN_SOURCE_END: end_input(feed); return TAKEN;
 	}
 	return -EINVAL;
 }
@@ -208,7 +233,6 @@ static int finish_draft(struct scan_feed *feed, struct scan_batch **out)
 
 int scan_feed_next(struct scan_feed *feed, struct scan_batch **out)
 {
-	bool is_shard = feed->conf.shard.count > 1;
 	int taken = TAKEN;
 
 	while (taken == TAKEN && !feed->ended && !is_full(feed) &&
@@ -219,8 +243,7 @@ int scan_feed_next(struct scan_feed *feed, struct scan_batch **out)
 	}
 	if (feed->n_lookups > 0 || taken == TAKEN_LATER)
 		return SCAN_FEED_WAIT;
-	/* A pipe's targets are not kept waiting for more; but all shards must cut alike. */
-	if (feed->draft && (feed->ended || is_full(feed) || !is_shard))
+	if (feed->draft && (feed->ended || is_full(feed) || may_cut(feed)))
 		return finish_draft(feed, out);
 	return feed->ended ? SCAN_FEED_END : SCAN_FEED_WAIT;
 }

@@ -52,7 +52,7 @@ void discover_detach(struct discover *d);
 void discover_free(struct discover *d); /* ends the child too, whatever it is doing */
 
 /* How many batches may be under way; with fewer, it would run dry between them. */
-enum { DISCOVER_BATCHES = 3 };
+enum { DISCOVER_BATCHES = 8 };
 
 /*
  * `space` is what spans and ports make; it must outlive the batch's last result. Returns 0, -ENOMEM
