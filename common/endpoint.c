@@ -110,10 +110,39 @@ int endpoint_parse(const char *text, struct endpoint *out)
 	return 0;
 }
 
+/* Returns the end. No NUL. */
+static char *put_decimal(char *at, unsigned value)
+{
+	char digits[10];
+	size_t n = 0;
+
+	do
+		digits[n++] = (char)('0' + value % 10);
+	while (value /= 10);
+	while (n > 0)
+		*at++ = digits[--n];
+	return at;
+}
+
+/* Some of them for every probe of a sweep: printf() would be seen in its profile. */
+static char *put_v4(char *at, const uint8_t address[static 4])
+{
+	for (int i = 0; i < 4; i++) {
+		if (i > 0)
+			*at++ = '.';
+		at = put_decimal(at, address[i]);
+	}
+	return at;
+}
+
 const char *endpoint_format_address(const struct endpoint *e, char text[static ENDPOINT_TEXT_LEN])
 {
 	char address[INET6_ADDRSTRLEN] = "?";
 
+	if (e->family == AF_INET && !e->scope_id) {
+		*put_v4(text, e->address) = '\0';
+		return text;
+	}
 	inet_ntop(e->family, e->address, address, sizeof(address));
 	if (e->scope_id)
 		snprintf(text, ENDPOINT_TEXT_LEN, "%s%%%u", address, e->scope_id);
@@ -126,6 +155,13 @@ const char *endpoint_format(const struct endpoint *e, char text[static ENDPOINT_
 {
 	char address[ENDPOINT_TEXT_LEN];
 
+	if (e->family == AF_INET && !e->scope_id) {
+		char *at = put_v4(text, e->address);
+
+		*at++ = ':';
+		*put_decimal(at, e->port) = '\0';
+		return text;
+	}
 	endpoint_format_address(e, address);
 	/* An address takes at most 57 of the 66 bytes; the check is for the compiler. */
 	if (snprintf(text, ENDPOINT_TEXT_LEN, e->family == AF_INET6 ? "[%s]:%u" : "%s:%u", address,

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+enum { LIST_FIRST_ROOM = 4 };
+
 static const char *const verdict_names[VERDICT_COUNT] = {
     [VERDICT_ERROR] = "error",     [VERDICT_CONFIRMED] = "confirmed",
     [VERDICT_LIKELY] = "likely",   [VERDICT_PROTECTED] = "protected",
@@ -23,11 +25,12 @@ void finding_init(struct finding *f)
 	*f = (struct finding){.latency_ms = -1};
 }
 
-static void list_fini(struct finding_list *list)
+void finding_list_fini(struct finding_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
 		free(list->items[i]);
-	list->count = 0;
+	free(list->items);
+	*list = (struct finding_list){0};
 }
 
 void finding_fini(struct finding *f)
@@ -44,12 +47,12 @@ void finding_fini(struct finding *f)
 	free(f->advice);
 	free(f->signatures);
 	free(f->error);
-	list_fini(&f->evidence);
-	list_fini(&f->profiles);
-	list_fini(&f->command);
-	list_fini(&f->identified_by);
-	list_fini(&f->relatives);
-	list_fini(&f->labels);
+	finding_list_fini(&f->evidence);
+	finding_list_fini(&f->profiles);
+	finding_list_fini(&f->command);
+	finding_list_fini(&f->identified_by);
+	finding_list_fini(&f->relatives);
+	finding_list_fini(&f->labels);
 	free(f->accepted);
 	finding_init(f);
 }
@@ -143,17 +146,39 @@ int finding_set(char **slot, const char *text)
 	return finding_set_bytes(slot, text, text ? strlen(text) : 0);
 }
 
+int finding_list_give(struct finding_list *list, char *text)
+{
+	size_t n = list->count;
+
+	if (n >= FINDING_LIST_MAX)
+		return -ENOSPC;
+	/* Room for 4, 8, 16, ... */
+	if (n == 0 || (n >= LIST_FIRST_ROOM && (n & (n - 1)) == 0)) {
+		size_t room = n ? 2 * n : LIST_FIRST_ROOM;
+		char **items = reallocarray(n ? list->items : NULL, room, sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+	}
+	list->items[list->count++] = text;
+	return 0;
+}
+
 int finding_list_add(struct finding_list *list, const void *bytes, size_t length)
 {
-	char *copy;
+	auto_free char *copy = NULL;
+	int err;
 
 	if (list->count >= FINDING_LIST_MAX)
 		return -ENOSPC;
 	copy = sanitize(bytes, length);
 	if (!copy)
 		return -ENOMEM;
-	list->items[list->count++] = copy;
-	return 0;
+	err = finding_list_give(list, copy);
+	if (!err)
+		steal_ptr(&copy);
+	return err;
 }
 
 bool finding_list_has(const struct finding_list *list, const char *text)

@@ -42,8 +42,9 @@ enum {
 	FINDING_JSON_MAX_BYTES = 48 * 1024,
 };
 
+/* Most findings have little to list: they are moved about by the thousand, and must be small. */
 struct finding_list {
-	char *items[FINDING_LIST_MAX];
+	char **items; /* NULL, or room for more than count */
 	size_t count;
 };
 
@@ -90,6 +91,9 @@ int finding_set(char **slot, const char *text);
 int finding_set_bytes(char **slot, const void *bytes, size_t length);
 int finding_list_add(struct finding_list *list, const void *bytes, size_t length);
 bool finding_list_has(const struct finding_list *list, const char *text);
+/* Appends without looking; on success the text, from malloc(), is the list's. */
+int finding_list_give(struct finding_list *list, char *text);
+void finding_list_fini(struct finding_list *list);
 
 const char *finding_verdict_name(enum finding_verdict verdict);
 const char *finding_severity_name(enum finding_severity severity);

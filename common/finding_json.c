@@ -242,10 +242,15 @@ static void read_list(struct reader *r, const char *key, struct finding_list *li
 		return;
 	}
 	json_array_foreach (array, i, item) {
-		list->items[i] = read_clean(r, key, item);
-		if (!list->items[i])
+		auto_free char *text = read_clean(r, key, item);
+
+		if (!text)
 			return;
-		list->count++;
+		if (finding_list_give(list, text) < 0) {
+			r->error = r->error ? r->error : -ENOMEM;
+			return;
+		}
+		steal_ptr(&text);
 	}
 }
 

@@ -208,12 +208,6 @@ static int add_labels(const struct scan_target *target, struct finding_list *lab
 	return err;
 }
 
-static void free_labels(struct finding_list *labels)
-{
-	for (size_t i = 0; i < labels->count; i++)
-		free(labels->items[i]);
-}
-
 /* To probe on without keeping it would look like a whole sweep later. */
 static int keep_finding(struct scan_run *run, const struct probe_request *request,
                         struct finding *f)
@@ -279,7 +273,7 @@ static void take_finding(struct scan_run *run, const struct probe_request *reque
 		err = write_finding(run, request, &shown);
 	if (!err)
 		count_exposure(run, &shown);
-	free_labels(&shown.labels);
+	finding_list_fini(&shown.labels);
 	free(shown.accepted);
 	if (err < 0) {
 		run->unwritable = true;
