@@ -55,9 +55,14 @@ void fingerprint_free(struct fingerprint *fp)
 /* With a slash at both ends. Returns false when it is too long. */
 static bool set_prefix(struct fingerprint *fp, const char *prefix)
 {
-	int n = snprintf(fp->prefix, sizeof(fp->prefix), "%s%s%s", prefix[0] == '/' ? "" : "/",
-	                 prefix, prefix[strlen(prefix) - 1] == '/' ? "" : "/");
+	int n;
 
+	if (prefix == default_prefix) {
+		memcpy(fp->prefix, default_prefix, sizeof(default_prefix));
+		return true;
+	}
+	n = snprintf(fp->prefix, sizeof(fp->prefix), "%s%s%s", prefix[0] == '/' ? "" : "/", prefix,
+	             prefix[strlen(prefix) - 1] == '/' ? "" : "/");
 	return n > 0 && (size_t)n < sizeof(fp->prefix);
 }
 

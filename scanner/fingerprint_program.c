@@ -47,16 +47,30 @@ static bool has_text(const struct conf_strings *list, const struct text *text)
 	return false;
 }
 
-/* A line of the head begins so. */
+/* A line of the head begins so. Most are told apart by a look at one letter, of either case. */
+static bool has_line(const char *head, const char *wanted)
+{
+	const char *line = head;
+
+	while (*line) {
+		const char *end;
+
+		if (((line[0] ^ wanted[0]) & ~0x20) == 0 &&
+		    strncasecmp(line, wanted, strlen(wanted)) == 0)
+			return true;
+		end = strchr(line, '\n');
+		if (!end)
+			return false;
+		line = end + 1;
+	}
+	return false;
+}
+
 static bool has_header(const struct signature_product *p, const char *head)
 {
-	for (size_t i = 0; i < p->headers.count; i++) {
-		const char *wanted = p->headers.items[i];
-
-		for (const char *line = head; *line; line += strcspn(line, "\n"), line += !!*line)
-			if (strncasecmp(line, wanted, strlen(wanted)) == 0)
-				return true;
-	}
+	for (size_t i = 0; i < p->headers.count; i++)
+		if (has_line(head, p->headers.items[i]))
+			return true;
 	return false;
 }
 

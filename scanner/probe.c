@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/probe.h"
 
-#include "build_info.h"
 #include "common/clock.h"
 #include "scanner/curl_loop.h"
+#include "scanner/probe_queue.h"
 #include "scanner/probe_tracer.h"
 #include "scanner/probe_transfer.h"
 
@@ -12,20 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/random.h>
 
-enum { STARVED_RETRY_MS = 20 };
-
-const char probe_user_agent[] =
-    "pprofwall/" PPROFWALL_VERSION " (finds exposed Go profiling endpoints)";
-
-const struct probe_limits probe_limits_default = {
-    .connect_timeout_ms = 3000,
-    .request_timeout_ms = 3000,
-    .header_max_bytes = 16 * 1024,
-    .body_max_bytes = FINGERPRINT_BODY_MAX_BYTES,
-    .max_requests = FINGERPRINT_MAX_REQUESTS,
-    .concurrency = 256,
+enum {
+	STARVED_RETRY_MS = 20,
+	/*
+	 * libcurl looks for a connection to forget through half of all it has, so that with a few
+	 * thousand of them it does little else: several multi handles then share the probes.
+	 */
+	PROBES_PER_LOOP = 128,
+	/*
+	 * Begun at once; the rest of what may be under way begins when there is nothing else to do.
+	 * Where answers come faster than they are read, more connections only push each other out
+	 * of the processor's caches.
+	 */
+	EAGER_PROBES = 24,
 };
 
 /* One endpoint under way. Kept for the next one when it is over. */
@@ -33,6 +33,7 @@ struct probe {
 	struct probe_engine *engine;
 	struct probe_request request;
 	struct fingerprint *fingerprint;
+	struct curl_loop *loop; /* one of the engine's */
 	struct transfer transfer;
 	struct probe_tracer *tracer; /* NULL: nobody listens */
 	struct fingerprint_request step;
@@ -52,7 +53,10 @@ struct probe {
 TAILQ_HEAD(probe_list, probe);
 
 struct probe_engine {
-	struct curl_loop *loop;
+	struct curl_loop **loops;
+	size_t n_loops;
+	size_t n_probes; /* that there are, idle ones included */
+	struct probe_nonces nonces;
 	struct event *starved_timer;
 	struct probe_limits limits;
 	char *user_agent;
@@ -67,6 +71,10 @@ struct probe_engine {
 	struct probe_list idle;    /* to be used again */
 	struct probe_list running; /* its transfer is in the multi handle */
 	struct probe_list starved; /* waiting for a descriptor */
+	size_t n_active;           /* running or starved */
+	struct probe_queue queue;
+	struct event *idle_turn; /* pending as long as somebody waits */
+	bool had_events;         /* since its last one */
 	struct probe_stats stats;
 };
 
@@ -90,9 +98,11 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 	if (!p)
 		return NULL;
 	p->engine = engine;
+	/* For good; each loop is filled before the next is used. */
+	p->loop = engine->loops[engine->n_probes / PROBES_PER_LOOP % engine->n_loops];
 	p->fingerprint = fingerprint_new();
 	if (!p->fingerprint ||
-	    transfer_init(&p->transfer, engine->loop, &engine->limits, engine->user_agent, p) < 0) {
+	    transfer_init(&p->transfer, p->loop, &engine->limits, engine->user_agent, p) < 0) {
 		fingerprint_free(p->fingerprint);
 		free(p);
 		return NULL;
@@ -108,6 +118,7 @@ static struct probe *take_idle_probe(struct probe_engine *engine)
 			return NULL;
 		}
 	}
+	engine->n_probes++;
 	return p;
 }
 
@@ -120,6 +131,15 @@ static int fill_finding(const struct probe *p, struct finding *f)
 	if (!err && p->vantage[0])
 		err = finding_set(&f->vantage, p->vantage);
 	return err;
+}
+
+static void deliver(struct probe_engine *engine, const struct probe_request *request,
+                    struct finding *f)
+{
+	if (engine->take)
+		engine->take(request, f, engine->arg);
+	else
+		engine->done(request, f, engine->arg);
 }
 
 static void report(struct probe *p)
@@ -142,10 +162,7 @@ static void report(struct probe *p)
 	f.time_ms = clock_wall_ms();
 	f.latency_ms = p->latency_ms;
 	f.bytes = p->bytes;
-	if (engine->take)
-		engine->take(&p->request, &f, engine->arg);
-	else
-		engine->done(&p->request, &f, engine->arg);
+	deliver(engine, &p->request, &f);
 	finding_fini(&f);
 }
 
@@ -154,6 +171,8 @@ static void finish(struct probe *p)
 {
 	struct probe_engine *engine = p->engine;
 
+	engine->n_active--;
+	engine->had_events = true;
 	engine->stats.in_flight--;
 	engine->stats.finished++;
 	report(p); /* may submit another; this one is not idle yet */
@@ -171,7 +190,7 @@ static int start_transfer(struct probe *p)
 	if (err < 0)
 		return err;
 	probe_tracer_reset(p->tracer);
-	if (curl_multi_add_handle(curl_loop_multi(engine->loop), p->transfer.easy))
+	if (curl_multi_add_handle(curl_loop_multi(p->loop), p->transfer.easy))
 		return -ENOMEM;
 	TAILQ_INSERT_TAIL(&engine->running, p, link);
 	engine->stats.requests++;
@@ -239,7 +258,7 @@ static bool wait_for_descriptor(struct probe *p)
 		p->starved_since_ms = now_ms;
 	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
 		return false;
-	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), false);
+	transfer_detach(&p->transfer, curl_loop_multi(p->loop), false);
 	TAILQ_INSERT_TAIL(&engine->starved, p, link);
 	if (!evtimer_pending(engine->starved_timer, NULL))
 		evtimer_add(engine->starved_timer, &tv);
@@ -265,7 +284,7 @@ static bool ask_again(struct probe *p, const struct http_answer *answer)
 
 	if (!was_cut || p->fresh || p->step.step == FINGERPRINT_INDEX)
 		return false;
-	transfer_detach(&p->transfer, curl_loop_multi(p->engine->loop), false);
+	transfer_detach(&p->transfer, curl_loop_multi(p->loop), false);
 	p->fresh = true;
 	return start_transfer(p) == 0;
 }
@@ -298,8 +317,49 @@ static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
 	fingerprint_feed(p->fingerprint, &answer);
 	more = take_next_step(p);
 	/* libcurl keeps no connection that something went wrong on */
-	transfer_detach(&p->transfer, curl_loop_multi(engine->loop), !more && result == CURLE_OK);
+	transfer_detach(&p->transfer, curl_loop_multi(p->loop), !more && result == CURLE_OK);
 	go_on(p, more);
+}
+
+static int begin(struct probe_engine *engine, const struct probe_request *request);
+
+/* That it could not even begin comes as a finding, too: it was accepted. */
+static void begin_waiting(struct probe_engine *engine)
+{
+	struct probe_waiting *w = probe_queue_take(&engine->queue);
+
+	if (begin(engine, &w->request) < 0) {
+		struct finding f;
+
+		finding_init(&f);
+		f.verdict = VERDICT_ERROR;
+		f.endpoint = w->request.endpoint;
+		f.time_ms = clock_wall_ms();
+		engine->stats.in_flight--;
+		engine->stats.finished++;
+		deliver(engine, &w->request, &f);
+		finding_fini(&f);
+	}
+	probe_queue_give_back(&engine->queue, w);
+}
+
+/* A turn of the loop in which no probe went on: the network is what we wait for. */
+static void on_idle_turn(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval now = {0};
+	struct probe_engine *engine = arg;
+	unsigned n = engine->had_events ? 0 : EAGER_PROBES;
+
+	(void)fd;
+	(void)what;
+	engine->had_events = false;
+	while (!probe_queue_is_empty(&engine->queue) &&
+	       (n > 0 || engine->n_active < EAGER_PROBES)) {
+		n -= n > 0;
+		begin_waiting(engine);
+	}
+	if (!probe_queue_is_empty(&engine->queue))
+		evtimer_add(engine->idle_turn, &now);
 }
 
 static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
@@ -323,6 +383,39 @@ static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+static int add_loop(struct probe_engine *engine, struct event_base *base)
+{
+	struct curl_loop **loop = &engine->loops[engine->n_loops];
+	CURLM *multi;
+	int err = curl_loop_new(base, on_transfer_done, engine, loop);
+
+	if (err < 0)
+		return err;
+	engine->n_loops++;
+	multi = curl_loop_multi(*loop);
+	/*
+	 * Room for one connection of each probe. Those of finished probes are hung up already, and
+	 * being the oldest they are what libcurl closes to stay within this.
+	 */
+	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)PROBES_PER_LOOP);
+	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+	return 0;
+}
+
+static int add_loops(struct probe_engine *engine, struct event_base *base)
+{
+	size_t n = (engine->limits.concurrency + PROBES_PER_LOOP - 1) / PROBES_PER_LOOP;
+	int err = 0;
+
+	n += n == 0;
+	engine->loops = calloc(n, sizeof(*engine->loops));
+	if (!engine->loops)
+		return -ENOMEM;
+	while (engine->n_loops < n && !err)
+		err = add_loop(engine, base);
+	return err;
+}
+
 int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
               bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out)
 {
@@ -340,23 +433,17 @@ int probe_new(struct event_base *base, const struct probe_limits *limits, const 
 	TAILQ_INIT(&engine->idle);
 	TAILQ_INIT(&engine->running);
 	TAILQ_INIT(&engine->starved);
+	probe_queue_init(&engine->queue);
 	engine->user_agent = strdup(user_agent);
 	engine->starved_timer = evtimer_new(base, on_starved_timer, engine);
-	err = engine->user_agent && engine->starved_timer ? 0 : -ENOMEM;
+	engine->idle_turn = evtimer_new(base, on_idle_turn, engine);
+	err = engine->user_agent && engine->starved_timer && engine->idle_turn ? 0 : -ENOMEM;
 	if (!err)
-		err = curl_loop_new(base, on_transfer_done, engine, &engine->loop);
+		err = add_loops(engine, base);
 	if (err < 0) {
 		probe_free(engine);
 		return err;
 	}
-	/*
-	 * Room for one connection of each probe. Those of finished probes are hung up already, and
-	 * being the oldest they are what libcurl closes to stay within this.
-	 */
-	curl_multi_setopt(curl_loop_multi(engine->loop), CURLMOPT_MAXCONNECTS,
-	                  (long)engine->limits.concurrency);
-	curl_multi_setopt(curl_loop_multi(engine->loop), CURLMOPT_PIPELINING,
-	                  (long)CURLPIPE_NOTHING);
 	*out = engine;
 	return 0;
 }
@@ -400,11 +487,16 @@ void probe_free(struct probe_engine *engine)
 	if (!engine)
 		return;
 	TAILQ_FOREACH (p, &engine->running, link)
-		curl_multi_remove_handle(curl_loop_multi(engine->loop), p->transfer.easy);
+		curl_multi_remove_handle(curl_loop_multi(p->loop), p->transfer.easy);
 	delete_all(&engine->running);
 	delete_all(&engine->starved);
 	delete_all(&engine->idle);
-	curl_loop_free(engine->loop);
+	while (engine->n_loops > 0)
+		curl_loop_free(engine->loops[--engine->n_loops]);
+	free(engine->loops);
+	probe_queue_fini(&engine->queue);
+	if (engine->idle_turn)
+		event_free(engine->idle_turn);
 	if (engine->starved_timer)
 		event_free(engine->starved_timer);
 	free(engine->user_agent);
@@ -433,7 +525,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	else
 		snprintf(authority, sizeof(authority), "%s",
 		         endpoint_format(&request->endpoint, address));
-	if (getrandom(&conf.nonce, sizeof(conf.nonce), 0) != (ssize_t)sizeof(conf.nonce))
+	if (probe_nonces_draw(&p->engine->nonces, &conf.nonce) < 0)
 		return -EIO;
 	fingerprint_reset(p->fingerprint, &conf);
 	p->transfer.asks_everywhere = request->all_relatives || p->engine->all_prefixes;
@@ -449,35 +541,11 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	return 0;
 }
 
-/* They become part of a URL: nothing that could end the host or the path early. */
-bool probe_request_is_valid(const struct probe_request *request)
+static int begin(struct probe_engine *engine, const struct probe_request *request)
 {
-	static const char host_bytes[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	                                 "0123456789-._";
-
-	if (!memchr(request->host, '\0', sizeof(request->host)) ||
-	    !memchr(request->prefix, '\0', sizeof(request->prefix)) ||
-	    request->host[strspn(request->host, host_bytes)] != '\0')
-		return false;
-	if (request->prefix[0] && request->prefix[0] != '/')
-		return false;
-	for (const char *c = request->prefix; *c; c++) {
-		if (*c <= 0x20 || *c >= 0x7f || strchr("?#\\\"<>^`{|}", *c))
-			return false;
-	}
-	return request->endpoint.port != 0 && request->timeout_ms >= 0;
-}
-
-int probe_submit(struct probe_engine *engine, const struct probe_request *request)
-{
-	struct probe *p;
+	struct probe *p = take_idle_probe(engine);
 	int err;
 
-	if (!probe_request_is_valid(request))
-		return -EINVAL;
-	if (engine->stats.in_flight >= engine->limits.concurrency)
-		return -EAGAIN;
-	p = take_idle_probe(engine);
 	if (!p)
 		return -ENOMEM;
 	err = reset_probe(p, request);
@@ -487,10 +555,37 @@ int probe_submit(struct probe_engine *engine, const struct probe_request *reques
 		p->n_requests = 1;
 		err = start_transfer(p);
 	}
-	if (err < 0) {
+	if (err < 0)
 		TAILQ_INSERT_HEAD(&engine->idle, p, link);
+	else
+		engine->n_active++;
+	return err;
+}
+
+static int wait_for_turn(struct probe_engine *engine, const struct probe_request *request)
+{
+	static const struct timeval now = {0};
+	int err = probe_queue_put(&engine->queue, request);
+
+	if (!err && !evtimer_pending(engine->idle_turn, NULL))
+		evtimer_add(engine->idle_turn, &now);
+	return err;
+}
+
+int probe_submit(struct probe_engine *engine, const struct probe_request *request)
+{
+	int err;
+
+	if (!probe_request_is_valid(request))
+		return -EINVAL;
+	if (engine->stats.in_flight >= engine->limits.concurrency)
+		return -EAGAIN;
+	if (engine->n_active < EAGER_PROBES && probe_queue_is_empty(&engine->queue))
+		err = begin(engine, request);
+	else
+		err = wait_for_turn(engine, request);
+	if (err < 0)
 		return err;
-	}
 	engine->stats.started++;
 	engine->stats.in_flight++;
 	return 0;
@@ -505,9 +600,12 @@ void probe_each(const struct probe_engine *engine,
                 void (*each)(const struct probe_request *request, void *arg), void *arg)
 {
 	const struct probe *p;
+	const struct probe_waiting *w;
 
 	TAILQ_FOREACH (p, &engine->running, link)
 		each(&p->request, arg);
 	TAILQ_FOREACH (p, &engine->starved, link)
 		each(&p->request, arg);
+	STAILQ_FOREACH (w, &engine->queue.waiting, link)
+		each(&w->request, arg);
 }

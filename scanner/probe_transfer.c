@@ -13,6 +13,7 @@
 
 enum {
 	BODY_FIRST_BYTES = 2048,
+	OWN_CONNECT_TIMEOUT_MS = 300000, /* libcurl's own */
 	READ_BYTES = 4096, /* at once: libcurl has such a buffer for each transfer under way */
 	/* "https://" + host + ":65535" + path */
 	URL_MAX_LEN = 8 + 256 + 6 + FINGERPRINT_PATH_MAX_LEN,
@@ -150,6 +151,9 @@ static void read_header(struct transfer *t, const char *line, size_t length)
 
 	keep_line(t, line, length);
 
+	/* Most are none of these. */
+	if (length == 0 || !strchr("cClLxX", line[0]))
+		return;
 	if ((value = match_header(line, length, "Content-Type", &n)))
 		copy_value(t->content_type, value, n);
 	else if ((value = match_header(line, length, "Location", &n)))
@@ -392,7 +396,11 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	                        ? request->body_max_bytes
 	                        : limits->body_max_bytes;
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+	/* Where it says nothing more it is left out, so that libcurl has one timer less to keep. */
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS,
+	                 connect_ms < timeout_ms || timeout_ms >= OWN_CONNECT_TIMEOUT_MS
+	                     ? (long)connect_ms
+	                     : 0L);
 	keep_connection(t, !request->last);
 	/* Plain requests never wait for the acknowledgement of an earlier segment. */
 	curl_easy_setopt(t->easy, CURLOPT_TCP_NODELAY, request->tls ? 1L : 0L);
