@@ -19,7 +19,8 @@ static const struct {
     [HISTORY_NOT_ASKED] = {"not-asked", "not among the sweep's targets and ports"},
     [HISTORY_SHARD_MISSING] = {"shard-missing", "maybe in a shard that is not there"},
     [HISTORY_INTERRUPTED] = {"interrupted", "the sweep ended before"},
-    [HISTORY_NOT_REACHED] = {"not-reached", "its name leads elsewhere now"},
+    [HISTORY_NOT_REACHED] = {"not-reached",
+                             "its name leads elsewhere now, or a guard set it aside"},
     [HISTORY_FIXED] = {"fixed", ""},
 };
 

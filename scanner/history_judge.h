@@ -26,7 +26,7 @@ enum history_state {
 	HISTORY_NOT_ASKED,     /* not among the sweep's targets and ports */
 	HISTORY_SHARD_MISSING, /* in no shard that is there, and not all are */
 	HISTORY_INTERRUPTED,   /* the sweep ended before it got there */
-	HISTORY_NOT_REACHED,   /* a target, but not probed: its name leads elsewhere now */
+	HISTORY_NOT_REACHED,   /* a target, but not probed: see its reason */
 	HISTORY_FIXED,
 	HISTORY_STATE_COUNT
 };
