@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	FRAMES_AT_ONCE = 16,    /* taken in one turn */
@@ -238,6 +239,10 @@ int discover_child_turn(struct discover_child *c)
 			break;
 		if (got <= 0)
 			return got ? got : -EPIPE;
+		if (c->in.fd >= 0) { /* none is to come */
+			close(c->in.fd);
+			return -EPROTO;
+		}
 		err = take(c, &c->in);
 		if (err)
 			return err;

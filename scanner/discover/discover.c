@@ -37,6 +37,17 @@ struct discover {
 	struct frame in;
 };
 
+/* As frame_recv(). No descriptor comes by this socket: kept, they would be ours to run out of. */
+static int receive(struct discover *d)
+{
+	int got = frame_recv(d->sock, &d->in);
+
+	if (got != 1 || d->in.fd < 0)
+		return got;
+	close(d->in.fd);
+	return -EPROTO;
+}
+
 /* The child opens its sockets, or says why it cannot. */
 static int wait_for_child(struct discover *d, char why[static DISCOVER_ERROR_LEN])
 {
@@ -46,7 +57,7 @@ static int wait_for_child(struct discover *d, char why[static DISCOVER_ERROR_LEN
 
 	while ((got = poll(&ready, 1, START_MS)) < 0 && errno == EINTR)
 		;
-	got = got > 0 ? frame_recv(d->sock, &d->in) : -ETIMEDOUT;
+	got = got > 0 ? receive(d) : -ETIMEDOUT;
 	if (got != 1 || d->in.type != DISCOVER_READY || d->in.length != sizeof(answer)) {
 		snprintf(why, DISCOVER_ERROR_LEN, "the discoverer did not start");
 		return got < 0 ? got : -EPROTO;
@@ -217,10 +228,11 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct discover *d = arg;
 
+	(void)fd;
 	(void)what;
 	/* A callback may pause us. */
 	for (int i = 0; i < FRAMES_AT_ONCE && event_pending(d->readable, EV_READ, NULL); i++) {
-		int got = frame_recv(fd, &d->in);
+		int got = receive(d);
 		int err;
 
 		if (got == -EAGAIN)
