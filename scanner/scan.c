@@ -202,6 +202,10 @@ static int open_discover(struct scan *s)
 		          err == -EPERM ? "; run it as root, or with --method connect" : "");
 		return SCAN_USAGE;
 	}
+	if (err && method == SCAN_METHOD_AUTO && geteuid() == 0)
+		log_warning("looking for open ports by connecting, since own packets cannot be "
+		            "sent: %s",
+		            why);
 	if (err)
 		err = start_discover(s, DISCOVER_CONNECT, why);
 	if (err)

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "scanner/idn.h"
+#include "scanner/sweep/space.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -212,8 +213,9 @@ static int parse(const struct scan_source *s, const char *text, struct target *o
 		err = find_scope(s, out, reason);
 	if (err < 0)
 		return err;
-	if (target_count(out, s->ports) == UINT64_MAX) {
-		snprintf(reason, TARGET_ERROR_LEN, "more endpoints than can be counted");
+	if (target_count(out, s->ports) > SWEEP_SPACE_MAX) {
+		snprintf(reason, TARGET_ERROR_LEN,
+		         "more endpoints than can be counted (2^62); expected a longer prefix");
 		return -EINVAL;
 	}
 	return 0;

@@ -8,6 +8,8 @@
 #include "common/prefix.h"
 
 enum { SWEEP_MAX_SPANS = 4096 };
+/* Endpoints of one space. At a billion a second that is a century and a half. */
+#define SWEEP_SPACE_MAX (UINT64_C(1) << 62)
 
 struct sweep_span {
 	struct prefix prefix;
