@@ -11,7 +11,8 @@
 struct resolver {
 	struct event_base *base;
 	struct evdns_base *dns;
-	unsigned n_questions;
+	unsigned n_questions, max_questions;
+	bool bulk;
 	LIST_HEAD(, resolve_question) questions;
 };
 
@@ -34,8 +35,11 @@ static void be_silent(int is_warning, const char *message)
 }
 
 /* Reads the files. A missing resolv.conf leaves 127.0.0.1 (resolv.conf(5)). */
-static void configure(struct evdns_base *dns)
+static void configure(struct evdns_base *dns, bool bulk)
 {
+	/* Of the sockets, which are made as the file is read: many answers come together. */
+	if (bulk)
+		evdns_base_set_option(dns, "so-rcvbuf:", "1048576");
 	evdns_base_resolv_conf_parse(dns, DNS_OPTIONS_ALL, "/etc/resolv.conf");
 	/*
 	 * Three tries, the last of which our own deadline cuts short: evdns has one error for a
@@ -43,7 +47,10 @@ static void configure(struct evdns_base *dns)
 	 */
 	evdns_base_set_option(dns, "timeout:", "2");
 	evdns_base_set_option(dns, "attempts:", "3");
-	evdns_base_set_option(dns, "max-inflight:", "512"); /* A and AAAA of each question */
+	/* A and AAAA of each question */
+	evdns_base_set_option(dns, "max-inflight:", bulk ? "2048" : "512");
+	if (bulk)
+		evdns_base_set_option(dns, "max-timeouts:", "255");
 	evdns_base_set_option(dns, "initial-probe-timeout:", "2");
 }
 
@@ -61,9 +68,18 @@ int resolver_new(struct event_base *base, struct resolver **out)
 		free(r);
 		return -ENOMEM;
 	}
-	configure(r->dns);
+	r->max_questions = RESOLVE_MAX_QUESTIONS;
+	configure(r->dns, false);
 	*out = r;
 	return 0;
+}
+
+void resolver_set_bulk(struct resolver *r)
+{
+	_Static_assert(RESOLVE_BULK_QUESTIONS * 2 == 2048, "as configure() says");
+	r->bulk = true;
+	r->max_questions = RESOLVE_BULK_QUESTIONS;
+	resolver_reload(r);
 }
 
 void resolver_reload(struct resolver *r)
@@ -71,7 +87,7 @@ void resolver_reload(struct resolver *r)
 	evdns_base_clear_nameservers_and_suspend(r->dns);
 	evdns_base_clear_host_addresses(r->dns);
 	evdns_base_search_clear(r->dns);
-	configure(r->dns);
+	configure(r->dns, r->bulk);
 	evdns_base_resume(r->dns);
 }
 
@@ -203,7 +219,7 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, ui
 	struct evdns_getaddrinfo_request *request;
 	struct resolve_question *q;
 
-	if (r->n_questions >= RESOLVE_MAX_QUESTIONS)
+	if (r->n_questions >= r->max_questions)
 		return -EAGAIN;
 	q = calloc(1, sizeof(*q));
 	if (!q)

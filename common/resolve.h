@@ -12,7 +12,8 @@
 #include <event2/event.h>
 
 enum {
-	RESOLVE_MAX_QUESTIONS = 256, /* at once */
+	RESOLVE_MAX_QUESTIONS = 256, /* at once, unless resolver_set_bulk() says more */
+	RESOLVE_BULK_QUESTIONS = 1024,
 	RESOLVE_DEADLINE_MS = 5000,
 	RESOLVE_MAX_ADDRESSES = 32,
 };
@@ -36,6 +37,11 @@ typedef void resolve_done_cb(const struct resolve_answer *answer, uint64_t token
  * evdns, for the whole process.
  */
 int resolver_new(struct event_base *base, struct resolver **out);
+/*
+ * For lists of names, many of them dead: RESOLVE_BULK_QUESTIONS at once, and a server is not taken
+ * for dead since it does not answer for some of them.
+ */
+void resolver_set_bulk(struct resolver *r);
 /* Questions under way are dropped without a callback. It takes a turn of the loop. */
 void resolver_free(struct resolver *r);
 /* Reads resolv.conf and hosts again; questions under way go on. */
