@@ -131,6 +131,12 @@ static bool wants_canaries_early(const struct discover_syn *s, const struct syn_
 	return s->limits.retries < 0 && w->topped_up == 0 && s->all_asked < SYN_PLAN_CANARIES;
 }
 
+/* What is silent is told endpoint by endpoint, megabytes of a window: those of one wait at most. */
+static bool is_held(const struct discover_syn *s)
+{
+	return s->limits.want_all && discover_child_is_behind(s->child);
+}
+
 void discover_syn_judge(struct discover_syn *s)
 {
 	int64_t wait = wait_ns(s);
@@ -138,7 +144,7 @@ void discover_syn_judge(struct discover_syn *s)
 
 	while (canary_judge(s->canaries, s->now_ns, wait, &o))
 		discover_syn_count_canary(s, &o);
-	for (unsigned i = 0; i < DISCOVER_WINDOWS; i++) {
+	for (unsigned i = 0; i < DISCOVER_WINDOWS && !is_held(s); i++) {
 		struct syn_window *w = &s->windows[i];
 
 		if (!w->w || w->phase != SYN_PHASE_WAITING)
@@ -159,7 +165,7 @@ int64_t discover_syn_next_judge_ns(const struct discover_syn *s)
 	int64_t oldest = canary_oldest_ns(s->canaries), wait = wait_ns(s);
 	int64_t next = oldest < 0 ? INT64_MAX : oldest + wait;
 
-	for (unsigned i = 0; i < DISCOVER_WINDOWS; i++) {
+	for (unsigned i = 0; i < DISCOVER_WINDOWS && !is_held(s); i++) {
 		const struct syn_window *w = &s->windows[i];
 		int64_t at;
 
