@@ -164,14 +164,18 @@ static int take_results(struct discover *d)
 	for (size_t at = 0; at < d->in.length; at += size) {
 		const struct known_batch *b;
 		struct discover_result r;
+		struct endpoint e;
 		uint64_t index;
+		uint32_t token;
 
 		memcpy(&r, d->in.body + at, size);
 		b = find_batch(d, r.batch);
 		if (!b || r.state < DISCOVER_OPEN || r.state > DISCOVER_UNREACHABLE ||
-		    !sweep_space_find(b->space, &r.endpoint, &index))
+		    !sweep_space_find(b->space, &r.endpoint, &index) ||
+		    !sweep_space_at(b->space, index, &e, &token))
 			return -EPROTO;
-		d->callbacks.result(r.batch, &r.endpoint, index, r.state, r.rtt_us, d->arg);
+		/* Ours: what else is in theirs (an IPv4 scope, bytes behind it) was not asked. */
+		d->callbacks.result(r.batch, &e, index, r.state, r.rtt_us, d->arg);
 	}
 	return 0;
 }
