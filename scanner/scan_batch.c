@@ -190,6 +190,14 @@ static uint64_t find_first(const struct scan_feed_conf *conf, const struct scan_
 	return 0; /* its names are elsewhere now: once more */
 }
 
+static bool are_hosts(const struct sweep_span *spans, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (spans[i].prefix.bits != (spans[i].prefix.family == AF_INET ? 32 : 128))
+			return false;
+	return true;
+}
+
 static int make_part(struct scan_batch *batch, const struct scan_feed_conf *conf,
                      const struct sweep_span *spans, size_t n, bool particular)
 {
@@ -202,6 +210,7 @@ static int make_part(struct scan_batch *batch, const struct scan_feed_conf *conf
 		return -ENOMEM;
 	memcpy(part->spans, spans, n * sizeof(*spans));
 	part->n_spans = n;
+	part->hosts = are_hosts(spans, n);
 	part->particular = particular;
 	part->batch = batch;
 	batch->n_parts++;
@@ -309,6 +318,24 @@ static const struct scan_target *find_narrowest(const struct scan_part *part,
 	return best;
 }
 
+/* Names are spans of one address each, by the thousand, and sorted. */
+static size_t find_address(const struct scan_part *part, const struct endpoint *e)
+{
+	struct prefix wanted = {.family = e->family};
+	size_t from = 0, to = part->n_spans;
+
+	memcpy(wanted.address, e->address, sizeof(wanted.address));
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+
+		if (prefix_compare(&part->spans[middle].prefix, &wanted) < 0)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
 bool scan_part_match(const struct scan_part *part, const struct endpoint *e, size_t *at,
                      const struct scan_target **out)
 {
@@ -318,9 +345,13 @@ bool scan_part_match(const struct scan_part *part, const struct endpoint *e, siz
 		*out = find_narrowest(part, e);
 		return true;
 	}
+	if (part->hosts && *at == 0)
+		*at = find_address(part, e);
 	for (; *at < part->n_spans; (*at)++) {
 		const struct sweep_span *span = &part->spans[*at];
 
+		if (part->hosts && !prefix_contains(&span->prefix, e))
+			return false;
 		if (!contains(span, e))
 			continue;
 		*out = part->batch->targets[span->token];

@@ -41,6 +41,7 @@ struct scan_part {
 	bool particular;
 	struct sweep_span *spans; /* tokens are indexes of batch->targets */
 	size_t n_spans;
+	bool hosts; /* no span is a network of more than one address */
 	struct sweep_space *space;
 	struct sweep_order order;
 	struct sweep_shard shard;
