@@ -181,8 +181,13 @@ static int try_folder(const struct keeper_target *t, mode_t mode, char *why)
 		return fail(why, -errno, "%s: cannot write in its folder: %s", t->path,
 		            strerror(errno));
 	unlinkat(t->directory, name, 0);
-	if (fstatat(t->directory, t->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+	if (fstatat(t->directory, t->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	if (S_ISDIR(st.st_mode))
 		return fail(why, -EISDIR, "%s: is a folder", t->path);
+	/* Root could put a file in the place of /dev/null. */
+	if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode))
+		return fail(why, -EINVAL, "%s: is no regular file", t->path);
 	return 0;
 }
 

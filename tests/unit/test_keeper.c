@@ -248,6 +248,8 @@ static void what_cannot_be_kept_is_said_at_the_start(void **state)
 	check_refused(&(struct keeper_conf){.stop = nowhere}, -ENOENT, "nowhere");
 	check_refused(&(struct keeper_conf){.metrics = slash}, -EISDIR, "is no file's name");
 	check_refused(&(struct keeper_conf){.metrics = p->folder}, -EISDIR, "is a folder");
+	check_refused(&(struct keeper_conf){.metrics = "/dev/null"},
+	              geteuid() == 0 ? -EINVAL : -EACCES, "/dev/null: ");
 	check_refused(&(struct keeper_conf){.state = "/proc/self/state"}, -ENOENT,
 	              "/proc/self/state: cannot write in its folder");
 }
