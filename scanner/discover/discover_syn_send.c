@@ -15,6 +15,7 @@ enum {
 enum outcome {
 	OUT_SENT,    /* in the batch */
 	OUT_SKIPPED, /* never to be sent */
+	OUT_UNTOLD,  /* our packets do not get there, the kernel's may */
 	OUT_LATER,   /* not yet */
 	OUT_FULL,    /* the batch is, and cannot be flushed */
 };
@@ -50,6 +51,8 @@ static enum outcome put(struct discover_syn *s, const struct endpoint *e, unsign
 		return OUT_LATER;
 	if (err == -EOPNOTSUPP && syn_own_addresses_contain(&s->own, e))
 		hop = NULL;
+	else if (err == -EOPNOTSUPP)
+		return OUT_UNTOLD;
 	else if (err)
 		return OUT_SKIPPED;
 	if (syn_socket_add(s->socket, e, hop, attempt))
@@ -84,6 +87,9 @@ static enum outcome put_offset(struct discover_syn *s, struct syn_window *w, uin
 		s->stats->retransmitted += w->rounds > 1 || w->sampled;
 	} else if (outcome == OUT_SKIPPED) {
 		discover_syn_know(s, w, offset, &e, DISCOVER_UNREACHABLE, -1);
+	} else if (outcome == OUT_UNTOLD) {
+		/* The prober finds out, by an ordinary connection. */
+		discover_syn_know(s, w, offset, &e, DISCOVER_OPEN, -1);
 	}
 	return outcome;
 }
