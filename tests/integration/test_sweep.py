@@ -465,7 +465,8 @@ class Order(SweepTest):
 
     def test_exclusions(self):
         """Not one packet, also where nothing answers and SYNs are repeated."""
-        excluded = self.file("excluded", "# not ours\n10.77.3.0/24\n10.77.9.1\n10.77.15.128/25 # x\n")
+        excluded = self.file("excluded", "# not ours\n10.77.3.0/24\n10.77.9.1\n"
+                                         "10.77.15.128/25 # x\n")
         nets = [ipaddress.ip_network(n) for n in ("10.77.3.0/24", "10.77.9.1/32", "10.77.15.128/25",
                                                   "10.77.0.0/25")]
         left = {text_of(a, p) for a in NETWORK if not any(a in n for n in nets) for p in PORTS}
@@ -792,16 +793,18 @@ class Killed(SweepTest):
                                              f"{300 * SLOW}ms", "--retries", "0", "--ports", LIST,
                                              "--resume", state, NETWORK, stdout=out)
                         with contextlib.suppress(subprocess.TimeoutExpired):
-                            process.wait(choice.uniform(0.2, 1.8) * SLOW if kills < 8 else 60 * SLOW)
+                            process.wait((choice.uniform(0.2, 1.8) if kills < 8 else 60) * SLOW)
                         status = process.poll()
                         family = lab.descendants(process.pid)
                         process.kill()
                         _, said = process.communicate()
                     lines = output.read_text("ascii").splitlines()
-                    found |= {json.loads(line)["endpoint"] for line in lines if line.endswith("}")}
+                    found |= {json.loads(line)["endpoint"] for line in lines
+                              if line.endswith("}")}
                     # Nobody outlives it: the next run is alone.
                     lab.wait_until(lambda: not any(lab.start_time(pid) == begun
-                                                   for pid, begun in family), 5, "its children's end")
+                                                   for pid, begun in family), 5,
+                                   "its children's end")
                     if status is not None:
                         self.assertEqual(status, 1 if found else 0, said)
                         break
@@ -864,7 +867,8 @@ class Polite(SweepTest):
             agents = {re.search(r"^User-Agent: (.*)\r$", head, re.M)[1]
                       for _, _, head in LAB.fleet.requests}
             self.assertEqual(len(agents), 1, method)
-            self.assertRegex(agents.pop(), r"^pprofwall/\S+.* contact: mailto:security@example\.org$")
+            self.assertRegex(agents.pop(),
+                             r"^pprofwall/\S+.* contact: mailto:security@example\.org$")
         result = self.scan("--contact", "a\nb", "10.77.4.1", status=2)
         self.assertIn("--contact: ", result.err)
 
