@@ -190,15 +190,17 @@ bool keeper_was_stopped(struct keeper *k)
 	return k->stopped;
 }
 
-static int say(struct keeper *k, char byte, int flags)
+/* Returns 0, -EAGAIN when the pair is full of what it has not read yet, or -EPIPE. */
+static int say(const struct keeper *k, char byte)
 {
 	ssize_t sent;
 
 	do
-		sent = send(k->socket, &byte, 1, MSG_NOSIGNAL | flags);
+		sent = send(k->socket, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
-	/* full: there are enough already to wake it */
-	return sent < 0 && errno != EAGAIN ? -EPIPE : 0;
+	if (sent >= 0)
+		return 0;
+	return errno == EAGAIN ? -EAGAIN : -EPIPE;
 }
 
 static struct keeper_slot *claim(struct keeper *k, enum keeper_file file)
@@ -254,7 +256,9 @@ static int put(struct keeper *k, enum keeper_file file, const char *bytes, size_
 	atomic_store(&slot->sequence, ++k->sequence);
 	atomic_store(&slot->state, KEEPER_FULL);
 	take_back_others(k, file, slot);
-	err = say(k, KEEPER_WAKE, MSG_DONTWAIT);
+	err = say(k, KEEPER_WAKE);
+	if (err == -EAGAIN)
+		err = 0; /* there are enough already to wake it */
 	return err ? err : failure;
 }
 
@@ -268,15 +272,15 @@ int keeper_put_metrics(struct keeper *k, const char *bytes, size_t n)
 	return put(k, KEEPER_METRICS, bytes, n);
 }
 
-/* Returns 0 or -errno. */
-static int wait_for_word(struct keeper *k, int64_t until_ms)
+/* Returns 0 or -ETIMEDOUT. */
+static int wait_for(struct keeper *k, short events, int64_t until_ms)
 {
-	struct pollfd ready = {.fd = k->socket, .events = POLLIN};
+	struct pollfd ready = {.fd = k->socket, .events = events};
 	int64_t left_ms = until_ms - clock_monotonic_ms();
 
 	if (left_ms <= 0)
 		return -ETIMEDOUT;
-	if (poll(&ready, 1, (int)left_ms) > 0)
+	if (poll(&ready, 1, (int)left_ms) > 0 && (ready.revents & (POLLIN | POLLHUP)))
 		hear(k, MSG_DONTWAIT);
 	return 0;
 }
@@ -284,11 +288,16 @@ static int wait_for_word(struct keeper *k, int64_t until_ms)
 int keeper_end(struct keeper *k)
 {
 	int64_t until_ms = clock_monotonic_ms() + END_MS;
-	int err = say(k, KEEPER_END, MSG_DONTWAIT);
+	int err;
 
 	k->ended = false;
+	while ((err = say(k, KEEPER_END)) == -EAGAIN) {
+		err = wait_for(k, POLLIN | POLLOUT, until_ms);
+		if (err)
+			return err;
+	}
 	while (!err && !k->ended && !k->dead)
-		err = wait_for_word(k, until_ms);
+		err = wait_for(k, POLLIN, until_ms);
 	if (err == -ETIMEDOUT)
 		return err;
 	if (err || !k->ended)
