@@ -173,6 +173,12 @@ int scan_output_note(struct scan_output *s, const struct probe_request *request,
 	return exchange_book_add(s->book, request, exchange);
 }
 
+void scan_output_forget(struct scan_output *s, const struct probe_request *request)
+{
+	if (s->book)
+		exchange_log_free(exchange_book_take(s->book, request));
+}
+
 static int explain(struct scan_output *s, const struct finding *f, const struct exchange_log *log,
                    char *why)
 {

@@ -26,6 +26,8 @@ bool scan_output_wants_exchanges(const struct scan_output *s);
 /* Returns 0 or -ENOMEM. */
 int scan_output_note(struct scan_output *s, const struct probe_request *request,
                      const struct probe_exchange *exchange);
+/* The probe is to be made once more: what was noted of it does not count. */
+void scan_output_forget(struct scan_output *s, const struct probe_request *request);
 /*
  * The end of a probe, also of one whose finding is not to be shown. Returns 0, or -errno and what
  * could not be written in `why`.

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "scanner/scan_run.h"
+#include "scanner/scan_run_internal.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/log.h"
-#include "scanner/progress.h"
-#include "scanner/scan_pace.h"
 #include "scanner/signatures.h"
 
 #include <errno.h>
@@ -17,26 +14,10 @@
 enum {
 	STATE_EVERY_MS = 1000,
 	SET_ASIDE_NOTES = 16, /* then they are only counted */
+	MORE_TRIES = 2,
 };
 
-struct scan_run {
-	struct scan_run_conf conf;
-	struct event_base *base;
-	struct event *on_int, *on_term, *on_keeper, *on_state, *on_pace;
-	struct probe_pool *pool;
-	struct scan_walk *walk;
-	struct scan_pace *pace;
-	struct progress *progress;
-	uint64_t total; /* endpoints of all targets; 0: not known */
-	bool stopped, pumping;
-	bool unwritable;          /* findings are lost from here on */
-	struct scan_mark mark;    /* when it was stopped */
-	struct scan_state before; /* what earlier runs have seen */
-	struct scan_result result;
-};
-
-/* What ends in the same turn of the loop may be lost: who goes on later begins before that. */
-static void stop_incomplete(struct scan_run *run)
+void scan_run_stop(struct scan_run *run)
 {
 	if (!run->stopped && run->walk)
 		scan_walk_mark(run->walk, &run->mark);
@@ -45,17 +26,13 @@ static void stop_incomplete(struct scan_run *run)
 	event_base_loopbreak(run->base);
 }
 
-/* The line of progress goes before anything else is said on the terminal. */
-#define say_error(run, ...)   (progress_hide((run)->progress), log_error(__VA_ARGS__))
-#define say_warning(run, ...) (progress_hide((run)->progress), log_warning(__VA_ARGS__))
-
 /* What the walk tells us */
 
 static void on_complaint(const char *why, bool incomplete, void *arg)
 {
 	struct scan_run *run = arg;
 
-	say_error(run, "%s", why);
+	scan_run_error(run, "%s", why);
 	if (incomplete)
 		run->result.incomplete = true;
 	else
@@ -67,15 +44,15 @@ static void on_note(const char *text, void *arg)
 	struct scan_run *run = arg;
 
 	if (!run->conf.options->quiet)
-		say_warning(run, "%s", text);
+		scan_run_warning(run, "%s", text);
 }
 
-static void on_failure(int err, const char *what, void *arg)
+void scan_run_fail(int err, const char *what, void *arg)
 {
 	struct scan_run *run = arg;
 
-	say_error(run, "%s: %s", what, strerror(-err));
-	stop_incomplete(run);
+	scan_run_error(run, "%s: %s", what, strerror(-err));
+	scan_run_stop(run);
 }
 
 static void on_set_aside(const struct endpoint *e, const char *why, void *arg)
@@ -85,8 +62,9 @@ static void on_set_aside(const struct endpoint *e, const char *why, void *arg)
 
 	if (run->result.set_aside++ >= SET_ASIDE_NOTES || run->conf.options->quiet)
 		return;
-	say_warning(run, "%s is not probed: %s%s", endpoint_format(e, text), why,
-	            run->result.set_aside == SET_ASIDE_NOTES ? " (more are only counted)" : "");
+	scan_run_warning(run, "%s is not probed: %s%s", endpoint_format(e, text), why,
+	                 run->result.set_aside == SET_ASIDE_NOTES ? " (more are only counted)"
+	                                                          : "");
 }
 
 /* Probes */
@@ -155,8 +133,8 @@ static bool start_probe(struct scan_run *run)
 	if (item)
 		scan_walk_put_back(run->walk, item);
 	if (err && err != -EAGAIN) {
-		say_error(run, "cannot start a probe: %s", strerror(-err));
-		stop_incomplete(run);
+		scan_run_error(run, "cannot start a probe: %s", strerror(-err));
+		scan_run_stop(run);
 	}
 	return false;
 }
@@ -192,93 +170,20 @@ static struct scan_item *item_of(const struct probe_request *request)
 	return (struct scan_item *)(uintptr_t)request->token; /* as submit() made it */
 }
 
-/* Findings */
-
-/* The list's items are the caller's to release. */
-static int add_labels(const struct scan_target *target, struct finding_list *labels)
+/*
+ * The discoverer saw it open a moment ago: a connection that nobody answered, or that was refused
+ * by a full queue, says less than that. Twice more, then.
+ */
+static bool try_again(struct scan_run *run, const struct probe_request *request,
+                      struct scan_item *item, enum finding_verdict verdict)
 {
-	int err = 0;
-
-	for (const char *p = target ? target->labels : ""; *p && !err; p += *p == ' ') {
-		size_t n = strcspn(p, " ");
-
-		err = finding_list_add(labels, p, n);
-		p += n;
-	}
-	return err;
-}
-
-/* To probe on without keeping it would look like a whole sweep later. */
-static int keep_finding(struct scan_run *run, const struct probe_request *request,
-                        struct finding *f)
-{
-	int err;
-
-	f->accepted = NULL;
-	err = scan_ledger_accept(run->conf.ledger, f);
-	if (err < 0)
-		return err;
-	err = scan_ledger_observe(run->conf.ledger, request, f);
-	if (err < 0)
-		say_error(run, "the history is not being kept: %s", strerror(-err));
-	return err;
-}
-
-static int write_finding(struct scan_run *run, const struct probe_request *request,
-                         const struct finding *f)
-{
-	char why[SCAN_OUTPUT_ERROR_LEN];
-	bool show = run->conf.options->all || f->verdict == VERDICT_CONFIRMED ||
-	            f->verdict == VERDICT_LIKELY;
-	int err;
-
-	if (show || run->conf.options->explain)
-		progress_hide(run->progress);
-	err = scan_output_write(run->conf.output, request, f, show, why);
-	if (err < 0)
-		say_error(run, "%s", why);
-	/* Its reader has been given up, since a signal came. */
-	if (err == -EINTR)
-		run->result.stop = SCAN_STOPPED_BY_SIGNAL;
-	return err;
-}
-
-static void count_exposure(struct scan_run *run, const struct finding *f)
-{
-	struct sweep_metrics *m = &run->result.metrics;
-
-	if (f->verdict != VERDICT_CONFIRMED && f->verdict != VERDICT_LIKELY)
-		return;
-	if (f->accepted)
-		m->accepted++;
-	else
-		m->exposures[f->verdict][f->severity]++;
-}
-
-/* Strings of the finding stay whose they were. */
-static void take_finding(struct scan_run *run, const struct probe_request *request,
-                         const struct scan_target *target, const struct finding *finding)
-{
-	struct finding shown = *finding;
-	int err;
-
-	if (run->unwritable)
-		return;
-	err = add_labels(target, &shown.labels);
-	shown.scan_id = (char *)(uintptr_t)run->conf.scan_id; /* only read */
-	if (!err)
-		err = keep_finding(run, request, &shown);
-	run->result.found = run->result.found || scan_options_fails_on(run->conf.options, &shown);
-	if (!err)
-		err = write_finding(run, request, &shown);
-	if (!err)
-		count_exposure(run, &shown);
-	finding_list_fini(&shown.labels);
-	free(shown.accepted);
-	if (err < 0) {
-		run->unwritable = true;
-		stop_incomplete(run);
-	}
+	if (!run->conf.discover || run->stopped || item->tries == MORE_TRIES ||
+	    (verdict != VERDICT_FILTERED && verdict != VERDICT_CLOSED))
+		return false;
+	item->tries++;
+	scan_output_forget(run->conf.output, request);
+	scan_walk_put_back(run->walk, item);
+	return true;
 }
 
 static void on_probe_done(const struct probe_request *request, const struct finding *finding,
@@ -287,54 +192,13 @@ static void on_probe_done(const struct probe_request *request, const struct find
 	struct scan_run *run = arg;
 	struct scan_item *item = item_of(request);
 
-	run->result.verdicts[finding->verdict]++;
-	run->result.high_risk += finding->high_risk;
-	take_finding(run, request, item->target, finding);
-	scan_walk_done(run->walk, item);
+	if (!try_again(run, request, item, finding->verdict)) {
+		run->result.verdicts[finding->verdict]++;
+		run->result.high_risk += finding->high_risk;
+		scan_run_take_finding(run, request, item->target, finding);
+		scan_walk_done(run->walk, item);
+	}
 	pump(run);
-}
-
-/* What the discoverer knows without a probe; counted by its report. */
-static void on_discovered(const struct endpoint *e, const struct scan_target *target,
-                          enum discover_state state, void *arg)
-{
-	struct scan_run *run = arg;
-	struct probe_request request = {.endpoint = *e};
-	struct finding f;
-	int err = 0;
-
-	if (!run->conf.options->all && !scan_ledger_knows(run->conf.ledger, e))
-		return;
-	if (target) {
-		strncpy(request.host, target->host, sizeof(request.host) - 1);
-		strncpy(request.prefix, target->path, sizeof(request.prefix) - 1);
-	}
-	finding_init(&f);
-	f.endpoint = *e;
-	f.time_ms = clock_wall_ms();
-	f.latency_ms = -1;
-	f.verdict = state == DISCOVER_CLOSED ? VERDICT_CLOSED : VERDICT_FILTERED;
-	if (request.host[0])
-		err = finding_set(&f.host, request.host);
-	if (!err && f.verdict == VERDICT_FILTERED)
-		err =
-		    finding_set(&f.error, state == DISCOVER_FILTERED ? "no answer" : "unreachable");
-	if (err)
-		on_failure(err, "a finding", run);
-	else
-		take_finding(run, &request, target, &f);
-	finding_fini(&f);
-}
-
-static void on_exchange(const struct probe_request *request, const struct probe_exchange *exchange,
-                        void *arg)
-{
-	struct scan_run *run = arg;
-
-	if (scan_output_note(run->conf.output, request, exchange) < 0) {
-		say_error(run, "out of memory");
-		stop_incomplete(run);
-	}
 }
 
 /* How far it is */
@@ -389,7 +253,7 @@ static void keep_state(struct scan_run *run, bool complete)
 		return;
 	text = scan_state_format(state);
 	if (!text || keeper_put_state(run->conf.keeper, text, strlen(text)) < 0)
-		on_failure(-EIO, "it cannot be kept how far the sweep is", run);
+		scan_run_fail(-EIO, "it cannot be kept how far the sweep is", run);
 }
 
 static void on_state(evutil_socket_t fd, short what, void *arg)
@@ -408,10 +272,10 @@ static void on_keeper(evutil_socket_t fd, short what, void *arg)
 	event_del(run->on_keeper); /* nothing that it says next matters */
 	if (keeper_was_stopped(run->conf.keeper)) {
 		run->result.stop = SCAN_STOPPED_BY_FILE;
-		say_warning(run, "stopped, since %s exists", run->conf.options->stop_file);
-		stop_incomplete(run);
+		scan_run_warning(run, "stopped, since %s exists", run->conf.options->stop_file);
+		scan_run_stop(run);
 	} else {
-		on_failure(-EPIPE, "files cannot be kept", run);
+		scan_run_fail(-EPIPE, "files cannot be kept", run);
 	}
 }
 
@@ -421,8 +285,8 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
 
 	(void)what;
 	run->result.stop = SCAN_STOPPED_BY_SIGNAL;
-	say_warning(run, "stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
-	stop_incomplete(run);
+	scan_run_warning(run, "stopped by %s", number == SIGINT ? "SIGINT" : "SIGTERM");
+	scan_run_stop(run);
 }
 
 int scan_run_make_id(char out[static SCAN_ID_LEN])
@@ -473,7 +337,7 @@ static int make_pool(struct scan_run *run)
 	    .route = &o->route.probe,
 	    .signatures = o->signatures,
 	    .all_prefixes = o->all_prefixes,
-	    .trace = scan_output_wants_exchanges(run->conf.output) ? on_exchange : NULL,
+	    .trace = scan_output_wants_exchanges(run->conf.output) ? scan_run_note_exchange : NULL,
 	    .done = on_probe_done,
 	    .arg = run,
 	};
@@ -501,10 +365,10 @@ static int make_walk(struct scan_run *run)
 	    .printer_guard = !c->options->no_printer_guard,
 	    .accept_all_guard = !c->options->no_accept_all_guard,
 	    .changed = on_change,
-	    .discovered = on_discovered,
+	    .discovered = scan_run_take_discovered,
 	    .set_aside = on_set_aside,
 	    .note = on_note,
-	    .failed = on_failure,
+	    .failed = scan_run_fail,
 	    .arg = run,
 	};
 

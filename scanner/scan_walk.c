@@ -2,46 +2,17 @@
 #include "scanner/scan_walk.h"
 
 #include "common/cleanup.h"
-#include "scanner/guard_printer.h"
+#include "scanner/scan_walk_internal.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum {
-	/* A batch's parts, before the discoverer is told to wait: what it finds comes in bursts. */
-	READY_MAX = 2048,
-	READY_LOW = 512,
-	WALK_STEP = 65536, /* endpoints left out in one go before other events have their turn */
+	WAITING_MAX = 2048, /* for guards, in a direct scan */
+	WALK_STEP = 65536,  /* endpoints left out in one go before other events have their turn */
 };
 
-struct scan_walk {
-	struct scan_walk_conf conf;
-	struct scan_feed *feed;
-	bool feed_ended;
-	struct scan_batch_list batches; /* in the input's order */
-	unsigned n_batches;
-	unsigned n_started; /* parts that the discoverer has */
-	uint32_t last_id;
-	struct scan_item_list ready, probing, idle;
-	struct scan_item_list waiting; /* for a guard's answer */
-	struct scan_item_list held;    /* for room in a guard */
-	unsigned n_ready, n_probing;
-	unsigned n_waiting; /* in both */
-	bool paused, discover_ended;
-	struct guard_printer *printer;
-	struct guard_accept_all *accept_all;
-	struct event *later;
-	uint64_t visited;
-	/* Direct: the endpoint that several particular targets share. */
-	struct {
-		struct scan_part *part; /* NULL: none */
-		struct endpoint endpoint;
-		uint64_t position;
-		size_t at;
-	} shared;
-};
-
-static void fail(struct scan_walk *walk, int err, const char *what)
+void scan_walk_fail(struct scan_walk *walk, int err, const char *what)
 {
 	walk->conf.failed(err, what, walk->conf.arg);
 }
@@ -57,12 +28,14 @@ static struct scan_item *take_idle(struct scan_walk *walk)
 	else
 		item = calloc(1, sizeof(*item));
 	if (!item)
-		fail(walk, -ENOMEM, "an endpoint");
+		scan_walk_fail(walk, -ENOMEM, "an endpoint");
 	return item;
 }
 
-static void make_ready(struct scan_walk *walk, struct scan_item *item)
+static void make_ready(struct scan_item *item, void *arg)
 {
+	struct scan_walk *walk = arg;
+
 	TAILQ_INSERT_TAIL(&walk->ready, item, link);
 	walk->n_ready++;
 }
@@ -74,8 +47,7 @@ static void release(struct scan_walk *walk, struct scan_item *item)
 	TAILQ_INSERT_HEAD(&walk->idle, item, link);
 }
 
-/* What is done is forgotten; batches end in any order, but go from the front. */
-static void drop_batches(struct scan_walk *walk)
+void scan_walk_drop_batches(struct scan_walk *walk)
 {
 	struct scan_batch *batch;
 
@@ -91,91 +63,29 @@ static void drop_batches(struct scan_walk *walk)
 	}
 }
 
-/* What waits for guards counts, too: they let none pass sometimes, and then nothing gets ready. */
-static void set_pause(struct scan_walk *walk)
-{
-	unsigned backlog = walk->n_ready + walk->n_waiting;
-	bool pause = walk->paused ? backlog > READY_LOW : backlog > READY_MAX;
-
-	if (!walk->conf.discover || pause == walk->paused)
-		return;
-	walk->paused = pause;
-	discover_pause(walk->conf.discover, pause);
-}
-
 /* Guards */
 
-static void refuse(struct scan_walk *walk, struct scan_item *item, const char *why)
+static void on_refused(struct scan_item *item, const char *why, void *arg)
 {
+	struct scan_walk *walk = arg;
+
 	walk->conf.set_aside(&item->endpoint, why, walk->conf.arg);
 	release(walk, item);
 }
 
-static void put_in_line(struct scan_walk *walk, struct scan_item_list *list, struct scan_item *item)
+static void on_gate_note(const char *text, void *arg)
 {
-	TAILQ_INSERT_TAIL(list, item, link);
-	walk->n_waiting++;
+	struct scan_walk *walk = arg;
+
+	walk->conf.note(text, walk->conf.arg);
 }
 
-static void on_guard(const struct endpoint *e, bool allowed, const char *why, void *arg);
-
-/* Asks the guards that the item has not passed yet. It is in no list. */
-static void ask_guards(struct scan_walk *walk, struct scan_item *item)
+static void on_gate_moved(void *arg)
 {
-	while (item->stage < SCAN_ITEM_PASSED) {
-		const char *why = "";
-		enum guard_answer answer = GUARD_ALLOWED;
+	struct scan_walk *walk = arg;
 
-		if (item->stage == SCAN_ITEM_ACCEPT_ALL && walk->accept_all)
-			answer = guard_accept_all_seen(walk->accept_all, &item->endpoint, &why,
-			                               on_guard, item);
-		else if (item->stage == SCAN_ITEM_PRINTER && walk->printer &&
-		         guard_printer_concerns(&item->endpoint))
-			answer =
-			    guard_printer_ask(walk->printer, &item->endpoint, &why, on_guard, item);
-		switch (answer) {
-		case GUARD_ALLOWED: item->stage++; break;
-		case GUARD_REFUSED: refuse(walk, item, why); return;
-		case GUARD_PENDING: put_in_line(walk, &walk->waiting, item); return;
-		case GUARD_FULL: put_in_line(walk, &walk->held, item); return;
-		}
-	}
-	make_ready(walk, item);
-}
-
-/*
- * A guard has room again. The first that does not get in ends it: there may be thousands behind it
- * each time, and its guard owes an answer that brings us here again.
- */
-static void ask_for_held(struct scan_walk *walk)
-{
-	struct scan_item *item;
-
-	while ((item = TAILQ_FIRST(&walk->held))) {
-		TAILQ_REMOVE(&walk->held, item, link);
-		walk->n_waiting--;
-		ask_guards(walk, item);
-		if (TAILQ_LAST(&walk->held, scan_item_list) == item)
-			return;
-	}
-}
-
-static void on_guard(const struct endpoint *e, bool allowed, const char *why, void *arg)
-{
-	struct scan_item *item = arg;
-	struct scan_walk *walk = item->walk;
-
-	(void)e;
-	TAILQ_REMOVE(&walk->waiting, item, link);
-	walk->n_waiting--;
-	item->stage++;
-	if (allowed)
-		ask_guards(walk, item);
-	else
-		refuse(walk, item, why);
-	ask_for_held(walk);
-	drop_batches(walk);
-	set_pause(walk);
+	scan_walk_drop_batches(walk);
+	scan_walk_pace_discover(walk);
 	walk->conf.changed(walk->conf.arg);
 }
 
@@ -203,9 +113,8 @@ static bool may_knock(const struct endpoint *e, void *arg)
 
 /* Endpoints */
 
-/* Excluded, or another address of a name than the user has given for this port. */
-static bool is_left_out(const struct scan_walk *walk, const struct endpoint *e,
-                        const struct scan_target *target)
+bool scan_walk_leaves_out(const struct scan_walk *walk, const struct endpoint *e,
+                          const struct scan_target *target)
 {
 	const struct endpoint *told;
 
@@ -217,124 +126,22 @@ static bool is_left_out(const struct scan_walk *walk, const struct endpoint *e,
 	return told && endpoint_compare(told, e) != 0;
 }
 
-static void add_item(struct scan_walk *walk, struct scan_part *part, const struct endpoint *e,
-                     uint64_t position, const struct scan_target *target)
+void scan_walk_add(struct scan_walk *walk, struct scan_part *part, const struct endpoint *e,
+                   uint64_t position, const struct scan_target *target)
 {
 	struct scan_item *item;
 
-	if (is_left_out(walk, e, target) || !(item = take_idle(walk)))
+	if (scan_walk_leaves_out(walk, e, target) || !(item = take_idle(walk)))
 		return;
 	*item = (struct scan_item){.part = part,
 	                           .target = target,
 	                           .endpoint = *e,
 	                           .position = position,
-	                           .walk = walk,
 	                           /* only who asks many knows who accepts all */
 	                           .stage = walk->conf.discover ? SCAN_ITEM_ACCEPT_ALL
 	                                                        : SCAN_ITEM_PRINTER};
 	part->batch->in_flight++;
-	ask_guards(walk, item);
-}
-
-static struct scan_part *find_part(const struct scan_walk *walk, uint32_t id)
-{
-	struct scan_batch *batch;
-
-	TAILQ_FOREACH (batch, &walk->batches, link) {
-		for (size_t i = 0; i < batch->n_parts; i++) {
-			if (batch->parts[i].started && batch->parts[i].id == id)
-				return &batch->parts[i];
-		}
-	}
-	return NULL;
-}
-
-/* The discoverer */
-
-static void on_discovered(uint32_t id, const struct endpoint *e, uint64_t index,
-                          enum discover_state state, int64_t rtt_us, void *arg)
-{
-	struct scan_walk *walk = arg;
-	struct scan_part *part = find_part(walk, id);
-	const struct scan_target *target;
-	uint64_t position;
-	size_t at = 0;
-
-	(void)rtt_us;
-	if (!part ||
-	    !sweep_shard_find(&part->shard, sweep_order_position(&part->order, index), &position))
-		return;
-	while (scan_part_match(part, e, &at, &target)) {
-		if (state == DISCOVER_OPEN)
-			add_item(walk, part, e, position, target);
-		else if (!is_left_out(walk, e, target))
-			walk->conf.discovered(e, target, state, walk->conf.arg);
-	}
-	set_pause(walk);
-	walk->conf.changed(walk->conf.arg);
-}
-
-static void start_parts(struct scan_walk *walk);
-
-static void on_discover_progress(uint32_t id, uint64_t position, bool done, void *arg)
-{
-	struct scan_walk *walk = arg;
-	struct scan_part *part = find_part(walk, id);
-
-	if (!part || position < part->known || position > part->size)
-		return;
-	walk->visited += position - part->known;
-	part->known = position;
-	part->done = done;
-	if (done) {
-		walk->n_started--;
-		drop_batches(walk);
-		start_parts(walk);
-	}
-	walk->conf.changed(walk->conf.arg);
-}
-
-static void on_discover_note(const char *text, void *arg)
-{
-	struct scan_walk *walk = arg;
-
-	walk->conf.note(text, walk->conf.arg);
-}
-
-static void on_discover_ended(void *arg)
-{
-	struct scan_walk *walk = arg;
-
-	walk->discover_ended = true;
-	walk->conf.changed(walk->conf.arg);
-}
-
-static void on_discover_failed(int err, void *arg)
-{
-	fail(arg, err, "the discoverer has ended");
-}
-
-static int start_part(struct scan_walk *walk, struct scan_part *part)
-{
-	const struct port_list *ports = &walk->conf.feed.options->ports;
-	const struct discover_batch batch = {.id = walk->last_id + 1,
-	                                     .shard = part->shard,
-	                                     .seed = part->seed,
-	                                     .first = part->first};
-	int err = discover_add(walk->conf.discover, &batch, part->space, part->spans, part->n_spans,
-	                       ports->ports, ports->count);
-
-	if (err)
-		return err;
-	part->id = ++walk->last_id;
-	part->started = true;
-	walk->n_started++;
-	return 0;
-}
-
-static bool is_begun(const struct scan_part *part)
-{
-	return part->started || part->done;
+	scan_gate_enter(walk->gate, item);
 }
 
 static void begin_batch(struct scan_walk *walk, struct scan_batch *batch)
@@ -349,52 +156,21 @@ static void begin_batch(struct scan_walk *walk, struct scan_batch *batch)
 	}
 }
 
-/* More batches are wanted as long as the discoverer could take a part of them. */
-static void take_batches(struct scan_walk *walk)
+void scan_walk_take_batches(struct scan_walk *walk)
 {
 	while (!walk->feed_ended && walk->n_batches < DISCOVER_BATCHES) {
 		struct scan_batch *batch = NULL;
 		int got = scan_feed_next(walk->feed, &batch);
 
 		if (got < 0)
-			fail(walk, got, "targets cannot be taken");
+			scan_walk_fail(walk, got, "targets cannot be taken");
 		if (got != SCAN_FEED_BATCH) {
 			walk->feed_ended = got < 0 || got == SCAN_FEED_END;
 			break;
 		}
 		begin_batch(walk, batch);
-		drop_batches(walk);
+		scan_walk_drop_batches(walk);
 	}
-}
-
-static void start_parts(struct scan_walk *walk)
-{
-	struct scan_batch *batch;
-	bool all = true;
-
-	take_batches(walk);
-	if (!walk->conf.discover)
-		return;
-	TAILQ_FOREACH (batch, &walk->batches, link) {
-		for (size_t i = 0; i < batch->n_parts; i++) {
-			struct scan_part *part = &batch->parts[i];
-			int err;
-
-			if (is_begun(part))
-				continue;
-			if (walk->n_started == DISCOVER_BATCHES) {
-				all = false;
-				break;
-			}
-			err = start_part(walk, part);
-			if (err) {
-				fail(walk, err, "the discoverer takes no targets");
-				return;
-			}
-		}
-	}
-	if (all && walk->feed_ended)
-		discover_finish(walk->conf.discover);
 }
 
 /* Directly */
@@ -420,12 +196,12 @@ static bool take_shared(struct scan_walk *walk)
 	if (!walk->shared.part)
 		return false;
 	if (scan_part_match(walk->shared.part, &walk->shared.endpoint, &walk->shared.at, &target)) {
-		add_item(walk, walk->shared.part, &walk->shared.endpoint, walk->shared.position,
-		         target);
+		scan_walk_add(walk, walk->shared.part, &walk->shared.endpoint,
+		              walk->shared.position, target);
 		return true;
 	}
 	walk->shared.part = NULL;
-	drop_batches(walk);
+	scan_walk_drop_batches(walk);
 	return false;
 }
 
@@ -442,7 +218,7 @@ static void visit(struct scan_walk *walk, struct scan_part *part)
 	if (sweep_space_at(part->space, index, &walk->shared.endpoint, &token))
 		walk->shared.part = part;
 	else
-		drop_batches(walk);
+		scan_walk_drop_batches(walk);
 }
 
 static void go_on_later(struct scan_walk *walk)
@@ -454,7 +230,8 @@ static void go_on_later(struct scan_walk *walk)
 
 static void walk_directly(struct scan_walk *walk)
 {
-	for (unsigned i = 0; walk->n_ready == 0 && walk->n_waiting < READY_MAX; i++) {
+	for (unsigned i = 0; walk->n_ready == 0 && scan_gate_waiting(walk->gate) < WAITING_MAX;
+	     i++) {
 		struct scan_part *part;
 
 		if (i == WALK_STEP) {
@@ -465,7 +242,7 @@ static void walk_directly(struct scan_walk *walk)
 			continue;
 		part = current_part(walk);
 		if (!part) {
-			take_batches(walk);
+			scan_walk_take_batches(walk);
 			part = current_part(walk);
 		}
 		if (!part)
@@ -481,7 +258,7 @@ struct scan_item *scan_walk_next(struct scan_walk *walk)
 	struct scan_item *item;
 
 	if (walk->conf.discover)
-		start_parts(walk);
+		scan_walk_start_parts(walk);
 	else
 		walk_directly(walk);
 	item = TAILQ_FIRST(&walk->ready);
@@ -491,7 +268,7 @@ struct scan_item *scan_walk_next(struct scan_walk *walk)
 	walk->n_ready--;
 	TAILQ_INSERT_TAIL(&walk->probing, item, link);
 	walk->n_probing++;
-	set_pause(walk);
+	scan_walk_pace_discover(walk);
 	return item;
 }
 
@@ -508,7 +285,7 @@ void scan_walk_done(struct scan_walk *walk, struct scan_item *item)
 	TAILQ_REMOVE(&walk->probing, item, link);
 	walk->n_probing--;
 	release(walk, item);
-	drop_batches(walk);
+	scan_walk_drop_batches(walk);
 }
 
 bool scan_walk_is_over(const struct scan_walk *walk)
@@ -517,22 +294,32 @@ bool scan_walk_is_over(const struct scan_walk *walk)
 	       (!walk->conf.discover || walk->discover_ended);
 }
 
-static void lower(struct scan_mark *mark, const struct scan_batch *batch,
-                  const struct scan_item_list *list)
+struct marking {
+	const struct scan_batch *batch;
+	struct scan_mark *mark;
+};
+
+static void lower(const struct scan_item *item, void *arg)
+{
+	const struct marking *m = arg;
+	size_t part = (size_t)(item->part - m->batch->parts);
+
+	if (item->part->batch == m->batch && item->position < m->mark->parts[part].position)
+		m->mark->parts[part].position = item->position;
+}
+
+static void lower_by_list(struct marking *m, const struct scan_item_list *list)
 {
 	const struct scan_item *item;
 
-	TAILQ_FOREACH (item, list, link) {
-		size_t part = (size_t)(item->part - batch->parts);
-
-		if (item->part->batch == batch && item->position < mark->parts[part].position)
-			mark->parts[part].position = item->position;
-	}
+	TAILQ_FOREACH (item, list, link)
+		lower(item, m);
 }
 
 void scan_walk_mark(const struct scan_walk *walk, struct scan_mark *out)
 {
 	const struct scan_batch *batch = TAILQ_FIRST(&walk->batches);
+	struct marking m;
 
 	memset(out, 0, sizeof(*out));
 	if (!batch) {
@@ -548,10 +335,10 @@ void scan_walk_mark(const struct scan_walk *walk, struct scan_mark *out)
 		out->parts[i].digest = batch->parts[i].digest;
 		out->parts[i].position = batch->parts[i].known;
 	}
-	lower(out, batch, &walk->ready);
-	lower(out, batch, &walk->waiting);
-	lower(out, batch, &walk->held);
-	lower(out, batch, &walk->probing);
+	m = (struct marking){.batch = batch, .mark = out};
+	lower_by_list(&m, &walk->ready);
+	lower_by_list(&m, &walk->probing);
+	scan_gate_each(walk->gate, lower, &m);
 	if (walk->shared.part && walk->shared.part->batch == batch) {
 		size_t part = (size_t)(walk->shared.part - batch->parts);
 
@@ -562,7 +349,7 @@ void scan_walk_mark(const struct scan_walk *walk, struct scan_mark *out)
 
 uint64_t scan_walk_visited(const struct scan_walk *walk)
 {
-	uint64_t under_way = walk->n_ready + walk->n_waiting + walk->n_probing;
+	uint64_t under_way = walk->n_ready + scan_gate_waiting(walk->gate) + walk->n_probing;
 
 	/* An endpoint of several targets is under way several times. */
 	return walk->visited > under_way ? walk->visited - under_way : 0;
@@ -570,9 +357,7 @@ uint64_t scan_walk_visited(const struct scan_walk *walk)
 
 void scan_walk_get_guard_stats(const struct scan_walk *walk, struct guard_accept_all_stats *out)
 {
-	*out = (struct guard_accept_all_stats){0};
-	if (walk->accept_all)
-		guard_accept_all_get_stats(walk->accept_all, out);
+	scan_gate_get_stats(walk->gate, out);
 }
 
 static void on_later(evutil_socket_t fd, short what, void *arg)
@@ -584,44 +369,36 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 	walk->conf.changed(walk->conf.arg);
 }
 
-static int make_guards(struct scan_walk *walk)
+static int make_gate(struct scan_walk *walk)
 {
-	const struct scan_options *o = walk->conf.feed.options;
-	struct guard_printer_conf printer = guard_printer_conf_default;
-	struct guard_accept_all_conf accept_all = {.ports = o->ports.ports,
-	                                           .n_ports = o->ports.count,
-	                                           .connect_ms = o->timeout_ms,
-	                                           .note = on_discover_note,
-	                                           .may_knock = may_knock,
-	                                           .arg = walk};
-	int err = 0;
+	const struct scan_gate_conf gate = {
+	    .base = walk->conf.feed.base,
+	    .options = walk->conf.feed.options,
+	    .printer = walk->conf.printer_guard,
+	    .accept_all = walk->conf.accept_all_guard && walk->conf.discover,
+	    .found_open = walk->conf.discover != NULL,
+	    .may_knock = may_knock,
+	    .note = on_gate_note,
+	    .passed = make_ready,
+	    .refused = on_refused,
+	    .moved = on_gate_moved,
+	    .arg = walk,
+	};
 
-	printer.found_open = walk->conf.discover != NULL;
-	if (walk->conf.printer_guard)
-		err = guard_printer_new(walk->conf.feed.base, &printer, &o->route.probe,
-		                        &walk->printer);
-	if (!err && walk->conf.accept_all_guard && walk->conf.discover)
-		err = guard_accept_all_new(walk->conf.feed.base, &accept_all, &o->route.probe,
-		                           &walk->accept_all);
-	return err;
+	return scan_gate_new(&gate, &walk->gate);
 }
 
 static int set_up(struct scan_walk *walk)
 {
-	static const struct discover_callbacks callbacks = {.result = on_discovered,
-	                                                    .progress = on_discover_progress,
-	                                                    .note = on_discover_note,
-	                                                    .ended = on_discover_ended,
-	                                                    .failed = on_discover_failed};
 	int err = scan_feed_new(&walk->conf.feed, &walk->feed);
 
 	walk->later = evtimer_new(walk->conf.feed.base, on_later, walk);
 	if (!err && !walk->later)
 		err = -ENOMEM;
 	if (!err)
-		err = make_guards(walk);
+		err = make_gate(walk);
 	if (!err && walk->conf.discover)
-		err = discover_attach(walk->conf.discover, walk->conf.feed.base, &callbacks, walk);
+		err = scan_walk_attach(walk);
 	return err;
 }
 
@@ -637,8 +414,6 @@ int scan_walk_new(const struct scan_walk_conf *conf, struct scan_walk **out)
 	walk->conf.feed.arg = conf->arg;
 	TAILQ_INIT(&walk->batches);
 	TAILQ_INIT(&walk->ready);
-	TAILQ_INIT(&walk->waiting);
-	TAILQ_INIT(&walk->held);
 	TAILQ_INIT(&walk->probing);
 	TAILQ_INIT(&walk->idle);
 	err = set_up(walk);
@@ -668,14 +443,11 @@ void scan_walk_free(struct scan_walk *walk)
 		return;
 	if (walk->conf.discover)
 		discover_detach(walk->conf.discover);
-	guard_printer_free(walk->printer);
-	guard_accept_all_free(walk->accept_all);
+	scan_gate_free(walk->gate);
 	scan_feed_free(walk->feed);
 	if (walk->later)
 		event_free(walk->later);
 	free_items(&walk->ready);
-	free_items(&walk->waiting);
-	free_items(&walk->held);
 	free_items(&walk->probing);
 	free_items(&walk->idle);
 	while ((batch = TAILQ_FIRST(&walk->batches))) {

@@ -23,7 +23,8 @@ struct scan_item {
 	struct endpoint endpoint;
 	uint64_t position; /* of the shard's */
 	enum scan_item_stage stage;
-	struct scan_walk *walk;
+	unsigned tries;         /* the prober's */
+	struct scan_gate *gate; /* where it waits, or did */
 	TAILQ_ENTRY(scan_item) link;
 };
 
