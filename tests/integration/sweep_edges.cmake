@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-foreach(class Processes BackPressure Resume)
+foreach(class Processes BackPressure Resume Lost)
   add_test(NAME integration.sweep_edges.${class}
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_sweep_edges.py ${class})
   set_tests_properties(integration.sweep_edges.${class} PROPERTIES LABELS integration TIMEOUT 300
