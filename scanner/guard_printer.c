@@ -13,6 +13,7 @@ enum { BUCKETS = 2048, LPD = 515, IPP = 631 };
 /* The ports of a host that are looked at, in the order of its doors. */
 static const uint16_t door_ports[] = {LPD, IPP, 9100, 9101, 9102, 9103, 9104, 9105, 9106, 9107};
 enum { DOORS = sizeof(door_ports) / sizeof(door_ports[0]), DOOR_LPD = 0, DOOR_IPP, DOOR_9100 };
+enum { MORE_KNOCKS = 2 };
 
 const struct guard_printer_conf guard_printer_conf_default = {
     .connect_ms = 1500,
@@ -35,6 +36,8 @@ struct door {
 	struct host *host;
 	enum door_state state;
 	bool is_queued; /* asked, but there is no room yet */
+	bool was_open;  /* the sweep has seen it so */
+	unsigned again; /* it was silent then: handshakes get lost */
 	TAILQ_ENTRY(door) link;
 };
 
@@ -225,6 +228,7 @@ static void want_doors(struct host *host, uint16_t port)
 {
 	struct door *own = &host->doors[own_door(port)];
 
+	own->was_open = host->guard->conf.found_open;
 	want(own);
 	if (!host->guard->conf.found_open && own->state == DOOR_ASKED)
 		return;
@@ -292,6 +296,13 @@ static void on_knock(const struct endpoint *e, enum knock_result result, const u
 	(void)e;
 	(void)banner;
 	(void)length;
+	if (result == KNOCK_SILENT && door->was_open && door->again < MORE_KNOCKS) {
+		door->again++;
+		door->is_queued = true;
+		TAILQ_INSERT_TAIL(&g->queue, door, link);
+		knock_at_doors(g);
+		return;
+	}
 	switch (result) {
 	case KNOCK_OPEN: door->state = DOOR_OPEN; break;
 	case KNOCK_BANNER: door->state = DOOR_BANNER; break;
