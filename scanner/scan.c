@@ -411,6 +411,8 @@ static int scan_with(struct scan *s, char **argv)
 		return status;
 	scan_run(s->run, &result);
 	end_output(s, &result);
+	if (!result.incomplete)
+		scan_run_complete(s->run);
 	end_keeper(s, &result);
 	/* Like a sweep of an empty network it finds nothing; but it was hardly meant. */
 	if (result.endpoints == 0 && !result.incomplete && s->options->excludes)

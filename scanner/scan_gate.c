@@ -122,7 +122,7 @@ int scan_gate_new(const struct scan_gate_conf *conf, struct scan_gate **out)
 	return 0;
 }
 
-static void free_items(struct scan_item_list *list)
+void scan_item_list_free(struct scan_item_list *list)
 {
 	struct scan_item *item;
 
@@ -138,8 +138,8 @@ void scan_gate_free(struct scan_gate *gate)
 		return;
 	guard_printer_free(gate->printer);
 	guard_accept_all_free(gate->accept_all);
-	free_items(&gate->waiting);
-	free_items(&gate->held);
+	scan_item_list_free(&gate->waiting);
+	scan_item_list_free(&gate->held);
 	free(gate);
 }
 

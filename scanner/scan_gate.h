@@ -33,4 +33,6 @@ void scan_gate_enter(struct scan_gate *gate, struct scan_item *item);
 unsigned scan_gate_waiting(const struct scan_gate *gate);
 void scan_gate_each(const struct scan_gate *gate,
                     void (*each)(const struct scan_item *item, void *arg), void *arg);
+/* What is in the list, not the list. */
+void scan_item_list_free(struct scan_item_list *list);
 void scan_gate_get_stats(const struct scan_gate *gate, struct guard_accept_all_stats *out);

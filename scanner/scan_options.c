@@ -154,8 +154,7 @@ void scan_options_print_help(FILE *out)
 	      out);
 }
 
-__attribute__((format(printf, 2, 3))) static int refuse(char why[static SCAN_ERROR_LEN],
-                                                        const char *format, ...)
+int scan_options_refuse(char why[static SCAN_ERROR_LEN], const char *format, ...)
 {
 	va_list args;
 
@@ -170,7 +169,7 @@ static int set_timeout(struct scan_options *o, const char *text, char why[static
 	int64_t ms;
 
 	if (conf_parse_duration(text, &ms) < 0 || ms < TIMEOUT_MIN_MS || ms > TIMEOUT_MAX_MS)
-		return refuse(
+		return scan_options_refuse(
 		    why,
 		    "--timeout: '%.32s' is not a duration from 10ms to 10m, such as 500ms or 3s",
 		    text);
@@ -184,8 +183,9 @@ static int set_concurrency(struct scan_options *o, const char *text,
 	uint64_t n;
 
 	if (conf_parse_number(text, SCAN_MAX_CONCURRENCY, &n) < 0 || n == 0)
-		return refuse(why, "--concurrency: '%.32s' is not a number from 1 to %d", text,
-		              SCAN_MAX_CONCURRENCY);
+		return scan_options_refuse(why,
+		                           "--concurrency: '%.32s' is not a number from 1 to %d",
+		                           text, SCAN_MAX_CONCURRENCY);
 	o->concurrency = (unsigned)n;
 	return 0;
 }
@@ -197,12 +197,13 @@ static int add_exclude(struct scan_options *o, const char *text, char why[static
 
 	/* To exclude more than was meant would be a silent hole. */
 	if (bad != PREFIX_OK)
-		return refuse(why, "--exclude: '%.64s' is no address and no network%s", text,
-		              bad == PREFIX_HOST_BITS ? ": it has bits beyond its length" : "");
+		return scan_options_refuse(
+		    why, "--exclude: '%.64s' is no address and no network%s", text,
+		    bad == PREFIX_HOST_BITS ? ": it has bits beyond its length" : "");
 	if (!o->excludes)
 		o->excludes = exclude_set_new();
 	if (!o->excludes || exclude_set_add(o->excludes, &prefix) < 0)
-		return refuse(why, "--exclude: out of memory");
+		return scan_options_refuse(why, "--exclude: out of memory");
 	return 0;
 }
 
@@ -210,7 +211,7 @@ static int add_excludes(struct scan_options *o, const char *list, char why[stati
 {
 	auto_free char *copy = strdup(list);
 	char *rest = copy, *item;
-	int err = copy ? 0 : refuse(why, "out of memory");
+	int err = copy ? 0 : scan_options_refuse(why, "out of memory");
 
 	while (!err && (item = strsep(&rest, ",")))
 		err = add_exclude(o, item, why);
@@ -227,8 +228,8 @@ static int set_vantage(struct scan_options *o, const char *text, char why[static
 			length = 0;
 	}
 	if (length == 0 || length > SCAN_MAX_VANTAGE)
-		return refuse(why, "--vantage: expected 1 to %d letters, digits and signs",
-		              SCAN_MAX_VANTAGE);
+		return scan_options_refuse(
+		    why, "--vantage: expected 1 to %d letters, digits and signs", SCAN_MAX_VANTAGE);
 	o->ledger.vantage = text;
 	return 0;
 }
@@ -254,7 +255,7 @@ static int set_route(struct scan_options *o, int id, const char *value,
 	while (setters[i].id != id)
 		i++;
 	if (setters[i].set(&o->route, value, reason) < 0)
-		return refuse(why, "--%s: %s", setters[i].name, reason);
+		return scan_options_refuse(why, "--%s: %s", setters[i].name, reason);
 	return 0;
 }
 
@@ -272,10 +273,11 @@ static int set_fail_on(struct scan_options *o, const char *text, char why[static
 		o->fail_on = SCAN_FAIL_ON_SEVERITY;
 		o->fail_severity = severity;
 	} else {
-		return refuse(why,
-		              "--fail-on: '%.32s' is not one of confirmed, likely, info, low, "
-		              "medium, high, never",
-		              text);
+		return scan_options_refuse(
+		    why,
+		    "--fail-on: '%.32s' is not one of confirmed, likely, info, low, "
+		    "medium, high, never",
+		    text);
 	}
 	return 0;
 }
@@ -283,7 +285,7 @@ static int set_fail_on(struct scan_options *o, const char *text, char why[static
 static int add_output(struct scan_options *o, const char *path, char why[static SCAN_ERROR_LEN])
 {
 	if (o->n_outputs == SCAN_MAX_OUTPUTS)
-		return refuse(why, "--output: more than %d files", SCAN_MAX_OUTPUTS);
+		return scan_options_refuse(why, "--output: more than %d files", SCAN_MAX_OUTPUTS);
 	o->outputs[o->n_outputs++] = path;
 	return 0;
 }
@@ -310,9 +312,9 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_RELATIVES: o->relatives = true; return 0;
 	case OPTION_FORMAT:
 		if (output_parse_format(value, &o->format) < 0)
-			return refuse(why,
-			              "--format: '%.32s' is not table, ndjson, csv, sarif or html",
-			              value);
+			return scan_options_refuse(
+			    why, "--format: '%.32s' is not table, ndjson, csv, sarif or html",
+			    value);
 		o->format_given = true;
 		return 0;
 	case OPTION_FAIL_ON: return set_fail_on(o, value, why);
@@ -324,7 +326,7 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_QUIET: o->quiet = true; return 0;
 	case OPTION_HELP: o->help = true; return 0;
 	}
-	return refuse(why, "option %d is not handled", id);
+	return scan_options_refuse(why, "option %d is not handled", id);
 }
 
 /* What getopt_long() has refused. */
@@ -333,12 +335,13 @@ static int refuse_option(int id, char **argv, char why[static SCAN_ERROR_LEN])
 	const char *given = argv[optind > 1 ? optind - 1 : 1];
 
 	if (id == ':')
-		return refuse(why, "%.64s needs a value", given);
+		return scan_options_refuse(why, "%.64s needs a value", given);
 	if (optopt >= 0x20) /* of several letters in one word, the one that it stopped at */
-		return refuse(why, "unknown option '-%c'; options have long names", optopt);
+		return scan_options_refuse(why, "unknown option '-%c'; options have long names",
+		                           optopt);
 	if (optopt != 0)
-		return refuse(why, "'%.64s': this option takes no value", given);
-	return refuse(why, "unknown or ambiguous option '%.64s'", given);
+		return scan_options_refuse(why, "'%.64s': this option takes no value", given);
+	return scan_options_refuse(why, "unknown or ambiguous option '%.64s'", given);
 }
 
 static int parse_into(int argc, char **argv, struct scan_options *o,
@@ -359,15 +362,17 @@ static int parse_into(int argc, char **argv, struct scan_options *o,
 	if (err < 0)
 		return err;
 	if (o->explain && o->format_given && o->n_outputs == 0)
-		return refuse(why, "--explain has a form of its own: leave --format out, or give "
-		                   "it an --output");
+		return scan_options_refuse(
+		    why, "--explain has a form of its own: leave --format out, or give "
+		         "it an --output");
 	err = scan_options_check_sweep(o, why);
 	if (err < 0)
 		return err;
 	o->targets = argv + optind;
 	o->n_targets = (size_t)(argc - optind);
 	if (o->n_targets == 0 && !o->help)
-		return refuse(why, "no target; `pprofwall scan --help` shows what can be one");
+		return scan_options_refuse(
+		    why, "no target; `pprofwall scan --help` shows what can be one");
 	return 0;
 }
 

@@ -5,19 +5,7 @@
 #include "scanner/probe_pool.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
-
-__attribute__((format(printf, 2, 3))) static int refuse(char why[static SCAN_ERROR_LEN],
-                                                        const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(why, SCAN_ERROR_LEN, format, args);
-	va_end(args);
-	return -EINVAL;
-}
 
 static int set_method(struct scan_options *o, const char *text, char *why)
 {
@@ -32,7 +20,8 @@ static int set_method(struct scan_options *o, const char *text, char *why)
 			return 0;
 		}
 	}
-	return refuse(why, "--method: '%.32s' is not one of auto, direct, connect, syn", text);
+	return scan_options_refuse(
+	    why, "--method: '%.32s' is not one of auto, direct, connect, syn", text);
 }
 
 static int set_number(const char *option, const char *text, uint64_t min, uint64_t max,
@@ -41,8 +30,9 @@ static int set_number(const char *option, const char *text, uint64_t min, uint64
 	uint64_t n = 0;
 
 	if (conf_parse_number(text, max, &n) < 0 || n < min)
-		return refuse(why, "--%s: '%.32s' is not a number from %llu to %llu", option, text,
-		              (unsigned long long)min, (unsigned long long)max);
+		return scan_options_refuse(why, "--%s: '%.32s' is not a number from %llu to %llu",
+		                           option, text, (unsigned long long)min,
+		                           (unsigned long long)max);
 	*out = n;
 	return 0;
 }
@@ -55,8 +45,9 @@ static int set_retries(struct scan_options *o, const char *text, char *why)
 	if (strcmp(text, "auto") == 0)
 		return 0;
 	if (conf_parse_number(text, SCAN_MAX_RETRIES, &n) < 0)
-		return refuse(why, "--retries: '%.32s' is neither auto nor a number from 0 to %d",
-		              text, SCAN_MAX_RETRIES);
+		return scan_options_refuse(
+		    why, "--retries: '%.32s' is neither auto nor a number from 0 to %d", text,
+		    SCAN_MAX_RETRIES);
 	o->retries = (int)n;
 	return 0;
 }
@@ -76,7 +67,8 @@ static int set_seed(struct scan_options *o, const char *text, char *why)
 	const char *end;
 
 	if (scan_mark_parse_number(text, &end, &o->seed) < 0 || *end)
-		return refuse(why, "--seed: '%.32s' is not a number from 0 to 2^64-1", text);
+		return scan_options_refuse(why, "--seed: '%.32s' is not a number from 0 to 2^64-1",
+		                           text);
 	o->seed_given = true;
 	return 0;
 }
@@ -89,8 +81,8 @@ static int set_shard(struct scan_options *o, const char *text, char *why)
 	if (scan_mark_parse_number(text, &end, &i) < 0 || *end != '/' ||
 	    scan_mark_parse_number(end + 1, &end, &n) < 0 || *end || i < 1 || i > n ||
 	    n > SCAN_MAX_SHARDS)
-		return refuse(why, "--shard: '%.32s' is not I/N with I from 1 to N, such as 3/8",
-		              text);
+		return scan_options_refuse(
+		    why, "--shard: '%.32s' is not I/N with I from 1 to N, such as 3/8", text);
 	o->shard = (struct sweep_shard){(uint32_t)i - 1, (uint32_t)n};
 	return 0;
 }
@@ -98,15 +90,16 @@ static int set_shard(struct scan_options *o, const char *text, char *why)
 static int set_start(struct scan_options *o, const char *text, char *why)
 {
 	if (scan_mark_parse(text, &o->start_at) < 0)
-		return refuse(why, "--start-at: '%.64s' is not what an interrupted scan said",
-		              text);
+		return scan_options_refuse(
+		    why, "--start-at: '%.64s' is not what an interrupted scan said", text);
 	return 0;
 }
 
 static int add_exclude_file(struct scan_options *o, const char *path, char *why)
 {
 	if (o->n_exclude_files == SCAN_MAX_EXCLUDE_FILES)
-		return refuse(why, "--exclude-file: more than %d files", SCAN_MAX_EXCLUDE_FILES);
+		return scan_options_refuse(why, "--exclude-file: more than %d files",
+		                           SCAN_MAX_EXCLUDE_FILES);
 	o->exclude_files[o->n_exclude_files++] = path;
 	return 0;
 }
@@ -121,10 +114,11 @@ static int set_contact(struct scan_options *o, const char *text, char *why)
 			length = 0;
 	}
 	if (length == 0 || length > SCAN_MAX_CONTACT)
-		return refuse(why,
-		              "--contact: expected 1 to %d ASCII characters, such as a URL or a "
-		              "mail address, without brackets",
-		              SCAN_MAX_CONTACT);
+		return scan_options_refuse(
+		    why,
+		    "--contact: expected 1 to %d ASCII characters, such as a URL or a "
+		    "mail address, without brackets",
+		    SCAN_MAX_CONTACT);
 	o->contact = text;
 	return 0;
 }
@@ -133,16 +127,18 @@ static int set_input_format(struct scan_options *o, const char *text, char *why)
 {
 	if (input_format_parse(text, &o->input_format))
 		return 0;
-	return refuse(why,
-	              "--input-format: '%.32s' is not one of auto, lines, nmap-xml, nmap-grep, "
-	              "masscan-json, masscan-list, naabu-json",
-	              text);
+	return scan_options_refuse(
+	    why,
+	    "--input-format: '%.32s' is not one of auto, lines, nmap-xml, nmap-grep, "
+	    "masscan-json, masscan-list, naabu-json",
+	    text);
 }
 
 static int set_addresses(struct scan_options *o, const char *text, char *why)
 {
 	if (strcmp(text, "first") != 0 && strcmp(text, "all") != 0)
-		return refuse(why, "--addresses: '%.32s' is neither all nor first", text);
+		return scan_options_refuse(why, "--addresses: '%.32s' is neither all nor first",
+		                           text);
 	o->first_address = text[0] == 'f';
 	return 0;
 }
@@ -183,11 +179,13 @@ int scan_options_check_sweep(const struct scan_options *o, char why[static SCAN_
 	bool starts_late = o->start_at.first_target || o->start_at.n_taken;
 
 	if (discovers && o->route.proxy)
-		return refuse(why, "--method connect and syn go past a --proxy: leave one out");
+		return scan_options_refuse(
+		    why, "--method connect and syn go past a --proxy: leave one out");
 	if (starts_late && !o->seed_given)
-		return refuse(why, "--start-at needs the --seed of the scan that it continues");
+		return scan_options_refuse(
+		    why, "--start-at needs the --seed of the scan that it continues");
 	if (starts_late && o->resume)
-		return refuse(why,
-		              "--start-at and --resume both say where to go on: leave one out");
+		return scan_options_refuse(
+		    why, "--start-at and --resume both say where to go on: leave one out");
 	return 0;
 }

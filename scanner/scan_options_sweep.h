@@ -50,6 +50,9 @@ enum scan_sweep_option {
 		"no-accept-all-guard", no_argument, NULL, SCAN_SWEEP_NO_ACCEPT_ALL_GUARD           \
 	}
 
+/* Writes the line to `why` and returns -EINVAL. */
+int scan_options_refuse(char why[static SCAN_ERROR_LEN], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Returns 0; 1: it is none of these; or -EINVAL and one line in `why`. */
 int scan_options_set_sweep(struct scan_options *o, int id, const char *value,
                            char why[static SCAN_ERROR_LEN]);

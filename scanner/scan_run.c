@@ -14,6 +14,7 @@
 enum {
 	STATE_EVERY_MS = 1000,
 	SET_ASIDE_NOTES = 16, /* then they are only counted */
+	NOTES_MAX = 100,
 	MORE_TRIES = 2,
 };
 
@@ -43,8 +44,10 @@ static void on_note(const char *text, void *arg)
 {
 	struct scan_run *run = arg;
 
-	if (!run->conf.options->quiet)
-		scan_run_warning(run, "%s", text);
+	if (run->conf.options->quiet || run->n_notes++ >= NOTES_MAX)
+		return;
+	scan_run_warning(run, "%s%s", text,
+	                 run->n_notes == NOTES_MAX ? " (no more notes are shown)" : "");
 }
 
 void scan_run_fail(int err, const char *what, void *arg)
@@ -461,6 +464,11 @@ static void judge_run(struct scan_run *run, const struct scan_result *r)
 	}
 }
 
+void scan_run_complete(struct scan_run *run)
+{
+	keep_state(run, true);
+}
+
 void scan_run(struct scan_run *run, struct scan_result *out)
 {
 	int64_t started_ms = clock_monotonic_ms();
@@ -474,7 +482,7 @@ void scan_run(struct scan_run *run, struct scan_result *out)
 	run->progress = NULL;
 	count(run, out);
 	judge_run(run, out);
-	keep_state(run, !run->result.incomplete);
+	keep_state(run, false);
 	if (scan_ledger_end(run->conf.ledger, !run->result.incomplete, out->verdicts) < 0) {
 		log_error("the history is not complete");
 		run->result.incomplete = true;

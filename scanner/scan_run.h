@@ -17,6 +17,7 @@ enum scan_stop {
 	SCAN_NOT_STOPPED = 0,
 	SCAN_STOPPED_BY_SIGNAL,
 	SCAN_STOPPED_BY_FILE,
+	SCAN_STOPPED_BY_OUTPUT, /* that takes no more */
 };
 
 struct scan_result {
@@ -59,3 +60,5 @@ int scan_run_new(const struct scan_run_conf *conf, struct scan_run **out);
 void scan_run_free(struct scan_run *run);
 /* Runs to the end, or until SIGINT or SIGTERM. Says on standard error what went wrong. */
 void scan_run(struct scan_run *run, struct scan_result *out);
+/* Then, when all of it is written: the state says that the sweep is complete. */
+void scan_run_complete(struct scan_run *run);

@@ -89,6 +89,8 @@ void scan_run_take_finding(struct scan_run *run, const struct probe_request *req
 	free(shown.accepted);
 	if (err < 0) {
 		run->unwritable = true;
+		if (!run->result.stop)
+			run->result.stop = SCAN_STOPPED_BY_OUTPUT;
 		scan_run_stop(run);
 	}
 }

@@ -17,6 +17,7 @@ struct scan_run {
 	struct progress *progress;
 	uint64_t total; /* endpoints of all targets; 0: not known */
 	bool stopped, pumping;
+	unsigned n_notes;
 	bool unwritable;          /* findings are lost from here on */
 	struct scan_mark mark;    /* when it was stopped */
 	struct scan_state before; /* what earlier runs have seen */

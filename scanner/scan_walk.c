@@ -425,16 +425,6 @@ int scan_walk_new(const struct scan_walk_conf *conf, struct scan_walk **out)
 	return 0;
 }
 
-static void free_items(struct scan_item_list *list)
-{
-	struct scan_item *item;
-
-	while ((item = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, item, link);
-		free(item);
-	}
-}
-
 void scan_walk_free(struct scan_walk *walk)
 {
 	struct scan_batch *batch;
@@ -447,9 +437,9 @@ void scan_walk_free(struct scan_walk *walk)
 	scan_feed_free(walk->feed);
 	if (walk->later)
 		event_free(walk->later);
-	free_items(&walk->ready);
-	free_items(&walk->probing);
-	free_items(&walk->idle);
+	scan_item_list_free(&walk->ready);
+	scan_item_list_free(&walk->probing);
+	scan_item_list_free(&walk->idle);
 	while ((batch = TAILQ_FIRST(&walk->batches))) {
 		TAILQ_REMOVE(&walk->batches, batch, link);
 		scan_batch_free(batch);
