@@ -179,8 +179,11 @@ static bool is_continued(const struct scan_feed *feed, const struct fill *fill)
 
 static bool is_full(const struct scan_feed *feed, const struct fill *fill)
 {
-	uint64_t limit = is_continued(feed, fill) ? feed->conf.mark->n_taken : SCAN_BATCH_TARGETS;
+	const struct scan_mark *mark = feed->conf.mark;
+	uint64_t limit = SCAN_BATCH_TARGETS;
 
+	if (mark && is_continued(feed, fill))
+		limit = mark->n_taken;
 	return scan_draft_taken(fill->draft) >= limit;
 }
 
