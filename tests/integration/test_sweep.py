@@ -420,8 +420,10 @@ class Privileges(SweepTest):
         result = self.scan(*FAST, NETWORK, prefix=nobody)
         self.assertEqual(result.found, LAB.exposed())
         result = self.scan("--method", "syn", *FAST, NETWORK, prefix=nobody, status=2)
-        self.assertRegex(result.err, r"--method syn: .*--method connect\n$")
-        self.assertEqual(result.err.count("\n"), 1)
+        # Where the build lies in a folder of root's alone, nobody cannot read what it ships.
+        said = [line for line in result.err.splitlines() if "without signatures" not in line]
+        self.assertEqual(len(said), 1, result.err)
+        self.assertRegex(said[0], r"--method syn: .*--method connect$")
 
 
 class Order(SweepTest):
