@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-set(PW_SCAN_SANITIZED 0)
-if(PW_SANITIZE)
-  set(PW_SCAN_SANITIZED 1)
-endif()
 foreach(class Verdicts Traps CommandLine Ending)
   add_test(NAME integration.scan.${class}
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_scan.py ${class})

@@ -785,7 +785,7 @@ class Interrupted(SweepTest):
 class Killed(SweepTest):
     def test_killed_at_random(self):
         """Again and again, until it is complete: nothing is skipped, little is asked twice."""
-        choice = random.Random(8)
+        choice, rate = random.Random(8), 8000 // SLOW
         for method in ("syn", "connect"):
             self.forget()
             state, found, kills = self.folder / f"state-{method}", set(), 0
@@ -793,7 +793,7 @@ class Killed(SweepTest):
                 while True:
                     output = self.folder / "found.ndjson"
                     with open(output, "w", encoding="ascii") as out:
-                        process = self.start("--method", method, "--rate", "8000", "--timeout",
+                        process = self.start("--method", method, "--rate", rate, "--timeout",
                                              f"{300 * SLOW}ms", "--retries", "0", "--ports", LIST,
                                              "--resume", state, NETWORK, stdout=out)
                         with contextlib.suppress(subprocess.TimeoutExpired):
