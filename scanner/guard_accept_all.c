@@ -55,12 +55,16 @@ static int set_up(struct guard_accept_all *g, struct event_base *base,
 {
 	struct siphash_key key;
 	uint8_t random[16];
+	int err;
 
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return -EIO;
 	key = siphash_read_key(random);
 	g->hosts = guard_hosts_new(&key, g->conf.ports, g->conf.n_ports);
-	return g->hosts ? knocker_new(base, route, &g->knocker) : -ENOMEM;
+	err = g->hosts ? knocker_new(base, route, &g->knocker) : -ENOMEM;
+	if (!err)
+		knocker_set_pacer(g->knocker, g->conf.pacer);
+	return err;
 }
 
 int guard_accept_all_new(struct event_base *base, const struct guard_accept_all_conf *conf,

@@ -33,6 +33,7 @@ struct guard_accept_all_conf {
 	guard_note_cb *note;           /* NULL: none */
 	guard_may_knock_cb *may_knock; /* NULL: no network is set aside as a whole */
 	void *arg;                     /* of both */
+	struct pacer *pacer;           /* of its knocks; outlives it. NULL: no limit */
 };
 
 struct guard_accept_all_stats {

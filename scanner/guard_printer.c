@@ -89,6 +89,7 @@ int guard_printer_new(struct event_base *base, const struct guard_printer_conf *
 		guard_printer_free(g);
 		return err;
 	}
+	knocker_set_pacer(g->knocker, conf->pacer);
 	g->key = siphash_read_key(random);
 	g->conf = *conf;
 	g->has_proxy = route && route->proxy.family;

@@ -29,6 +29,7 @@ struct guard_printer_conf {
 	 * one that is not open is allowed: there is nothing that a byte could reach.
 	 */
 	bool found_open;
+	struct pacer *pacer; /* of its knocks; outlives it. NULL: no limit */
 };
 /* 1,500 ms (a lost SYN goes out again after one second), 250 ms, found open */
 extern const struct guard_printer_conf guard_printer_conf_default;

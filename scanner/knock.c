@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "scanner/discover/pacer.h"
 
 #include <errno.h>
 #include <event2/event_struct.h>
@@ -12,7 +13,14 @@
 
 enum { STARVED_RETRY_MS = 20 };
 
-enum knock_state { KNOCK_FREE = 0, KNOCK_STARVED, KNOCK_CONNECTING, KNOCK_LISTENING, KNOCK_DONE };
+enum knock_state {
+	KNOCK_FREE = 0,
+	KNOCK_PACED,
+	KNOCK_STARVED,
+	KNOCK_CONNECTING,
+	KNOCK_LISTENING,
+	KNOCK_DONE
+};
 
 struct knock {
 	struct knocker *knocker;
@@ -31,6 +39,7 @@ struct knock {
 struct knocker {
 	struct event_base *base;
 	const struct probe_route *route;
+	struct pacer *pacer; /* or NULL */
 	SLIST_HEAD(knock_list, knock) free;
 	unsigned room;
 	struct knock knocks[KNOCK_MAX];
@@ -53,6 +62,11 @@ int knocker_new(struct event_base *base, const struct probe_route *route, struct
 	k->room = KNOCK_MAX;
 	*out = k;
 	return 0;
+}
+
+void knocker_set_pacer(struct knocker *k, struct pacer *pacer)
+{
+	k->pacer = pacer;
 }
 
 static void hang_up(struct knock *knock)
@@ -187,6 +201,17 @@ static void conclude(struct knock *knock, enum knock_result result)
 	wait_for(knock, KNOCK_DONE, 0, 0);
 }
 
+/* Whether it must wait for its turn; it is called again then. */
+static bool is_paced(struct knock *knock)
+{
+	struct pacer *pacer = knock->knocker->pacer;
+
+	if (!pacer || pacer_take(pacer, clock_monotonic_ns(), 1) == 1)
+		return false;
+	wait_for(knock, KNOCK_PACED, 0, pacer_wait_ns(pacer) / 1000000 + 1);
+	return true;
+}
+
 static void begin(struct knock *knock)
 {
 	int64_t now_ms = clock_monotonic_ms();
@@ -200,6 +225,14 @@ static void begin(struct knock *knock)
 		wait_for(knock, KNOCK_STARVED, 0, STARVED_RETRY_MS);
 	else
 		conclude(knock, KNOCK_UNTOLD);
+}
+
+static void start(struct knock *knock)
+{
+	if (is_paced(knock))
+		return;
+	knock->starved_until_ms = clock_monotonic_ms() + knock->connect_ms;
+	begin(knock);
 }
 
 static void on_connected(struct knock *knock)
@@ -237,6 +270,7 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	switch (knock->state) {
 	case KNOCK_FREE: break;
+	case KNOCK_PACED: start(knock); break;
 	case KNOCK_STARVED: begin(knock); break;
 	case KNOCK_CONNECTING:
 		if (what & EV_WRITE)
@@ -266,12 +300,11 @@ int knock_start(struct knocker *k, const struct endpoint *e, int64_t connect_ms,
 	knock->endpoint = *e;
 	knock->connect_ms = connect_ms;
 	knock->banner_ms = banner_ms;
-	knock->starved_until_ms = clock_monotonic_ms() + connect_ms;
 	knock->done = done;
 	knock->arg = arg;
 	if (k->route && k->route->proxy.family)
 		conclude(knock, KNOCK_UNTOLD);
 	else
-		begin(knock);
+		start(knock);
 	return 0;
 }

@@ -41,6 +41,12 @@ struct knocker;
  * Returns 0 or -ENOMEM.
  */
 int knocker_new(struct event_base *base, const struct probe_route *route, struct knocker **out);
+/*
+ * Each connection takes a token of it, and waits for one; that time does not count. It must outlive
+ * the knocker; NULL, as at first: no limit.
+ */
+struct pacer;
+void knocker_set_pacer(struct knocker *k, struct pacer *pacer);
 /* Knocks under way are forgotten, their callbacks not called. NULL is allowed. */
 void knocker_free(struct knocker *k);
 

@@ -91,10 +91,12 @@ static int make_guards(struct scan_gate *gate)
 	                                                 .connect_ms = o->timeout_ms,
 	                                                 .note = gate->conf.note,
 	                                                 .may_knock = gate->conf.may_knock,
+	                                                 .pacer = gate->conf.pacer,
 	                                                 .arg = gate->conf.arg};
 	int err = 0;
 
 	printer.found_open = gate->conf.found_open;
+	printer.pacer = gate->conf.pacer;
 	if (gate->conf.printer)
 		err = guard_printer_new(gate->conf.base, &printer, &o->route.probe, &gate->printer);
 	if (!err && gate->conf.accept_all)

@@ -12,6 +12,7 @@ struct scan_gate_conf {
 	const struct scan_options *options;
 	bool printer, accept_all; /* which guards there are */
 	bool found_open;          /* endpoints are known to be */
+	struct pacer *pacer;      /* of the guards' knocks */
 	guard_may_knock_cb *may_knock;
 	guard_note_cb *note;
 	/* Both may come from within scan_gate_enter(). The item is the callee's again. */

@@ -47,6 +47,11 @@ void scan_pace_free(struct scan_pace *p)
 	free(p);
 }
 
+struct pacer *scan_pace_bucket(struct scan_pace *p)
+{
+	return &p->pacer;
+}
+
 bool scan_pace_take(struct scan_pace *p, int64_t now_ns)
 {
 	p->starved = pacer_take(&p->pacer, now_ns, 1) == 0;

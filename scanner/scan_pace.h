@@ -8,6 +8,7 @@
 
 #include "common/endpoint.h"
 
+struct pacer;
 struct scan_pace;
 
 /* Rates of 0 are none. Returns 0 or -ENOMEM. */
@@ -15,6 +16,8 @@ int scan_pace_new(uint64_t rate_per_sec, uint64_t per_host_per_sec, uint64_t see
                   struct scan_pace **out);
 void scan_pace_free(struct scan_pace *p);
 
+/* What --rate holds: guards knock by it, too. As long-lived as the pace. */
+struct pacer *scan_pace_bucket(struct scan_pace *p);
 /* Whether any probe may begin; that is booked until scan_pace_return(). */
 bool scan_pace_take(struct scan_pace *p, int64_t now_ns);
 void scan_pace_return(struct scan_pace *p);

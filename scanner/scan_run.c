@@ -367,6 +367,7 @@ static int make_walk(struct scan_run *run)
 	    .discover = c->discover,
 	    .printer_guard = !c->options->no_printer_guard,
 	    .accept_all_guard = !c->options->no_accept_all_guard,
+	    .pacer = scan_pace_bucket(run->pace),
 	    .changed = on_change,
 	    .discovered = scan_run_take_discovered,
 	    .set_aside = on_set_aside,

@@ -377,6 +377,7 @@ static int make_gate(struct scan_walk *walk)
 	    .printer = walk->conf.printer_guard,
 	    .accept_all = walk->conf.accept_all_guard && walk->conf.discover,
 	    .found_open = walk->conf.discover != NULL,
+	    .pacer = walk->conf.pacer,
 	    .may_knock = may_knock,
 	    .note = on_gate_note,
 	    .passed = make_ready,

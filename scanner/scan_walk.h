@@ -33,6 +33,7 @@ struct scan_walk_conf {
 	const struct exclude_set *excludes; /* or NULL */
 	struct discover *discover;          /* or NULL: every endpoint is ready at once */
 	bool printer_guard, accept_all_guard;
+	struct pacer *pacer; /* of the guards' knocks; outlives the walk */
 	/* Something may be ready, or it is over. */
 	void (*changed)(void *arg);
 	/* An endpoint is known without a probe; only where the discoverer's conf wants that. */

@@ -134,6 +134,17 @@ class Printers(GuardTest):
         self.scan("--no-printer-guard", "--timeout", "500ms", "10.91.0.30:9100")
         self.assertIn(b"GET /debug/pprof/", printer.received["10.91.0.30", 9100])
 
+    def test_knocks_keep_to_the_rate(self):
+        """Guards' connections and the probes' come out of one allowance."""
+        self.lab.run("target", "ip", "route", "add", "local", "10.92.0.0/27", "dev", "lo")
+        self.lab.run("client", "ip", "route", "add", "10.92.0.0/27", "via", self.lab.TARGET)
+        self.mute("0.0.0.0", 9100)
+        begun = time.monotonic()
+        self.scan("--method", "connect", "--rate", "40", "--timeout", "300ms",
+                  "--no-accept-all-guard", "--ports", "9100", "10.92.0.0/27", status=0)
+        # 32 hosts: four knocks and a probe each.
+        self.assertGreater(time.monotonic() - begun, 32 * 5 / 40 * 0.9)
+
     def test_no_descriptors_to_look_with(self):
         self.serve(recorded(EXPOSED), self.lab.TARGET, 9100)
         printer = self.mute(self.add_address("10.91.0.30"), 9100)
