@@ -2,10 +2,15 @@
 #include "common/log.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { PATIENCE_MS = 200 };
 
 /* Set once by log_init() before any thread starts; read only after that. */
 static const char *program_name = "pprofwall";
@@ -50,7 +55,37 @@ void log_line(enum log_level level, const char *format, ...)
 			line[i] = '?';
 	}
 	line[len++] = '\n';
-	while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR)
-		;
+	log_text(line, len);
 	errno = saved_errno;
+}
+
+/*
+ * Whether a write of at most PIPE_BUF bytes would not wait (pipe(7)). Once it has been waited for
+ * in vain, it is not waited for again until somebody reads.
+ */
+static bool has_reader(void)
+{
+	static atomic_bool is_stuck;
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+	int n;
+
+	do
+		n = poll(&out, 1, is_stuck ? 0 : PATIENCE_MS);
+	while (n < 0 && errno == EINTR);
+	is_stuck = n == 0;
+	return n != 0;
+}
+
+void log_text(const char *text, size_t length)
+{
+	while (length > 0 && has_reader()) {
+		ssize_t n = write(STDERR_FILENO, text, length < PIPE_BUF ? length : PIPE_BUF);
+
+		if (n < 0 && errno != EINTR)
+			return;
+		if (n > 0) {
+			text += n;
+			length -= (size_t)n;
+		}
+	}
 }

@@ -396,6 +396,22 @@ static int scan_dry_run(struct scan *s)
 	return fflush(stdout) ? SCAN_INCOMPLETE : SCAN_NOTHING;
 }
 
+static void say_summary(const struct scan *s, const struct scan_result *r, char **argv)
+{
+	auto_free char *text = NULL;
+	size_t length = 0;
+	FILE *out = open_memstream(&text, &length);
+
+	if (!out)
+		return;
+	if (!s->options->quiet)
+		scan_summary_print(out, r);
+	if (r->stop && r->mark.n_taken + r->mark.first_target > 0)
+		scan_summary_print_continuation(out, argv, s->options, s->state.seed, &r->mark);
+	fclose(out);
+	log_text(text, length);
+}
+
 static int scan_with(struct scan *s, char **argv)
 {
 	struct scan_result result;
@@ -417,11 +433,7 @@ static int scan_with(struct scan *s, char **argv)
 	/* Like a sweep of an empty network it finds nothing; but it was hardly meant. */
 	if (result.endpoints == 0 && !result.incomplete && s->options->excludes)
 		log_warning("nothing was looked at: exclusions leave no endpoint");
-	if (!s->options->quiet)
-		scan_summary_print(stderr, &result);
-	if (result.stop && result.mark.n_taken + result.mark.first_target > 0)
-		scan_summary_print_continuation(stderr, argv, s->options, s->state.seed,
-		                                &result.mark);
+	say_summary(s, &result, argv);
 	return exit_status(&result);
 }
 

@@ -218,6 +218,30 @@ class Reader(OutputTest):
                     process.kill()
 
 
+    def test_of_both_outputs(self):
+        """`2>&1 |`: what is said of a signal must not wait either."""
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        self.addCleanup(os.close, writing)
+        hanging = self.serve(lambda connection, path: connection.recv(1))
+        with self.start("--timeout", "60s", hanging.endpoint, stdout=writing,
+                        stderr=writing) as process:
+            lab.wait_until(lambda: hanging.connections > 0, 20, "a probe")
+            os.set_blocking(writing, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, b"x" * 65536)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writing, b"x")
+            os.set_blocking(writing, True)  # it is the scan's, too
+            process.send_signal(signal.SIGINT)
+            try:
+                self.assertEqual(process.wait(10), 3)
+            finally:
+                process.kill()
+
+
 class Evidence(OutputTest):
     def keep(self, handler, *arguments, **kwargs):
         server = self.serve(handler)
