@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "scanner/probe.h"
+#include "scanner/probe_internal.h"
 
 #include "common/clock.h"
-#include "scanner/curl_loop.h"
-#include "scanner/probe_queue.h"
-#include "scanner/probe_tracer.h"
-#include "scanner/probe_transfer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,111 +12,12 @@
 enum {
 	STARVED_RETRY_MS = 20,
 	/*
-	 * libcurl looks for a connection to forget through half of all it has, so that with a few
-	 * thousand of them it does little else: several multi handles then share the probes.
-	 */
-	PROBES_PER_LOOP = 128,
-	/*
 	 * Begun at once; the rest of what may be under way begins when there is nothing else to do.
 	 * Where answers come faster than they are read, more connections only push each other out
 	 * of the processor's caches.
 	 */
 	EAGER_PROBES = 24,
 };
-
-/* One endpoint under way. Kept for the next one when it is over. */
-struct probe {
-	struct probe_engine *engine;
-	struct probe_request request;
-	struct fingerprint *fingerprint;
-	struct curl_loop *loop; /* one of the engine's */
-	struct transfer transfer;
-	struct probe_tracer *tracer; /* NULL: nobody listens */
-	struct fingerprint_request step;
-	unsigned n_requests;
-	bool fresh;               /* this request is made again, on a connection of its own */
-	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
-	bool behind_proxy, proxy_failure; /* of the last answer, as in struct probe_stats */
-
-	/* For the finding; a fingerprint does not see them. */
-	char vantage[INET6_ADDRSTRLEN];
-	int64_t latency_ms;
-	int64_t bytes;
-
-	TAILQ_ENTRY(probe) link;
-};
-
-TAILQ_HEAD(probe_list, probe);
-
-struct probe_engine {
-	struct curl_loop **loops;
-	size_t n_loops;
-	size_t n_probes; /* that there are, idle ones included */
-	struct probe_nonces nonces;
-	struct event *starved_timer;
-	struct probe_limits limits;
-	char *user_agent;
-	bool show_secrets;
-	probe_done_cb *done;
-	probe_take_cb *take;   /* or NULL */
-	probe_trace_cb *trace; /* or NULL */
-	const struct signatures *signatures;
-	bool all_prefixes;
-	const struct probe_route *route; /* NULL: the kernel's choice, and no proxy */
-	void *arg;
-	struct probe_list idle;    /* to be used again */
-	struct probe_list running; /* its transfer is in the multi handle */
-	struct probe_list starved; /* waiting for a descriptor */
-	size_t n_active;           /* running or starved */
-	struct probe_queue queue;
-	struct event *idle_turn; /* pending as long as somebody waits */
-	bool had_events;         /* since its last one */
-	struct probe_stats stats;
-};
-
-static void probe_delete(struct probe *p)
-{
-	transfer_fini(&p->transfer);
-	probe_tracer_free(p->tracer);
-	fingerprint_free(p->fingerprint);
-	free(p);
-}
-
-static struct probe *take_idle_probe(struct probe_engine *engine)
-{
-	struct probe *p = TAILQ_FIRST(&engine->idle);
-
-	if (p) {
-		TAILQ_REMOVE(&engine->idle, p, link);
-		return p;
-	}
-	p = calloc(1, sizeof(*p));
-	if (!p)
-		return NULL;
-	p->engine = engine;
-	/* For good; each loop is filled before the next is used. */
-	p->loop = engine->loops[engine->n_probes / PROBES_PER_LOOP % engine->n_loops];
-	p->fingerprint = fingerprint_new();
-	if (!p->fingerprint ||
-	    transfer_init(&p->transfer, p->loop, &engine->limits, engine->user_agent, p) < 0) {
-		fingerprint_free(p->fingerprint);
-		free(p);
-		return NULL;
-	}
-	if (engine->route && transfer_set_route(&p->transfer, engine->route) < 0) {
-		probe_delete(p);
-		return NULL;
-	}
-	if (engine->trace) {
-		p->tracer = probe_tracer_new(p->transfer.easy, engine->limits.header_max_bytes);
-		if (!p->tracer) {
-			probe_delete(p);
-			return NULL;
-		}
-	}
-	engine->n_probes++;
-	return p;
-}
 
 static int fill_finding(const struct probe *p, struct finding *f)
 {
@@ -289,7 +186,7 @@ static bool ask_again(struct probe *p, const struct http_answer *answer)
 	return start_transfer(p) == 0;
 }
 
-static void on_transfer_done(CURL *easy, CURLcode result, void *arg)
+void probe_on_transfer_done(CURL *easy, CURLcode result, void *arg)
 {
 	struct probe_engine *engine = arg;
 	struct http_answer answer;
@@ -344,7 +241,7 @@ static void begin_waiting(struct probe_engine *engine)
 }
 
 /* A turn of the loop in which no probe went on: the network is what we wait for. */
-static void on_idle_turn(evutil_socket_t fd, short what, void *arg)
+void probe_on_idle_turn(evutil_socket_t fd, short what, void *arg)
 {
 	static const struct timeval now = {0};
 	struct probe_engine *engine = arg;
@@ -362,7 +259,7 @@ static void on_idle_turn(evutil_socket_t fd, short what, void *arg)
 		evtimer_add(engine->idle_turn, &now);
 }
 
-static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
+void probe_on_starved(evutil_socket_t fd, short what, void *arg)
 {
 	struct probe_engine *engine = arg;
 	struct probe_list retry = TAILQ_HEAD_INITIALIZER(retry);
@@ -381,126 +278,6 @@ static void on_starved_timer(evutil_socket_t fd, short what, void *arg)
 		feed_error(p, err);
 		go_on(p, take_next_step(p));
 	}
-}
-
-static int add_loop(struct probe_engine *engine, struct event_base *base)
-{
-	struct curl_loop **loop = &engine->loops[engine->n_loops];
-	CURLM *multi;
-	int err = curl_loop_new(base, on_transfer_done, engine, loop);
-
-	if (err < 0)
-		return err;
-	engine->n_loops++;
-	multi = curl_loop_multi(*loop);
-	/*
-	 * Room for one connection of each probe. Those of finished probes are hung up already, and
-	 * being the oldest they are what libcurl closes to stay within this.
-	 */
-	curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)PROBES_PER_LOOP);
-	curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-	return 0;
-}
-
-static int add_loops(struct probe_engine *engine, struct event_base *base)
-{
-	size_t n = (engine->limits.concurrency + PROBES_PER_LOOP - 1) / PROBES_PER_LOOP;
-	int err = 0;
-
-	n += n == 0;
-	engine->loops = calloc(n, sizeof(*engine->loops));
-	if (!engine->loops)
-		return -ENOMEM;
-	while (engine->n_loops < n && !err)
-		err = add_loop(engine, base);
-	return err;
-}
-
-int probe_new(struct event_base *base, const struct probe_limits *limits, const char *user_agent,
-              bool show_secrets, probe_done_cb *done, void *arg, struct probe_engine **out)
-{
-	struct probe_engine *engine = calloc(1, sizeof(*engine));
-	int err;
-
-	if (!engine)
-		return -ENOMEM;
-	engine->limits = *limits;
-	if (engine->limits.body_max_bytes > FINGERPRINT_BODY_MAX_BYTES)
-		engine->limits.body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
-	engine->show_secrets = show_secrets;
-	engine->done = done;
-	engine->arg = arg;
-	TAILQ_INIT(&engine->idle);
-	TAILQ_INIT(&engine->running);
-	TAILQ_INIT(&engine->starved);
-	probe_queue_init(&engine->queue);
-	engine->user_agent = strdup(user_agent);
-	engine->starved_timer = evtimer_new(base, on_starved_timer, engine);
-	engine->idle_turn = evtimer_new(base, on_idle_turn, engine);
-	err = engine->user_agent && engine->starved_timer && engine->idle_turn ? 0 : -ENOMEM;
-	if (!err)
-		err = add_loops(engine, base);
-	if (err < 0) {
-		probe_free(engine);
-		return err;
-	}
-	*out = engine;
-	return 0;
-}
-
-void probe_set_taker(struct probe_engine *engine, probe_take_cb *take)
-{
-	engine->take = take;
-}
-
-void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace)
-{
-	engine->trace = trace;
-}
-
-void probe_set_signatures(struct probe_engine *engine, const struct signatures *signatures,
-                          bool all_prefixes)
-{
-	engine->signatures = signatures;
-	engine->all_prefixes = all_prefixes;
-}
-
-void probe_set_route(struct probe_engine *engine, const struct probe_route *route)
-{
-	engine->route = route;
-}
-
-static void delete_all(struct probe_list *list)
-{
-	struct probe *p;
-
-	while ((p = TAILQ_FIRST(list))) {
-		TAILQ_REMOVE(list, p, link);
-		probe_delete(p);
-	}
-}
-
-void probe_free(struct probe_engine *engine)
-{
-	struct probe *p;
-
-	if (!engine)
-		return;
-	TAILQ_FOREACH (p, &engine->running, link)
-		curl_multi_remove_handle(curl_loop_multi(p->loop), p->transfer.easy);
-	delete_all(&engine->running);
-	delete_all(&engine->starved);
-	delete_all(&engine->idle);
-	while (engine->n_loops > 0)
-		curl_loop_free(engine->loops[--engine->n_loops]);
-	free(engine->loops);
-	probe_queue_fini(&engine->queue);
-	if (engine->idle_turn)
-		event_free(engine->idle_turn);
-	if (engine->starved_timer)
-		event_free(engine->starved_timer);
-	free(engine->user_agent);
-	free(engine);
 }
 
 static int reset_probe(struct probe *p, const struct probe_request *request)
@@ -543,7 +320,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 
 static int begin(struct probe_engine *engine, const struct probe_request *request)
 {
-	struct probe *p = take_idle_probe(engine);
+	struct probe *p = probe_take_idle(engine);
 	int err;
 
 	if (!p)
@@ -589,23 +366,4 @@ int probe_submit(struct probe_engine *engine, const struct probe_request *reques
 	engine->stats.started++;
 	engine->stats.in_flight++;
 	return 0;
-}
-
-void probe_get_stats(const struct probe_engine *engine, struct probe_stats *out)
-{
-	*out = engine->stats;
-}
-
-void probe_each(const struct probe_engine *engine,
-                void (*each)(const struct probe_request *request, void *arg), void *arg)
-{
-	const struct probe *p;
-	const struct probe_waiting *w;
-
-	TAILQ_FOREACH (p, &engine->running, link)
-		each(&p->request, arg);
-	TAILQ_FOREACH (p, &engine->starved, link)
-		each(&p->request, arg);
-	STAILQ_FOREACH (w, &engine->queue.waiting, link)
-		each(&w->request, arg);
 }
