@@ -75,6 +75,8 @@ struct finding {
 	char *accepted; /* the user lives with it: "SEC-4711: reason (owner, until 2026-12-31)" */
 	struct finding_list command; /* redacted unless the user asked otherwise */
 	char *error;                 /* why, for error and filtered; NULL otherwise */
+	bool
+	    timed_out; /* that error is a deadline's, of a connection that there was; not written */
 	int64_t latency_ms; /* first request: start to last byte; -1 when nothing answered */
 	int64_t bytes;      /* decoded body bytes read from this endpoint, all requests */
 };

@@ -252,5 +252,6 @@ int fingerprint_finish(const struct fingerprint *fp, struct finding *out)
 		err = fill_identity(fp, out);
 	if (!err && (out->verdict == VERDICT_ERROR || out->verdict == VERDICT_FILTERED))
 		err = finding_set(&out->error, find_reason(fp));
+	out->timed_out = out->verdict == VERDICT_ERROR && fp->timed_out;
 	return err;
 }

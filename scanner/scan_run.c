@@ -175,13 +175,20 @@ static struct scan_item *item_of(const struct probe_request *request)
 
 /*
  * The discoverer saw it open a moment ago: a connection that nobody answered, or that was refused
- * by a full queue, says less than that. Twice more, then.
+ * by a full queue, says less than that. Twice more, then. After a lost SYN the kernel's patience
+ * with lost data is longer than most deadlines; but so is a server that hangs: only once more.
  */
-static bool try_again(struct scan_run *run, const struct probe_request *request,
-                      struct scan_item *item, enum finding_verdict verdict)
+static unsigned more_tries(const struct finding *f)
 {
-	if (!run->conf.discover || run->stopped || item->tries == MORE_TRIES ||
-	    (verdict != VERDICT_FILTERED && verdict != VERDICT_CLOSED))
+	if (f->verdict == VERDICT_FILTERED || f->verdict == VERDICT_CLOSED)
+		return MORE_TRIES;
+	return f->verdict == VERDICT_ERROR && f->timed_out ? 1 : 0;
+}
+
+static bool try_again(struct scan_run *run, const struct probe_request *request,
+                      struct scan_item *item, const struct finding *f)
+{
+	if (!run->conf.discover || run->stopped || item->tries >= more_tries(f))
 		return false;
 	item->tries++;
 	scan_output_forget(run->conf.output, request);
@@ -195,7 +202,7 @@ static void on_probe_done(const struct probe_request *request, const struct find
 	struct scan_run *run = arg;
 	struct scan_item *item = item_of(request);
 
-	if (!try_again(run, request, item, finding->verdict)) {
+	if (!try_again(run, request, item, finding)) {
 		run->result.verdicts[finding->verdict]++;
 		run->result.high_risk += finding->high_risk;
 		scan_run_take_finding(run, request, item->target, finding);

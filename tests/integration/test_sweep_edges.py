@@ -210,6 +210,17 @@ class Lost(EdgeTest):
         said = self.scan(*scan, target, "--all", "--no-printer-guard", status=0)
         self.assertIn("filtered", said)
 
+    def test_data_of_a_connection(self):
+        """What one connection sends is lost, again and again; another one's arrives."""
+        self.lab.serve_node_exporter()
+        self.lab.nft("add table ip lost; add set ip lost first { type inet_service; size 1; flags "
+                     "dynamic; }; add chain ip lost in { type filter hook prerouting priority raw; "
+                     "policy accept; }; add rule ip lost in tcp dport 9100 tcp flags & psh == psh "
+                     "add @first { tcp sport }; add rule ip lost in tcp sport @first drop")
+        said = self.scan("--method", "syn", "--timeout", f"{800 * SLOW}ms", "--no-printer-guard",
+                         "--all", f"{self.lab.TARGET}:9100", status=1)
+        self.assertIn("confirmed", said)
+
 
 if __name__ == "__main__":
     unittest.main()
