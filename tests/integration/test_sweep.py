@@ -4,6 +4,7 @@
 profiles and 60 without. Both ends are namespaces; every packet is counted where it arrives."""
 import contextlib
 import ctypes
+import fcntl
 import ipaddress
 import json
 import os
@@ -16,6 +17,8 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
+import termios
 import threading
 import time
 import unittest
@@ -690,6 +693,11 @@ class Interrupted(SweepTest):
         self.assertLess(time.monotonic() - begun, 1 * SLOW)
         return result
 
+    @staticmethod
+    def has_written(process):
+        waiting = fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4))
+        return int.from_bytes(waiting, sys.byteorder) > 0
+
     def test_the_printed_command_goes_on(self):
         for method in ("syn", "connect", "direct"):
             self.forget()
@@ -697,7 +705,7 @@ class Interrupted(SweepTest):
             with Capture(LAB) as first_seen:
                 process = self.start("--method", method, "--rate", "6000", "--timeout",
                                      f"{400 * SLOW}ms", "--ports", LIST, target)
-                lab.wait_until(lambda: len(LAB.fleet.requests) > 12, 30 * SLOW, "probes")
+                lab.wait_until(lambda: self.has_written(process), 30 * SLOW, "a finding")
                 first = self.interrupt(process)
             self.assertGreater(len(first.found), 0, method)
             self.assertLess(first.found, LAB.exposed(target), method)
