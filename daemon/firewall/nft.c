@@ -38,7 +38,7 @@ static int set_buffers(int fd)
 
 int nft_open(struct nft *nft)
 {
-	struct nft opened = {0};
+	struct nft opened = {.table = NFT_TABLE_NAME};
 	int err;
 
 	opened.buffer = malloc(NFT_BUFFER_BYTES);
@@ -73,7 +73,7 @@ void nft_batch_init(struct nft *nft, struct nft_batch *batch)
 {
 	struct nlmsghdr *message;
 
-	*batch = (struct nft_batch){.seq = nft->seq};
+	*batch = (struct nft_batch){.seq = nft->seq, .table = nft->table};
 	message = nft_batch_message(batch, NFNL_MSG_BATCH_BEGIN, 0);
 	if (message)
 		nft_batch_end_message(batch, message);
@@ -127,7 +127,7 @@ void nft_batch_delete_table(struct nft_batch *batch)
 
 	if (!message)
 		return;
-	mnl_attr_put_strz(message, NFTA_TABLE_NAME, NFT_TABLE_NAME);
+	mnl_attr_put_strz(message, NFTA_TABLE_NAME, batch->table);
 	nft_batch_end_message(batch, message);
 }
 
@@ -228,7 +228,7 @@ int nft_table_exists(struct nft *nft)
 	struct nlmsghdr *message = request(nft, NFT_MSG_GETTABLE, NLM_F_ACK);
 	int err;
 
-	mnl_attr_put_strz(message, NFTA_TABLE_NAME, NFT_TABLE_NAME);
+	mnl_attr_put_strz(message, NFTA_TABLE_NAME, nft->table);
 	err = ask(nft, message, NULL, NULL);
 	return err == -ENOENT ? 0 : err ? err : 1;
 }
@@ -326,7 +326,7 @@ int nft_dump_set(struct nft *nft, const char *set, int (*see)(const struct nft_e
 		struct reading reading = {.see = see, .closure = closure};
 		struct nlmsghdr *message = request(nft, NFT_MSG_GETSETELEM, NLM_F_DUMP);
 
-		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE_NAME);
+		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, nft->table);
 		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
 		err = ask(nft, message, see_elements, &reading);
 		if (!err)
@@ -352,7 +352,7 @@ int nft_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, u
 	struct nlattr *list, *element, *value;
 	int err;
 
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, NFT_TABLE_NAME);
+	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, nft->table);
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET,
 	                  e->family == AF_INET ? "hits4" : "hits6");
 	list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);

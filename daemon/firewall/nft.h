@@ -20,7 +20,8 @@
 #endif
 #define NFT_TABLE_F_OWNED_PERSISTENT (0x2 | NFT_TABLE_F_PERSIST)
 
-#define NFT_TABLE_NAME "pprofwall"
+#define NFT_TABLE_NAME            "pprofwall"
+#define NFT_STANDALONE_TABLE_NAME "pprofwall-standalone" /* of hosts without the daemon */
 
 enum { NFT_BUFFER_BYTES = 128 * 1024 }; /* one message: the longest attribute is 64 KB */
 
@@ -28,7 +29,8 @@ struct nft {
 	struct mnl_socket *socket;
 	uint32_t portid;
 	uint32_t seq;
-	uint8_t *buffer; /* NFT_BUFFER_BYTES, for receiving */
+	uint8_t *buffer;   /* NFT_BUFFER_BYTES, for receiving */
+	const char *table; /* "our table": NFT_TABLE_NAME, until the caller says otherwise */
 };
 
 /* Both return 0 or -errno. On failure nothing is left open. */
@@ -45,6 +47,7 @@ struct nft_batch {
 	uint32_t seq;
 	size_t last; /* offset of the last message */
 	bool failed;
+	const char *table;
 };
 
 void nft_batch_init(struct nft *nft, struct nft_batch *batch);

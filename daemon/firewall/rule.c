@@ -13,7 +13,7 @@ enum { NO_DIRECTION = -1 };
 void rule_begin(struct rule *r, struct nft_batch *batch, const char *chain)
 {
 	*r = (struct rule){.batch = batch, .rule = nftnl_rule_alloc()};
-	if (!r->rule || nftnl_rule_set_str(r->rule, NFTNL_RULE_TABLE, NFT_TABLE_NAME) ||
+	if (!r->rule || nftnl_rule_set_str(r->rule, NFTNL_RULE_TABLE, batch->table) ||
 	    nftnl_rule_set_str(r->rule, NFTNL_RULE_CHAIN, chain))
 		batch->failed = true;
 }

@@ -34,7 +34,7 @@ static void add_table(struct nft_batch *batch, bool persist)
 	    nftnl_table_alloc();
 	struct nlmsghdr *message = nft_batch_message(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE);
 
-	if (!table || nftnl_table_set_str(table, NFTNL_TABLE_NAME, NFT_TABLE_NAME))
+	if (!table || nftnl_table_set_str(table, NFTNL_TABLE_NAME, batch->table))
 		batch->failed = true;
 	if (!message || batch->failed)
 		return;
@@ -50,7 +50,7 @@ static void add_chain(struct nft_batch *batch, const char *name, int hook, int p
 	    nftnl_chain_alloc();
 	struct nlmsghdr *message;
 
-	if (!chain || nftnl_chain_set_str(chain, NFTNL_CHAIN_TABLE, NFT_TABLE_NAME) ||
+	if (!chain || nftnl_chain_set_str(chain, NFTNL_CHAIN_TABLE, batch->table) ||
 	    nftnl_chain_set_str(chain, NFTNL_CHAIN_NAME, name))
 		batch->failed = true;
 	message = nft_batch_message(batch, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
@@ -137,13 +137,16 @@ static void add_reply_lookups(struct nft_batch *batch, const char *chain)
 }
 
 /* Our own probes over loopback carry the mark that the output chain gave them. */
-static void accept_marked(struct nft_batch *batch, const char *chain, const struct conf *conf)
+static void accept_marked(struct nft_batch *batch, const char *chain,
+                          const struct ruleset_spec *spec)
 {
 	struct rule r;
 
+	if (spec->prober_uid == RULESET_NO_PROBER)
+		return;
 	rule_begin(&r, batch, chain);
 	match_interface(&r, NFT_META_IIF, LOOPBACK_IFINDEX);
-	rule_match_mark(&r, conf->firewall.mark, conf->firewall.mark_mask);
+	rule_match_mark(&r, spec->conf->firewall.mark, spec->conf->firewall.mark_mask);
 	rule_verdict(&r, NF_ACCEPT, NULL);
 	rule_end(&r);
 }
@@ -173,12 +176,12 @@ static void drop_picked_up(struct nft_batch *batch, const char *chain)
 	}
 }
 
-static void add_prerouting(struct nft_batch *batch, const struct conf *conf)
+static void add_prerouting(struct nft_batch *batch, const struct ruleset_spec *spec)
 {
 	struct rule r;
 
 	begin_base_chain(batch, "prerouting");
-	accept_marked(batch, "prerouting", conf);
+	accept_marked(batch, "prerouting", spec);
 	/* A reply's destination may look like a blocked endpoint: a masqueraded connection can
 	 * have any source port. */
 	rule_begin(&r, batch, "prerouting");
@@ -189,7 +192,7 @@ static void add_prerouting(struct nft_batch *batch, const struct conf *conf)
 	add_lookup(batch, "prerouting", TRAFFIC_ANY, false, RULE_KEY_PACKET_DESTINATION);
 
 	begin_base_chain(batch, "prerouting_nat");
-	accept_marked(batch, "prerouting_nat", conf);
+	accept_marked(batch, "prerouting_nat", spec);
 	add_lookup(batch, "prerouting_nat", TRAFFIC_ORIGINAL, true, RULE_KEY_PACKET_DESTINATION);
 	/* Replies on loopback end with the client's own packets being refused; and among them are
 	 * those to our own probes, which carry no mark. */
@@ -204,6 +207,8 @@ static void accept_prober(struct nft_batch *batch, const char *chain, uid_t prob
 {
 	struct rule r;
 
+	if (prober == RULESET_NO_PROBER)
+		return;
 	rule_begin(&r, batch, chain);
 	rule_match_meta(&r, NFT_META_SKUID, &prober, sizeof(prober));
 	rule_verdict(&r, NF_ACCEPT, NULL);
@@ -220,17 +225,23 @@ static void accept_loopback_output(struct nft_batch *batch, const char *chain)
 	rule_end(&r);
 }
 
-static void add_output(struct nft_batch *batch, const struct ruleset_spec *spec, bool seal_local)
+static void mark_prober(struct nft_batch *batch, const struct ruleset_spec *spec)
 {
-	const struct conf *conf = spec->conf;
 	struct rule r;
 
-	begin_base_chain(batch, "output");
+	if (spec->prober_uid == RULESET_NO_PROBER)
+		return;
 	rule_begin(&r, batch, "output");
 	match_interface(&r, NFT_META_OIF, LOOPBACK_IFINDEX);
 	rule_match_meta(&r, NFT_META_SKUID, &spec->prober_uid, sizeof(spec->prober_uid));
-	rule_set_mark(&r, conf->firewall.mark, conf->firewall.mark_mask);
+	rule_set_mark(&r, spec->conf->firewall.mark, spec->conf->firewall.mark_mask);
 	rule_end(&r);
+}
+
+static void add_output(struct nft_batch *batch, const struct ruleset_spec *spec, bool seal_local)
+{
+	begin_base_chain(batch, "output");
+	mark_prober(batch, spec);
 	accept_prober(batch, "output", spec->prober_uid);
 	/* What goes over loopback is seen again in prerouting. */
 	accept_loopback_output(batch, "output");
@@ -405,11 +416,29 @@ static bool add_chains(struct nft_batch *batch, const struct conf *conf)
 	return seal_local;
 }
 
+/* Of a breaker, with its sets; two numbers of sets are taken from `id` on. */
+static void add_breaker_chain(struct nft_batch *batch, const struct conf *conf, uint32_t rule,
+                              uint32_t id, const char *const protected[static 2])
+{
+	const struct conf_breaker *b = &conf->breakers[rule - 1];
+	char chain[NFT_NAME_MAXLEN], names[2][NFT_NAME_MAXLEN];
+	const char *allowed[2] = {NULL, NULL};
+
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(names[i], sizeof(names[i]), "allow%c_%s", i ? '6' : '4', b->name);
+		if (set_add_prefixes(batch, names[i], families[i], id++, b->allow_from.items,
+		                     b->allow_from.count))
+			allowed[i] = names[i];
+	}
+	add_rule_chain(batch, chain_name_of_rule(conf, rule, chain), b->seal_local, protected,
+	               allowed);
+}
+
 static void add_rule_chains(struct nft_batch *batch, const struct conf *conf, uint32_t next_id)
 {
 	const char *const nobody[2] = {NULL, NULL};
 	const char *protected[2] = {NULL, NULL};
-	char chain[NFT_NAME_MAXLEN], names[2][NFT_NAME_MAXLEN];
+	char chain[NFT_NAME_MAXLEN];
 
 	for (size_t i = 0; i < 2; i++) {
 		const char *name = i ? "protect6" : "protect4";
@@ -422,19 +451,8 @@ static void add_rule_chains(struct nft_batch *batch, const struct conf *conf, ui
 	               nobody);
 	add_rule_chain(batch, chain_name_of_rule(conf, FIREWALL_RULE_MANUAL, chain), false,
 	               protected, nobody);
-	for (uint32_t rule = 1; rule <= conf->n_breakers; rule++) {
-		const struct conf_breaker *b = &conf->breakers[rule - 1];
-		const char *allowed[2] = {NULL, NULL};
-
-		for (size_t i = 0; i < 2; i++) {
-			snprintf(names[i], sizeof(names[i]), "allow%c_%s", i ? '6' : '4', b->name);
-			if (set_add_prefixes(batch, names[i], families[i], next_id++,
-			                     b->allow_from.items, b->allow_from.count))
-				allowed[i] = names[i];
-		}
-		add_rule_chain(batch, chain_name_of_rule(conf, rule, chain), b->seal_local,
-		               protected, allowed);
-	}
+	for (uint32_t rule = 1; rule <= conf->n_breakers; rule++, next_id += 2)
+		add_breaker_chain(batch, conf, rule, next_id, protected);
 }
 
 void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
@@ -454,8 +472,17 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 	add_rule_chains(batch, conf, id);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], blocks, count, now_ms);
-	add_prerouting(batch, conf);
+	add_prerouting(batch, spec);
 	add_output(batch, spec, seal_local);
+}
+
+void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t rule)
+{
+	const char *const nobody[2] = {NULL, NULL};
+	char name[NFT_NAME_MAXLEN];
+
+	add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
+	add_breaker_chain(batch, conf, rule, 1, nobody);
 }
 
 /*

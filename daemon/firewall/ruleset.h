@@ -9,15 +9,23 @@
 #include "daemon/firewall/blocks.h"
 #include "daemon/firewall/nft.h"
 
+#define RULESET_NO_PROBER ((uid_t)-1)
+
 struct ruleset_spec {
 	const struct conf *conf;
-	uid_t prober_uid;
-	bool persist; /* owned and persistent, else a plain table */
+	uid_t prober_uid; /* RULESET_NO_PROBER: nobody is let through by uid */
+	bool persist;     /* owned and persistent, else a plain table */
 };
 
 /* The whole table with these blocks. It must not exist in the transaction so far. */
 void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
                        struct block *const *blocks, size_t count, int64_t now_ms);
+
+/*
+ * The chain of one more rule (numbered as in wire.h) and its sets, in a table that is there already
+ * and has no protected sources; EEXIST when there is a chain of that name.
+ */
+void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t rule);
 
 /*
  * Inserts or refreshes one block. `present_rule` is that of the element that may be there: a

@@ -52,7 +52,7 @@ static struct nftnl_set *new_set(struct nft_batch *batch, const char *name)
 {
 	auto_set struct nftnl_set *set = nftnl_set_alloc();
 
-	if (!set || nftnl_set_set_str(set, NFTNL_SET_TABLE, NFT_TABLE_NAME) ||
+	if (!set || nftnl_set_set_str(set, NFTNL_SET_TABLE, batch->table) ||
 	    nftnl_set_set_str(set, NFTNL_SET_NAME, name)) {
 		batch->failed = true;
 		return NULL;
