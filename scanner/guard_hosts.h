@@ -7,7 +7,7 @@
 #pragma once
 
 #include "common/prefix.h"
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 enum {
 	GUARD_HOSTS = 16384,

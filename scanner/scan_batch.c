@@ -2,7 +2,7 @@
 #include "scanner/scan_batch.h"
 
 #include "common/cleanup.h"
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 #include <errno.h>
 #include <string.h>

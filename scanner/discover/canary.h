@@ -10,7 +10,7 @@
 #pragma once
 
 #include "common/endpoint.h"
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 enum {
 	CANARY_MAX = 1024,

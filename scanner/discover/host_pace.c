@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/discover/host_pace.h"
 
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 #include <errno.h>
 #include <stdlib.h>

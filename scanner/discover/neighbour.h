@@ -6,7 +6,7 @@
 #pragma once
 
 #include "scanner/discover/neighbour_packet.h"
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 enum {
 	NEIGHBOUR_SLOTS = 65536,

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "common/endpoint.h"
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 enum {
 	SYN_PORTS = 8,        /* source ports in a row: which of them tells which try it is */

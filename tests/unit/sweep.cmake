@@ -2,4 +2,3 @@
 pw_unit_test(test_sweep_order pw_sweep)
 pw_unit_test(test_sweep_space pw_sweep)
 pw_unit_test(test_sweep_exclude pw_sweep)
-pw_unit_test(test_sweep_siphash pw_sweep)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "scanner/sweep/siphash.h"
+#include "common/siphash.h"
 
 #include <endian.h>
 #include <string.h>
