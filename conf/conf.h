@@ -76,6 +76,12 @@ struct conf_alert {
 
 struct conf {
 	enum conf_mode mode;
+	unsigned enforce_percent; /* of hosts, see conf_rollout.h */
+	char *enforce_salt;
+	struct {
+		unsigned draw;  /* this host's, in hundredths of a percent */
+		bool held_back; /* the file says enforce; `mode` says observe */
+	} rollout;              /* conf_rollout_apply(); not of the file */
 	struct {
 		struct conf_strings
 		    targets; /* "10.91.0.2:9100", "10.0.0.0/28", "[::1]:6060", "name:80" */

@@ -33,6 +33,10 @@ static const struct conf_choice severities[] = {
 const struct conf_key conf_schema[] = {
     {"mode", CONF(CHOICE, mode), .choices = modes, .preset = "observe",
      .help = "observe: probe, alert and say what would be blocked; enforce: block it"},
+    {"enforce_percent", CONF(NUMBER, enforce_percent), RANGE(0, 100), .preset = "100",
+     .help = "With mode enforce: the part of all hosts that do; the others observe"},
+    {"enforce_salt", CONF(TEXT, enforce_salt), .max = 64, .preset = "pprofwall",
+     .help = "Another text makes other hosts the first of a roll-out"},
 
     SECTION("scan", "What is probed, and how often"),
     {"scan.targets", CONF(TARGETS, scan.targets), RANGE(0, CONF_MAX_TARGETS),

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "conf/conf_rollout.h"
 
 #include <errno.h>
 #include <string.h>
@@ -57,6 +58,7 @@ static void check_conf(struct agent *a, const struct frame *f)
 	a->candidate = f->fd >= 0 ? conf_load_fd(a->config_path, f->fd, error) : NULL;
 	if (a->candidate) {
 		conf_forget_secrets(a->candidate);
+		conf_rollout_apply(a->candidate, a->host_id);
 		fixed = a->conf ? conf_find_fixed_change(a->conf, a->candidate) : NULL;
 		if (fixed)
 			snprintf(error, sizeof(error),
@@ -171,6 +173,11 @@ static void commit_conf(struct agent *a, const struct frame *f)
 	schedule_configure(a->schedule, a->conf->scan.concurrency, a->conf->scan.timeout_ms);
 	outbox_configure(a->outbox, a->conf);
 	wall_set_generation(a->wall, a->meta.generation);
+	if (a->conf->rollout.held_back)
+		log_info("mode is enforce, but this host is %u.%02u in the roll-out and "
+		         "enforce_percent is %u: observing",
+		         a->conf->rollout.draw / 100, a->conf->rollout.draw % 100,
+		         a->conf->enforce_percent);
 	if (old)
 		change_service(a, old);
 	else
@@ -501,6 +508,7 @@ int agent_run(int parent_sock, const char *config_path)
 	TAILQ_INIT(&a.waiters);
 	if (gethostname(a.host, sizeof(a.host) - 1) < 0)
 		snprintf(a.host, sizeof(a.host), "unknown");
+	host_id_read(a.host_id);
 	err = make_parts(&a, parent_sock);
 	if (err < 0) {
 		log_error("%s", strerror(-err));

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "common/host_id.h"
 #include "conf/conf.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
@@ -41,8 +42,9 @@ struct waiter {
 
 struct agent {
 	struct event_base *base;
-	const char *config_path; /* for messages */
-	char host[65];           /* our host's name, for events */
+	const char *config_path;   /* for messages */
+	char host[65];             /* our host's name, for events */
+	char host_id[HOST_ID_LEN]; /* for enforce_percent; not to be shown */
 	int64_t started_ms;
 	int exit_status;
 

@@ -165,8 +165,9 @@ static void alert(struct agent *a, struct watch *w)
 	if (owed == BREAKER_ALERT_NONE)
 		return;
 	if (owed == BREAKER_ALERT_OPENED && strcmp(enforce_action(a, w), "observe") == 0)
-		log_warning("would block %s (mode is observe)",
-		            endpoint_format(&w->endpoint, text));
+		log_warning("would block %s (%s)", endpoint_format(&w->endpoint, text),
+		            a->conf->rollout.held_back ? "this host is not within enforce_percent"
+		                                       : "mode is observe");
 	log_warning("%s: breaker %s, %s; action: %s%s%s", endpoint_format(&w->endpoint, text),
 	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
 	            w->wall.error ? ": " : "", w->wall.error ? w->wall.error : "");

@@ -47,7 +47,9 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 		if (strcmp(action, "drop") == 0)
 			done = "; the port is blocked";
 		else if (strcmp(action, "observe") == 0)
-			done = "; observing, so nothing is blocked (it would be)";
+			done = a->conf->rollout.held_back
+			           ? "; not blocked, this host is not within enforce_percent"
+			           : "; observing, so nothing is blocked (it would be)";
 		else
 			done = "; not blocked";
 	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
@@ -70,13 +72,14 @@ void event_send(struct agent *a, const char *event, const struct watch *w, const
 
 	make_id(id);
 	describe(a, w, event, text, sizeof(text));
-	outbox_add(a->outbox,
-	           json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:s, s:o, s:o}",
-	                     "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
-	                     clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
-	                     endpoint_format(&w->endpoint, endpoint), "mode",
-	                     a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "action",
-	                     enforce_action(a, w), "reason", reason, "who", who, "text", text,
-	                     "breaker", breaker_to_json(a, w), "finding",
-	                     w->last ? finding_to_json(w->last) : json_null()));
+	outbox_add(
+	    a->outbox,
+	    json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
+	              "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
+	              clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
+	              endpoint_format(&w->endpoint, endpoint), "mode",
+	              a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
+	              a->conf->rollout.held_back, "action", enforce_action(a, w), "reason", reason,
+	              "who", who, "text", text, "breaker", breaker_to_json(a, w), "finding",
+	              w->last ? finding_to_json(w->last) : json_null()));
 }

@@ -148,8 +148,11 @@ static void write_config(struct evbuffer *out, const struct agent *a)
 	          "When the configuration in force was loaded.",
 	          (double)a->conf_loaded_wall_ms / 1000.0);
 	write_one(out, "pprofwall_enforcing", METRICS_GAUGE,
-	          "1 in mode enforce and without panic, else 0.",
+	          "1 in mode enforce, within enforce_percent and without panic, else 0.",
 	          a->conf->mode == CONF_MODE_ENFORCE && !a->panic);
+	write_one(out, "pprofwall_held_back", METRICS_GAUGE,
+	          "1 in mode enforce on a host that is not within enforce_percent, else 0.",
+	          a->conf->rollout.held_back);
 	write_one(out, "pprofwall_panic", METRICS_GAUGE,
 	          "1 from `pprofwall panic` to `pprofwall resume`.", a->panic);
 }

@@ -117,14 +117,22 @@ static json_t *endpoints_to_json(const struct agent *a)
 	return list;
 }
 
+static json_t *rollout_to_json(const struct agent *a)
+{
+	return json_pack("{s:i, s:f, s:b}", "enforce_percent", (int)a->conf->enforce_percent,
+	                 "host", (double)a->conf->rollout.draw / 100.0, "held_back",
+	                 a->conf->rollout.held_back);
+}
+
 json_t *report_status(const struct agent *a)
 {
 	struct state_health health = {0};
 	struct wall_stats wall;
+	json_t *status;
 
 	wall_get_stats(a->wall, &wall);
 	state_get_health(a->state, &health);
-	return json_pack(
+	status = json_pack(
 	    "{s:b, s:s, s:s, s:b, s:s?, s:I, s:{s:o, s:I, s:I, s:o, s:b, s:o}, s:o, "
 	    "s:{s:b, s:i, s:i}, s:{s:b, s:o}, s:o, s:o, s:o}",
 	    "ok", 1, "version", PPROFWALL_VERSION, "mode",
@@ -139,6 +147,8 @@ json_t *report_status(const struct agent *a)
 	    "reconciliations", (int)wall.reconciliations, "state", "ok", !health.failing, "error",
 	    health.failing ? message(health.error) : json_null(), "alerts", alerts_to_json(a),
 	    "targets", targets_to_json(a), "endpoints", endpoints_to_json(a));
+	json_object_set_new(status, "rollout", rollout_to_json(a));
+	return status;
 }
 
 json_t *report_blocks(const struct agent *a)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/firewall/firewall.h"
 
+#include "common/host_id.h"
+#include "conf/conf_rollout.h"
 #include "daemon/firewall/chain.h"
 #include "daemon/firewall/monitor.h"
 #include "daemon/firewall/policy.h"
@@ -15,7 +17,8 @@ enum { INSTALL_TRIES = 4 };
 struct firewall {
 	struct nft nft;
 	uid_t prober_uid;
-	int monitor_fd; /* -1 while the table is owned, or there is none */
+	char host_id[HOST_ID_LEN]; /* for enforce_percent */
+	int monitor_fd;            /* -1 while the table is owned, or there is none */
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
 	bool installed; /* our table is in the kernel, as far as we know */
 	bool panicked;
@@ -36,6 +39,7 @@ int firewall_new(uid_t prober_uid, struct firewall **out)
 	if (!fw)
 		return -ENOMEM;
 	fw->prober_uid = prober_uid;
+	host_id_read(fw->host_id);
 	fw->monitor_fd = -1;
 	fw->blocks = blocks_new();
 	err = fw->blocks ? nft_open(&fw->nft) : -ENOMEM;
@@ -236,6 +240,7 @@ void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
 		return;
 	}
 	conf_forget_secrets(conf);
+	conf_rollout_apply(conf, fw->host_id);
 	why = policy_find_conf_error(conf);
 	if (why) {
 		refuse(result, -EINVAL, why, "");

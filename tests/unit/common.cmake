@@ -2,3 +2,4 @@
 pw_unit_test(test_endpoint pw_common)
 pw_unit_test(test_frame pw_common)
 pw_unit_test(test_siphash pw_common)
+pw_unit_test(test_rollout pw_conf)

@@ -521,7 +521,7 @@ static void keeps_errors_to_one_line(void **state)
 	file[sizeof(file) - 1] = '\0';
 	assert_null(conf_load(file, "xyz: x", 6, error));
 	assert_memory_equal(error, "...xxx", 6);
-	assert_non_null(strstr(error, "x:1:1: unknown key \"xyz\"; expected one of mode, scan"));
+	assert_non_null(strstr(error, "x:1:1: unknown key \"xyz\"; expected one of mode, enforce_percent, enforce_salt, scan"));
 }
 
 int main(void)
