@@ -52,6 +52,7 @@ void finding_fini(struct finding *f)
 	finding_list_fini(&f->command);
 	finding_list_fini(&f->identified_by);
 	finding_list_fini(&f->relatives);
+	finding_list_fini(&f->serves);
 	finding_list_fini(&f->labels);
 	free(f->accepted);
 	finding_init(f);

@@ -69,6 +69,7 @@ struct finding {
 	char *program;                     /* a product's name, or that of the executable */
 	struct finding_list identified_by; /* how each was known: "program=cmdline", ... */
 	struct finding_list relatives;     /* other debug pages that answered: "expvar", ... */
+	struct finding_list serves;        /* besides profiling: "metrics", "api", "ui" */
 	char *advice;                      /* what to do about it, one or two sentences */
 	char *signatures;                  /* version of the signatures that were used */
 	struct finding_list labels;        /* of the target, by the user: "team=payments" */

@@ -94,6 +94,7 @@ json_t *finding_to_json(const struct finding *f)
 	bad |= json_object_set_new(o, "command", list_to_json(&f->command));
 	bad |= json_object_set_new(o, "identified_by", list_to_json(&f->identified_by));
 	bad |= json_object_set_new(o, "relatives", list_to_json(&f->relatives));
+	bad |= json_object_set_new(o, "serves", list_to_json(&f->serves));
 	bad |= json_object_set_new(o, "advice", string_or_null(f->advice));
 	bad |= json_object_set_new(o, "signatures", string_or_null(f->signatures));
 	bad |= json_object_set_new(o, "labels", list_to_json(&f->labels));
@@ -108,8 +109,8 @@ json_t *finding_to_json(const struct finding *f)
 /* Drops the last item of the longest list; false when all are empty. */
 static bool shorten(json_t *object)
 {
-	static const char *const keys[] = {"command",       "profiles",  "evidence",
-	                                   "identified_by", "relatives", "labels"};
+	static const char *const keys[] = {"command",   "profiles", "evidence", "identified_by",
+	                                   "relatives", "labels",   "serves"};
 	json_t *longest = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -370,6 +371,9 @@ static void read_all(struct reader *r)
 	read_list(r, "command", &f->command);
 	read_list(r, "identified_by", &f->identified_by);
 	read_list(r, "relatives", &f->relatives);
+	/* not yet written by the first releases, whose findings are kept in histories */
+	if (json_object_get(r->object, "serves"))
+		read_list(r, "serves", &f->serves);
 	read_string_or_null(r, "advice", &f->advice);
 	read_string_or_null(r, "signatures", &f->signatures);
 	read_list(r, "labels", &f->labels);
@@ -387,6 +391,7 @@ static void refuse_unknown_keys(struct reader *r, json_t *object)
 	    "risk",          "kind",      "evidence", "profiles",   "status",   "go_version",
 	    "module",        "command",   "error",    "latency_ms", "bytes",    "program",
 	    "identified_by", "relatives", "advice",   "signatures", "labels",   "accepted",
+	    "serves",
 	};
 	const char *key;
 	json_t *value;

@@ -153,6 +153,8 @@ const char *exchange_step_name(enum fingerprint_step step)
 	case FINGERPRINT_GOROUTINE_REFUSED: return "goroutine-refused";
 	case FINGERPRINT_PREFIX: return "prefix";
 	case FINGERPRINT_RELATIVE: return "relative";
+	case FINGERPRINT_METRICS: return "metrics";
+	case FINGERPRINT_ROOT: return "root";
 	}
 	return "other";
 }

@@ -2,7 +2,7 @@
 #include "scanner/explain.h"
 
 #include "common/cleanup.h"
-#include "scanner/fingerprint_rules.h"
+#include "scanner/fingerprint_serves.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -73,6 +73,14 @@ static const char *read_answer(const struct exchange *x)
 		return "a redirect to the same path, but for its slash";
 	if (x->request.step == FINGERPRINT_CONTROL)
 		return "a random path answers otherwise: what came before is no decoy (CTL)";
+	if (x->request.step == FINGERPRINT_METRICS)
+		return serves_read_metrics(a, false)
+		           ? "metrics, or a reason to think so: the port serves them, too"
+		           : "no metrics";
+	if (x->request.step == FINGERPRINT_ROOT)
+		return serves_read_root(a, "/debug/pprof/")
+		           ? "a page of its own: the port serves more than profiling"
+		           : "nothing at the root";
 	if (x->request.step == FINGERPRINT_CMDLINE && a->status == 200 && rule_is_plain_text(a))
 		return "plain text where the command line is served";
 	if (rule_is_undecided_index(a))

@@ -10,6 +10,9 @@
  *	  ├── 401, 403 ──▶ control ──▶ redirected (does the path exist?) ──▶ end
  *	  └── anything else ──▶ other prefixes ──▶ relatives ──▶ control ──▶ end
  *
+ * What is exposed is asked for /metrics and / before the end, where the caller wants to know what
+ * else the port serves and the product does not say.
+ *
  * The other prefixes and relatives only where it is a Go server's 404, or the user says so. Where
  * HTTP/1.1 was met by HTTP/2's first frame or an end, the index is asked for once by HTTP/2.
  */
@@ -81,6 +84,7 @@ void fingerprint_reset(struct fingerprint *fp, const struct fingerprint_conf *co
 	    .signatures = conf->signatures,
 	    .all_relatives = conf->all_relatives,
 	    .all_prefixes = conf->all_prefixes,
+	    .asks_serves = conf->asks_serves,
 	    .any_prefix = !has_prefix,
 	    .step = FINGERPRINT_INDEX,
 	};
@@ -124,13 +128,15 @@ static bool is_likely_last(struct fingerprint *fp)
 	bool more;
 
 	switch ((int)fp->step) {
-	case FINGERPRINT_CMDLINE: return !fp->signatures || !fp->all_relatives;
-	case FINGERPRINT_CONTROL: return fp->relatives != 0 && !fp->is_index;
+	case FINGERPRINT_CMDLINE:
+		return !fp->asks_serves && (!fp->signatures || !fp->all_relatives);
+	case FINGERPRINT_CONTROL: return !fp->asks_serves && fp->relatives != 0 && !fp->is_index;
+	case FINGERPRINT_ROOT: return true;
 	case FINGERPRINT_RELATIVE:
 		fp->next_relative++;
 		more = find_relative(fp) || (fp->relatives && fp->control == CONTROL_NOT_ASKED);
 		fp->next_relative = here;
-		return !more;
+		return !more && !(fp->asks_serves && fp->relatives);
 	default: return false;
 	}
 }
@@ -179,6 +185,8 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out)
 		format_path(out, fp->signatures->relatives[fp->next_relative].path, "");
 		out->body_max_bytes = FINGERPRINT_BODY_MAX_BYTES;
 		break;
+	case FINGERPRINT_METRICS: format_path(out, "/metrics", ""); break;
+	case FINGERPRINT_ROOT: format_path(out, "/", ""); break;
 	}
 	fp->requests++;
 	return true;
@@ -305,6 +313,30 @@ static bool is_exposed(const struct fingerprint *fp)
 	return fp->is_index || fp->symbol != SYMBOL_NONE;
 }
 
+static bool has_relative_of_go(const struct fingerprint *fp)
+{
+	for (size_t i = 0; i < 64 && fp->relatives >> i; i++)
+		if ((fp->relatives >> i & 1) && !fp->signatures->relatives[i].lookalike)
+			return true;
+	return false;
+}
+
+/* All that is to be known of profiling is known: what else would a closed port take away? */
+static void end_or_ask_what_else(struct fingerprint *fp)
+{
+	const struct signature_product *product = program_find_product(fp);
+
+	if (!fp->asks_serves || !(is_exposed(fp) || has_relative_of_go(fp)) ||
+	    (product && product->serves.count > 0))
+		end(fp);
+	else if (!fp->metrics_asked)
+		go_to(fp, FINGERPRINT_METRICS);
+	else if (fp->serves == 0 && strlen(fp->prefix) > 1)
+		go_to(fp, FINGERPRINT_ROOT);
+	else
+		end(fp);
+}
+
 static bool find_prefix(struct fingerprint *fp)
 {
 	const struct conf_strings *all = &fp->signatures->prefixes;
@@ -349,7 +381,7 @@ static void look_further(struct fingerprint *fp)
 	else if (fp->relatives && fp->control == CONTROL_NOT_ASKED)
 		go_to(fp, FINGERPRINT_CONTROL);
 	else
-		end(fp);
+		end_or_ask_what_else(fp);
 }
 
 static void feed_prefix(struct fingerprint *fp, const struct http_answer *a)
@@ -464,7 +496,9 @@ static void feed_control_of_relatives(struct fingerprint *fp, const struct http_
 		if ((fp->relatives >> i & 1) && matches_relative(fp, i, a))
 			fp->relatives &= ~(UINT64_C(1) << i);
 	fp->control = a->status == 0 ? CONTROL_FAILED : CONTROL_OTHER;
-	end(fp);
+	if (fp->relatives)
+		fp->serves |= serves_read_control(a);
+	end_or_ask_what_else(fp);
 }
 
 /*
@@ -504,6 +538,7 @@ static void feed_control(struct fingerprint *fp, const struct http_answer *a)
 	           (fp->control == CONTROL_INDEX && !may_be_mounted_at_the_root(fp))) {
 		end(fp);
 	} else {
+		fp->serves |= serves_read_control(a);
 		go_to_goroutine(fp);
 	}
 }
@@ -550,6 +585,19 @@ static void feed_relative(struct fingerprint *fp, const struct http_answer *a)
 	look_further(fp);
 }
 
+static void feed_metrics(struct fingerprint *fp, const struct http_answer *a)
+{
+	fp->metrics_asked = true;
+	fp->serves |= serves_read_metrics(a, fp->control == CONTROL_DENIED);
+	end_or_ask_what_else(fp);
+}
+
+static void feed_root(struct fingerprint *fp, const struct http_answer *a)
+{
+	fp->serves |= serves_read_root(a, fp->prefix);
+	end(fp);
+}
+
 void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
 {
 	struct http_answer a = *answer;
@@ -580,5 +628,7 @@ void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer)
 	case FINGERPRINT_GOROUTINE_REFUSED: feed_goroutine_refused(fp, &a); break;
 	case FINGERPRINT_PREFIX: feed_prefix(fp, &a); break;
 	case FINGERPRINT_RELATIVE: feed_relative(fp, &a); break;
+	case FINGERPRINT_METRICS: feed_metrics(fp, &a); break;
+	case FINGERPRINT_ROOT: feed_root(fp, &a); break;
 	}
 }

@@ -56,6 +56,8 @@ enum fingerprint_step {
 	FINGERPRINT_GOROUTINE_REFUSED, /* debug=2&seconds=x: refused before any work */
 	FINGERPRINT_PREFIX,            /* the index under another of the known prefixes */
 	FINGERPRINT_RELATIVE,          /* a debug page of another kind */
+	FINGERPRINT_METRICS, /* what else the port serves: only where profiling answered... */
+	FINGERPRINT_ROOT,    /* ...and the product's signature does not say */
 };
 
 struct fingerprint_request {
@@ -83,6 +85,7 @@ struct fingerprint_conf {
 	const struct signatures *signatures; /* NULL: none; outlives the fingerprint */
 	bool all_relatives; /* asked for everywhere, not only where it costs little */
 	bool all_prefixes;  /* likewise, where `prefix` is NULL */
+	bool asks_serves;   /* ask exposed endpoints for /metrics and / */
 };
 
 struct fingerprint; /* heap-allocated, some kilobytes; reused with fingerprint_reset() */
@@ -97,7 +100,7 @@ bool fingerprint_next(struct fingerprint *fp, struct fingerprint_request *out);
 void fingerprint_feed(struct fingerprint *fp, const struct http_answer *answer);
 /*
  * Fills verdict, severity, high_risk, kind, evidence, profiles, path, scheme, status, go_version,
- * module, program, identified_by, relatives, advice, signatures, command, error of an initialised
- * finding. Returns 0 or -ENOMEM.
+ * module, program, identified_by, relatives, serves, advice, signatures, command, error of an
+ * initialised finding. Returns 0 or -ENOMEM.
  */
 int fingerprint_finish(const struct fingerprint *fp, struct finding *out);

@@ -157,30 +157,51 @@ static int set_program(struct finding *out, const char *name, const char *how)
 	return err ? err : identify(out, how);
 }
 
+/* Of a finding, or of its draft; *name is set where there is a command line. */
+static const struct signature_product *find_product(const struct fingerprint *fp,
+                                                    const struct finding *of, struct text *name,
+                                                    const char **how)
+{
+	const struct signature_product *product;
+
+	if (of->command.count > 0)
+		*name = base_name(of->command.items[0]);
+	/* What the program is compiled from says more than what somebody called its file. */
+	*how = "program=module";
+	if (of->module && (product = find_by_module(fp->signatures, of->module)))
+		return product;
+	*how = "program=executable";
+	if (name->length > 0 && (product = find_by_executable(fp->signatures, name)))
+		return product;
+	*how = "program=header";
+	if (fp->by_header)
+		return fp->by_header;
+	*how = "program=title";
+	return fp->by_title;
+}
+
+const struct signature_product *program_find_product(const struct fingerprint *fp)
+{
+	struct text name = {"", 0};
+	const char *how;
+
+	return find_product(fp, &fp->draft, &name, &how);
+}
+
 static int fill_program(const struct fingerprint *fp, struct finding *out,
                         const struct signature_product **product)
 {
 	struct text name = {"", 0};
-	const char *how = "program=executable";
+	const char *how;
 	int err;
 
-	if (out->command.count > 0)
-		name = base_name(out->command.items[0]);
-	/* What the program is compiled from says more than what somebody called its file. */
-	if (out->module && (*product = find_by_module(fp->signatures, out->module)))
-		how = "program=module";
-	else if (name.length > 0 && (*product = find_by_executable(fp->signatures, &name)))
-		how = "program=executable";
-	else if ((*product = fp->by_header))
-		how = "program=header";
-	else if ((*product = fp->by_title))
-		how = "program=title";
+	*product = find_product(fp, out, &name, &how);
 	if (*product)
 		return set_program(out, (*product)->name, how);
 	if (name.length == 0)
 		return 0;
 	err = finding_set_bytes(&out->program, name.p, name.length);
-	return err ? err : identify(out, how);
+	return err ? err : identify(out, "program=executable");
 }
 
 int program_fill(const struct fingerprint *fp, struct finding *out,

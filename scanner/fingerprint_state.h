@@ -2,7 +2,7 @@
 /* What the answers so far have shown: filled by fingerprint.c, weighed by fingerprint_verdict.c. */
 #pragma once
 
-#include "scanner/fingerprint_rules.h"
+#include "scanner/fingerprint_serves.h"
 
 struct signature_product; /* scanner/signatures.h */
 
@@ -31,7 +31,8 @@ struct fingerprint {
 	char
 	    prefix[FINGERPRINT_PREFIX_MAX_LEN]; /* with a slash at both ends; that which answered */
 	char authority[320];                    /* "" when unknown; a name has at most 253 bytes */
-	bool tls_only, plain_only, show_secrets, all_relatives, all_prefixes, any_prefix;
+	bool tls_only, plain_only, show_secrets, all_relatives, all_prefixes, any_prefix,
+	    asks_serves;
 	unsigned goroutine_read_max;
 	uint64_t nonce;
 	const struct signatures *signatures; /* may be NULL */
@@ -68,8 +69,10 @@ struct fingerprint {
 	bool go_version_from_path;                            /* of the standard library */
 	const struct signature_product *by_header, *by_title; /* in the signatures, or NULL */
 	const char *lookalike; /* what answered `symbol` in Go's place; NULL: nothing */
-	uint64_t relatives;    /* which were found: a bit for each of the signatures' first 64 */
-	struct finding draft;  /* profiles, command, go_version, module */
+	unsigned serves;       /* SERVES_* bits: what other requests showed */
+	bool metrics_asked;
+	uint64_t relatives;   /* which were found: a bit for each of the signatures' first 64 */
+	struct finding draft; /* profiles, command, go_version, module */
 };
 
 /* fingerprint_program.c: who it is */
@@ -81,6 +84,9 @@ void program_note_answer(struct fingerprint *fp, const struct http_answer *a);
  */
 int program_fill(const struct fingerprint *fp, struct finding *out,
                  const struct signature_product **product);
+
+/* The product as far as the answers tell until now; it may turn out to be another. Or NULL. */
+const struct signature_product *program_find_product(const struct fingerprint *fp);
 
 /* fingerprint_advice.c: fills advice, last of all. `product` may be NULL. Returns 0 or -ENOMEM. */
 int advice_fill(const struct fingerprint *fp, const struct signature_product *product,

@@ -227,6 +227,8 @@ static int fill_identity(const struct fingerprint *fp, struct finding *out)
 		return err;
 	if (out->verdict != VERDICT_CLEAR)
 		err = program_fill(fp, out, &product);
+	if (!err && (out->verdict == VERDICT_CONFIRMED || out->verdict == VERDICT_LIKELY))
+		err = serves_fill(fp->serves, product, out);
 	return err ? err : advice_fill(fp, product, out);
 }
 

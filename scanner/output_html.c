@@ -190,6 +190,7 @@ static int row(struct output *o, FILE *to, const struct output_row *row)
 	put_list(to, "signs", &f->evidence);
 	put_list(to, "profiles", &f->profiles);
 	put_list(to, "also", &f->relatives);
+	put_list(to, "serves", &f->serves);
 	put_files(o, to, row->files);
 	fputs("</td><td class=\"text\">", to);
 	put_escaped(to, f->advice ? f->advice : "");

@@ -287,6 +287,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	    .prefix = request->prefix,
 	    .all_relatives = request->all_relatives,
 	    .all_prefixes = p->engine->all_prefixes,
+	    .asks_serves = request->asks_serves,
 	    .signatures = p->engine->signatures,
 	    .authority = authority,
 	    .tls_first = request->tls_first,

@@ -35,6 +35,7 @@ struct probe_request {
 	bool tls_only;
 	bool plain_only;
 	bool all_relatives; /* ask for expvar and its like everywhere */
+	bool asks_serves;   /* ask what is exposed for /metrics and /, too */
 	uint64_t token;     /* the caller's, given back with the finding */
 };
 

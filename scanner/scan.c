@@ -89,9 +89,9 @@ static char *describe_options(const struct scan_options *o)
 		/* What is not UTF-8 is left out; the coverage has it as it was understood. */
 		json_array_append_new(targets, json_string(o->targets[i]));
 	}
-	text = json_pack("{s:s?, s:O, s:I, s:s?, s:b}", "ports", o->ports_text, "targets", targets,
-	                 "timeout_ms", (json_int_t)o->timeout_ms, "prefixes", o->prefixes,
-	                 "relatives", o->relatives);
+	text = json_pack("{s:s?, s:O, s:I, s:s?, s:b, s:b}", "ports", o->ports_text, "targets",
+	                 targets, "timeout_ms", (json_int_t)o->timeout_ms, "prefixes", o->prefixes,
+	                 "relatives", o->relatives, "serves", o->serves);
 	return text ? json_dumps(text, JSON_COMPACT) : NULL;
 }
 

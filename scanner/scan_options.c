@@ -30,6 +30,7 @@ enum option_id {
 	OPTION_BLOCKS,
 	OPTION_ACCEPT,
 	OPTION_RELATIVES,
+	OPTION_SERVES,
 	OPTION_FORMAT,
 	OPTION_ALL,
 	OPTION_FAIL_ON,
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
     {"blocks", required_argument, NULL, OPTION_BLOCKS},
     {"accept", required_argument, NULL, OPTION_ACCEPT},
     {"relatives", no_argument, NULL, OPTION_RELATIVES},
+    {"serves", no_argument, NULL, OPTION_SERVES},
     {"format", required_argument, NULL, OPTION_FORMAT},
     {"all", no_argument, NULL, OPTION_ALL},
     {"fail-on", required_argument, NULL, OPTION_FAIL_ON},
@@ -111,6 +113,8 @@ void scan_options_print_help(FILE *out)
 	      "  --explain           show every request and answer, and which rule decided\n"
 	      "  --relatives         ask for expvar and other debug pages everywhere, not only\n"
 	      "                      where one request tells that it is a Go server\n"
+      "  --serves            ask what is exposed for /metrics and /, too: what else\n"
+      "                      would a closed port take away?\n"
 	      "  --all               also what is protected, clear, closed, filtered, ...\n"
 	      "  --fail-on WHAT      exit with 1 from here on: confirmed, likely, or a severity:\n"
 	      "                      info (with what is protected), low, medium, high; or never\n"
@@ -310,6 +314,7 @@ static int set_option(struct scan_options *o, int id, const char *value,
 	case OPTION_BLOCKS: o->ledger.blocks = value; return 0;
 	case OPTION_ACCEPT: o->ledger.accept = value; return 0;
 	case OPTION_RELATIVES: o->relatives = true; return 0;
+	case OPTION_SERVES: o->serves = true; return 0;
 	case OPTION_FORMAT:
 		if (output_parse_format(value, &o->format) < 0)
 			return scan_options_refuse(

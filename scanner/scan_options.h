@@ -58,6 +58,7 @@ struct scan_options {
 	struct exclude_set *excludes;   /* not sealed; NULL: none */
 	struct scan_route route;        /* names and ways to ask by */
 	bool relatives;                 /* asked for everywhere */
+	bool serves;                    /* what is exposed: what else does it serve? */
 	enum output_format format;      /* of standard output, and of the files if it was given */
 	bool format_given;
 	enum scan_fail_on fail_on;

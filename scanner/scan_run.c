@@ -83,6 +83,7 @@ static int submit(struct scan_run *run, struct scan_item *item)
 	    .tls_only = target->scheme == TARGET_HTTPS,
 	    .plain_only = target->scheme == TARGET_HTTP,
 	    .all_relatives = o->relatives,
+	    .asks_serves = o->serves,
 	    .token = (uintptr_t)item,
 	};
 

@@ -55,6 +55,8 @@ static void add_question(SHA2_CTX *sha, const struct scan_options *o)
 	add_text(sha, o->signatures_file);
 	add_text(sha, o->route.host);
 	add_number(sha, o->relatives);
+	if (o->serves)
+		add_text(sha, "serves");
 	add_number(sha, o->first_address);
 }
 

@@ -6,7 +6,7 @@
 #include "conf/conf_document.h"
 #include "conf/conf_reader.h"
 #include "conf/conf_value.h"
-#include "scanner/fingerprint_rules.h"
+#include "scanner/fingerprint_serves.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +55,8 @@ static const struct conf_key keys[] = {
     {"products[].headers", PRODUCT(TEXTS, headers), STRINGS,
      .help = "Beginnings of header lines, such as \"Server: Caddy\""},
     {"products[].titles", PRODUCT(TEXTS, titles), STRINGS, .help = "Whole titles of pages"},
+    {"products[].serves", PRODUCT(TEXTS, serves), STRINGS,
+     .help = "What else its port is for: metrics, api, ui"},
     {"products[].switch", PRODUCT(TEXT, pprof_switch), .max = NAME_LIKE_MAX_LEN,
      .help = "What turns pprof off; or none"},
     {"products[].default_bind", PRODUCT(TEXT, default_bind), .max = NAME_LIKE_MAX_LEN,
@@ -93,6 +95,23 @@ static int check_path(const char *path, struct conf_mark at, const struct conf_d
 	return 0;
 }
 
+static int check_serves(const struct signature_product *product, const struct conf_diag *diag)
+{
+	for (size_t i = 0; i < product->serves.count; i++) {
+		const char *item = product->serves.items[i];
+		bool known = false;
+
+		for (size_t k = 0; serves_names[k] && !known; k++)
+			known = strcmp(item, serves_names[k]) == 0;
+		if (!known)
+			return conf_fail(diag, product->serves.marks[i],
+			                 "%s is nothing that a port is known to serve; expected "
+			                 "metrics, api or ui",
+			                 item);
+	}
+	return 0;
+}
+
 static int check_record(const struct conf_key *records, const void *record, struct conf_mark at,
                         const struct conf_diag *diag)
 {
@@ -109,7 +128,7 @@ static int check_record(const struct conf_key *records, const void *record, stru
 		                 "product %s is never recognised; expected modules, executables, "
 		                 "headers or titles",
 		                 product->name);
-	return 0;
+	return check_serves(product, diag);
 }
 
 static const struct conf_table table = {

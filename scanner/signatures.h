@@ -32,6 +32,7 @@ struct signature_product {
 	struct conf_strings executables; /* base name of argv[0] */
 	struct conf_strings headers;     /* "Name: value", beginning of a header line, any case */
 	struct conf_strings titles;      /* the whole title of a page */
+	struct conf_strings serves;      /* what else its port is for: serves_names[] */
 	char *pprof_switch; /* flag or setting that turns pprof off; "none"; NULL: not known */
 	char *default_bind; /* where it listens unless told otherwise; NULL: not known */
 	char *advice;       /* in place of the sentence that is made of the above; or NULL */

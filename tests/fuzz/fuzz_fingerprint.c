@@ -145,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .tls_only = options & 8,
 	    .plain_only = options & 16,
 	    .show_secrets = options & 32,
+	    .asks_serves = options & 128,
 	    .goroutine_read_max = options & 64 ? 1 : 0,
 	};
 	struct fingerprint_request request;

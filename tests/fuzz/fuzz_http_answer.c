@@ -266,6 +266,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    .plain_only = options & 16,
 	    .goroutine_read_max = options & 32 ? 1 : 0,
 	    .all_relatives = options & 64,
+	    .asks_serves = options & 64,
 	    .signatures = options & 128 ? &signatures : NULL,
 	};
 	struct fingerprint_request request;

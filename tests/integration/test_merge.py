@@ -26,8 +26,8 @@ def finding(endpoint, **changes):
            "host": None, "path": "/debug/pprof/", "verdict": "confirmed", "severity": "high",
            "risk": "HIGH_RISK", "kind": "go-pprof", "evidence": ["index"], "profiles": ["heap"],
            "status": 200, "go_version": "go1.26", "module": None, "program": None, "command": [],
-           "identified_by": [], "relatives": [], "advice": None, "signatures": None, "labels": [],
-           "accepted": None, "error": None, "latency_ms": 1, "bytes": 100}
+           "identified_by": [], "relatives": [], "serves": [], "advice": None,
+           "signatures": None, "labels": [], "accepted": None, "error": None, "latency_ms": 1, "bytes": 100}
     return {**row, **changes}
 
 

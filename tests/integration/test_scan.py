@@ -23,7 +23,7 @@ import lab
 ZOO = pathlib.Path(lab.SOURCE_DIR, "tests", "zoo")
 KEYS = {"schema", "time", "scan_id", "vantage", "endpoint", "address", "port", "scheme", "host",
         "path", "verdict", "severity", "risk", "kind", "evidence", "profiles", "status",
-        "go_version", "module", "program", "command", "identified_by", "relatives",
+        "go_version", "module", "program", "command", "identified_by", "relatives", "serves",
         "advice", "signatures", "labels", "accepted", "error", "latency_ms", "bytes"}
 # What a scanner must never ask for: it costs the server, or changes something.
 FORBIDDEN = re.compile(r"/(profile|trace|fgprof)\b|[?&]seconds=\d")

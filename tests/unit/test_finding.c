@@ -21,6 +21,7 @@ static const char example[] =
     "\"go_version\":\"1.19\",\"module\":\"github.com/prometheus/"
     "node_exporter\",\"program\":\"node_exporter\","
     "\"command\":[\"/usr/bin/x\"],\"identified_by\":[\"module=stack\"],\"relatives\":[\"expvar\"],"
+    "\"serves\":[\"metrics\",\"api\"],"
     "\"advice\":\"Bind it to "
     "loopback.\",\"signatures\":\"2026.11\",\"labels\":[\"team=a\"],\"accepted\":\"SEC-1: known "
     "(lab, until 2026-12-31)\","
@@ -50,6 +51,25 @@ static void test_round_trip(void **state)
 	finding_fini(&f);
 }
 
+/* Histories keep what earlier versions wrote. */
+static void test_serves_may_be_missing(void **state)
+{
+	static const char key[] = "\"serves\":[\"metrics\",\"api\"],";
+	struct finding f;
+	char why[128] = "", old[sizeof(example)];
+	const char *at = strstr(example, key);
+
+	(void)state;
+	snprintf(old, sizeof(old), "%.*s%s", (int)(at - example), example, at + strlen(key));
+	finding_init(&f);
+	assert_int_equal(finding_from_line(old, strlen(old), &f, why), 0);
+	assert_int_equal(f.serves.count, 0);
+	finding_fini(&f);
+	assert_int_equal(finding_from_line(example, strlen(example), &f, why), 0);
+	assert_int_equal(f.serves.count, 2);
+	finding_fini(&f);
+}
+
 static void test_nothing_answered(void **state)
 {
 	(void)state;
@@ -70,7 +90,7 @@ static void test_nothing_answered(void **state)
 	    "\"port\":80,\"scheme\":null,\"host\":null,\"path\":null,\"verdict\":\"filtered\","
 	    "\"severity\":\"none\",\"risk\":null,\"kind\":null,\"evidence\":[],\"profiles\":[],"
 	    "\"status\":null,\"go_version\":null,\"module\":null,\"program\":null,"
-	    "\"command\":[],\"identified_by\":[],\"relatives\":[],\"advice\":null,"
+	    "\"command\":[],\"identified_by\":[],\"relatives\":[],\"serves\":[],\"advice\":null,"
 	    "\"signatures\":null,\"labels\":[],\"accepted\":null,"
 	    "\"error\":\"no route to host\",\"latency_ms\":null,\"bytes\":0}");
 	finding_init(&back);
@@ -208,8 +228,8 @@ static void test_every_bad_field_is_refused(void **state)
 	    "risk",          "kind",      "bytes",      "evidence",   "status",     "command",
 	    "profiles",      "module",    "go_version", "error",      "latency_ms", "program",
 	    "identified_by", "relatives", "advice",     "signatures", "labels",     "accepted"};
-	static const char *const lists[] = {"evidence",      "profiles",  "command",
-	                                    "identified_by", "relatives", "labels"};
+	static const char *const lists[] = {"evidence",  "profiles", "command", "identified_by",
+	                                    "relatives", "labels",   "serves"};
 	static const char *const nullable[] = {"scan_id", "vantage",    "host",      "path",
 	                                       "kind",    "go_version", "module",    "error",
 	                                       "program", "advice",     "signatures"};
@@ -370,6 +390,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_round_trip),
+	    cmocka_unit_test(test_serves_may_be_missing),
 	    cmocka_unit_test(test_nothing_answered),
 	    cmocka_unit_test(test_strings_are_cleaned),
 	    cmocka_unit_test(test_strings_are_capped_at_a_character),
