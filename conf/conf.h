@@ -63,6 +63,7 @@ struct conf_breaker {
 	enum finding_severity severity; /* the least that counts as exposed */
 	enum conf_action action;
 	bool seal_local; /* cut host-local clients too */
+	bool whole_port; /* block it even if it serves more than profiling */
 	struct conf_prefixes allow_from;
 };
 

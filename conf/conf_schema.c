@@ -78,6 +78,8 @@ const struct conf_key conf_schema[] = {
      .help = "drop: block the port, except from allow_from; alert: only tell"},
     {"breakers[].seal_local", BREAKER(BOOL, seal_local), .preset = "false",
      .help = "Also cut clients on the host itself, kubelet's health probes among them"},
+    {"breakers[].whole_port", BREAKER(BOOL, whole_port), .preset = "false",
+     .help = "Block the port even if it serves more than profiling, and allow_from names nobody"},
     {"breakers[].allow_from", BREAKER(PREFIXES, allow_from), RANGE(0, CONF_MAX_PREFIXES),
      .help = "Who may still connect to a blocked port, such as the Prometheus servers"},
 

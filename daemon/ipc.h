@@ -88,7 +88,7 @@ struct ipc_peer {
 struct ipc_probe {
 	struct endpoint endpoint;
 	int64_t timeout_ms;
-	uint8_t tls_first, tls_only, plain_only, zero[5];
+	uint8_t tls_first, tls_only, plain_only, asks_serves, zero[4];
 	char host[256];
 	char prefix[128];
 };

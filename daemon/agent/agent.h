@@ -111,6 +111,9 @@ void enforce_abandon(struct agent *a, struct watch *w);
 void enforce_drop_unused(struct agent *a, struct watch *w);
 /* Is this endpoint blocked, or would it be but for the mode? For people: "drop", "observe", ... */
 const char *enforce_action(const struct agent *a, const struct watch *w);
+/* Why there is no block though the rule says drop; NULL where there is nothing to explain. */
+const char *enforce_reason(const struct agent *a, const struct watch *w,
+                           char out[static BLAST_REASON_LEN]);
 
 /* event.c: what alerts carry (docs/alerts.md) */
 void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,

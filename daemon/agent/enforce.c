@@ -21,6 +21,13 @@ struct wanted {
 	int64_t timeout_ms;
 };
 
+/* The rule would close more than profiling, and does not say that it may. */
+static bool is_degraded(const struct agent *a, const struct watch *w)
+{
+	return !blast_may_block(&a->conf->breakers[w->rule], w->serves_known ? w->serves : NULL,
+	                        w->wall.in_kernel);
+}
+
 /* One winner: panic, then a person, then the rule (docs/design.md). */
 static struct wanted find_wanted(const struct agent *a, const struct watch *w)
 {
@@ -35,7 +42,8 @@ static struct wanted find_wanted(const struct agent *a, const struct watch *w)
 		    .timeout_ms = w->decision_until_ms - clock_monotonic_ms(),
 		};
 	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
-	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP)
+	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP ||
+	    is_degraded(a, w))
 		return (struct wanted){0};
 	return (struct wanted){
 	    .block = true,
@@ -57,9 +65,22 @@ const char *enforce_action(const struct agent *a, const struct watch *w)
 		return "none";
 	if (w->breaker.state == BREAKER_CLOSED)
 		return "none";
-	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT)
+	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT || is_degraded(a, w))
 		return "alert";
 	return a->conf->mode == CONF_MODE_ENFORCE ? "none" : "observe";
+}
+
+const char *enforce_reason(const struct agent *a, const struct watch *w,
+                           char out[static BLAST_REASON_LEN])
+{
+	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
+
+	if (w->wall.error)
+		return w->wall.error;
+	if (w->wall.in_kernel || a->panic || w->decision || w->breaker.state == BREAKER_CLOSED ||
+	    rule->action == CONF_ACTION_ALERT || !is_degraded(a, w))
+		return NULL;
+	return blast_reason(rule, w->serves_known ? w->serves : NULL, out);
 }
 
 void enforce_apply(struct agent *a, struct watch *w)
@@ -159,7 +180,8 @@ static void commit(struct agent *a, struct watch *w)
 static void alert(struct agent *a, struct watch *w)
 {
 	enum breaker_alert owed = w->owed;
-	char text[ENDPOINT_TEXT_LEN];
+	char text[ENDPOINT_TEXT_LEN], buffer[BLAST_REASON_LEN];
+	const char *reason = enforce_reason(a, w, buffer);
 
 	w->owed = BREAKER_ALERT_NONE;
 	if (owed == BREAKER_ALERT_NONE)
@@ -170,8 +192,8 @@ static void alert(struct agent *a, struct watch *w)
 		                                       : "mode is observe");
 	log_warning("%s: breaker %s, %s; action: %s%s%s", endpoint_format(&w->endpoint, text),
 	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
-	            w->wall.error ? ": " : "", w->wall.error ? w->wall.error : "");
-	event_send(a, breaker_alert_name(owed), w, w->wall.error, NULL);
+	            reason ? ": " : "", reason ? reason : "");
+	event_send(a, breaker_alert_name(owed), w, reason, NULL);
 }
 
 static void drop_decision(struct agent *a, struct watch *w)

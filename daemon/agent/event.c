@@ -38,10 +38,11 @@ static json_t *breaker_to_json(const struct agent *a, const struct watch *w)
 static void describe(const struct agent *a, const struct watch *w, const char *event, char *out,
                      size_t size)
 {
-	char endpoint[ENDPOINT_TEXT_LEN], program[128];
+	char endpoint[ENDPOINT_TEXT_LEN], program[128], buffer[BLAST_REASON_LEN];
+	const char *why = enforce_reason(a, w, buffer);
 	const char *action = enforce_action(a, w);
 	const char *what = w->last ? finding_verdict_name(w->last->verdict) : "no finding";
-	const char *done = "";
+	const char *done = "", *because = NULL;
 
 	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0) {
 		if (strcmp(action, "drop") == 0)
@@ -52,6 +53,7 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 			           : "; observing, so nothing is blocked (it would be)";
 		else
 			done = "; not blocked";
+		because = strcmp(done, "; not blocked") == 0 ? why : NULL;
 	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
 		if (w->wall.in_kernel)
 			done = w->decision ? "; blocked by hand, as before"
@@ -60,9 +62,10 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 			done = "; the block is lifted";
 	}
 	watch_program(w, program);
-	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s", event,
+	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s", event,
 	         endpoint_format(&w->endpoint, endpoint), program[0] ? " (" : "", program,
-	         program[0] ? ")" : "", what, w->high_risk ? ", HIGH_RISK" : "", done);
+	         program[0] ? ")" : "", what, w->high_risk ? ", HIGH_RISK" : "", done,
+	         because ? ": " : "", because ? because : "");
 }
 
 void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,

@@ -4,6 +4,8 @@
 #include "common/log.h"
 #include "daemon/agent/agent.h"
 
+#include <string.h>
+
 struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct watch *w)
 {
 	const struct conf_breaker *rule = &conf->breakers[w->rule];
@@ -81,6 +83,32 @@ static void note_risk(struct agent *a, struct watch *w, bool high_risk,
 	}
 }
 
+/*
+ * What the port was seen to serve counts until it is clean: a probe that was too slow to see it
+ * again must not close the port.
+ */
+static void note_serves(const struct agent *a, struct watch *w, const struct finding *f,
+                        enum breaker_observation seen)
+{
+	char text[BLAST_SERVES_LEN];
+	bool blocked = w->wall.in_kernel && !w->decision && w->configured;
+
+	if (seen != BREAKER_EXPOSED) {
+		if (seen != BREAKER_NO_VERDICT && w->breaker.state == BREAKER_CLOSED &&
+		    !w->breaker.history)
+			w->serves_known = false;
+		return;
+	}
+	blast_describe(&f->serves, text);
+	if (!w->serves_known || text[0])
+		memcpy(w->serves, text, sizeof(text));
+	w->serves_known = true;
+	/* A block goes that was made before this was known: that is told once it is gone. */
+	if (blocked && !blast_may_block(&a->conf->breakers[w->rule], w->serves, true) &&
+	    w->owed == BREAKER_ALERT_NONE)
+		w->owed = BREAKER_ALERT_REMINDER;
+}
+
 void observe_done(struct watch *w, struct finding *finding, void *arg)
 {
 	struct agent *a = arg;
@@ -106,6 +134,7 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	conf = observe_breaker_conf(a->conf, w);
 	decision = breaker_record_probe(&w->breaker, &conf, seen, now);
 	note_risk(a, w, high_risk, seen);
+	note_serves(a, w, finding, seen);
 	schedule_probe_in(a->schedule, w, decision.next_probe_ms - now);
 	if (decision.alert != BREAKER_ALERT_NONE)
 		w->owed = decision.alert;

@@ -84,14 +84,14 @@ static json_t *targets_to_json(const struct agent *a)
 static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 {
 	int64_t now = clock_monotonic_ms(), offset = clock_wall_ms() - now;
-	char endpoint[ENDPOINT_TEXT_LEN], program[128];
+	char endpoint[ENDPOINT_TEXT_LEN], program[128], reason[BLAST_REASON_LEN];
 	const struct finding *f = w->last;
 	const char *manual = w->decision ? w->decision->block ? "block" : "unblock" : NULL;
 	bool is_open = w->breaker.state != BREAKER_CLOSED;
 
 	return json_pack(
 	    "{s:s, s:s?, s:s, s:s?, s:o, s:b, s:s?, s:s?, s:s?, s:o, s:I, s:o, s:b, s:o, s:s?, "
-	    "s:s, s:s, s:s?, s:b}",
+	    "s:s, s:s?, s:s?, s:s, s:s?, s:b}",
 	    "endpoint", endpoint_format(&w->endpoint, endpoint), "rule",
 	    w->configured ? a->conf->breakers[w->rule].name : NULL, "state",
 	    breaker_state_name(w->breaker.state), "manual", manual, "manual_until",
@@ -104,8 +104,10 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	    "open_until", is_open ? wall_time(w->breaker.open_until_ms + offset) : json_null(),
 	    "blocked", w->wall.in_kernel, "block_expires_ms",
 	    w->wall.in_kernel ? json_integer(w->wall.expires_ms - now) : json_null(), "block_error",
-	    w->wall.error, "action", enforce_action(a, w), "program", watch_program(w, program),
-	    "go_version", f ? f->go_version : NULL, "configured", w->configured);
+	    w->wall.error, "action", enforce_action(a, w), "action_reason",
+	    enforce_reason(a, w, reason), "serves", w->serves_known ? w->serves : NULL, "program",
+	    watch_program(w, program), "go_version", f ? f->go_version : NULL, "configured",
+	    w->configured);
 }
 
 static json_t *endpoints_to_json(const struct agent *a)

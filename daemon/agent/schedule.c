@@ -92,6 +92,7 @@ static bool send_probe(struct schedule *s, struct watch *w)
 	    .tls_first = port_is_tls_first(w->endpoint.port),
 	    .tls_only = w->tls_only,
 	    .plain_only = w->plain_only,
+	    .asks_serves = true,
 	};
 
 	snprintf(probe.host, sizeof(probe.host), "%s", w->host ? w->host : "");

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "daemon/agent/blast.h"
 #include "daemon/agent/breaker.h"
 #include "daemon/agent/state.h"
 #include "daemon/ipc.h"
@@ -29,6 +30,8 @@ struct watch {
 	bool seen;
 	bool high_risk; /* its stacks were readable, which was told, and it was not clean since */
 	int64_t seen_wall_ms;
+	bool serves_known; /* since it is exposed; what it served once counts until it is clean */
+	char serves[BLAST_SERVES_LEN];
 
 	/* probing (schedule.c) */
 	struct schedule_slot {

@@ -71,7 +71,7 @@ static bool is_probe(const struct ipc_probe *probe)
 {
 	return is_endpoint(&probe->endpoint) && probe->timeout_ms >= 0 &&
 	       probe->timeout_ms <= PROBER_TIMEOUT_MAX_MS && probe->tls_first <= 1 &&
-	       probe->tls_only <= 1 && probe->plain_only <= 1 &&
+	       probe->tls_only <= 1 && probe->plain_only <= 1 && probe->asks_serves <= 1 &&
 	       !(probe->tls_only && probe->plain_only) &&
 	       is_zero(probe->zero, sizeof(probe->zero)) &&
 	       is_string(probe->host, sizeof(probe->host)) &&
@@ -163,6 +163,7 @@ static void on_probe_start(struct prober *p, const struct frame *f)
 	    .tls_first = probe.tls_first,
 	    .tls_only = probe.tls_only,
 	    .plain_only = probe.plain_only,
+	    .asks_serves = probe.asks_serves,
 	    .token = f->seq,
 	};
 	_Static_assert(sizeof(w->request.host) == sizeof(probe.host), "same host");

@@ -17,9 +17,9 @@ PROBE_START, PROBE_DONE = 64, 65
 NOBODY = 65534
 
 
-def probe(port=1, address="127.0.0.1", timeout_ms=2000, host=b"", prefix=b"", flags=(0, 0, 0),
-          zero=bytes(5), tail=bytes(12), family=socket.AF_INET):
-    return struct.pack("=HHI4s12sqBBB5s256s128s", family, port, 0, socket.inet_aton(address), tail,
+def probe(port=1, address="127.0.0.1", timeout_ms=2000, host=b"", prefix=b"", flags=(0, 0, 0, 0),
+          zero=bytes(4), tail=bytes(12), family=socket.AF_INET):
+    return struct.pack("=HHI4s12sqBBBB4s256s128s", family, port, 0, socket.inet_aton(address), tail,
                        timeout_ms, *flags, zero, host, prefix)
 
 
@@ -103,9 +103,10 @@ class ProberTest(unittest.TestCase):
                 ("port 0", pack(PROBE_START, 1, probe(0))),
                 ("family", pack(PROBE_START, 1, probe(family=socket.AF_UNIX))),
                 ("address tail", pack(PROBE_START, 1, probe(tail=b"\1" + bytes(11)))),
-                ("padding", pack(PROBE_START, 1, probe(zero=b"\1" + bytes(4)))),
-                ("flag", pack(PROBE_START, 1, probe(flags=(2, 0, 0)))),
-                ("both schemes", pack(PROBE_START, 1, probe(flags=(0, 1, 1)))),
+                ("padding", pack(PROBE_START, 1, probe(zero=b"\1" + bytes(3)))),
+                ("flag", pack(PROBE_START, 1, probe(flags=(2, 0, 0, 0)))),
+                ("last flag", pack(PROBE_START, 1, probe(flags=(0, 0, 0, 2)))),
+                ("both schemes", pack(PROBE_START, 1, probe(flags=(0, 1, 1, 0)))),
                 ("timeout", pack(PROBE_START, 1, probe(timeout_ms=-1))),
                 ("long timeout", pack(PROBE_START, 1, probe(timeout_ms=1 << 40))),
                 ("no NUL", pack(PROBE_START, 1, probe(host=b"a" * 256))),
