@@ -25,6 +25,7 @@ enum {
 
 enum conf_mode { CONF_MODE_OBSERVE = 0, CONF_MODE_ENFORCE };
 enum conf_action { CONF_ACTION_DROP = 0, CONF_ACTION_ALERT };
+enum conf_refuse { CONF_REFUSE_RESET = 0, CONF_REFUSE_DROP };
 enum conf_on_stop { CONF_ON_STOP_KEEP = 0, CONF_ON_STOP_REMOVE };
 enum conf_persist { CONF_PERSIST_AUTO = 0, CONF_PERSIST_OFF };
 enum conf_alert_type { CONF_ALERT_WEBHOOK = 0 };
@@ -64,7 +65,9 @@ struct conf_breaker {
 	enum conf_action action;
 	bool seal_local; /* cut host-local clients too */
 	bool whole_port; /* block it even if it serves more than profiling */
+	enum conf_refuse refuse; /* how a client that may not connect is told */
 	struct conf_prefixes allow_from;
+	bool allow_dynamic; /* allow_from has files or names: the agent says what they stand for */
 };
 
 struct conf_alert {

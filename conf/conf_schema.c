@@ -10,6 +10,8 @@ static const struct conf_choice modes[] = {
     {"observe", CONF_MODE_OBSERVE}, {"enforce", CONF_MODE_ENFORCE}, {NULL, 0}};
 static const struct conf_choice actions[] = {
     {"drop", CONF_ACTION_DROP}, {"alert", CONF_ACTION_ALERT}, {NULL, 0}};
+static const struct conf_choice refusals[] = {
+    {"reset", CONF_REFUSE_RESET}, {"drop", CONF_REFUSE_DROP}, {NULL, 0}};
 static const struct conf_choice on_stops[] = {
     {"keep", CONF_ON_STOP_KEEP}, {"remove", CONF_ON_STOP_REMOVE}, {NULL, 0}};
 static const struct conf_choice persists[] = {
@@ -80,6 +82,8 @@ const struct conf_key conf_schema[] = {
      .help = "Also cut clients on the host itself, kubelet's health probes among them"},
     {"breakers[].whole_port", BREAKER(BOOL, whole_port), .preset = "false",
      .help = "Block the port even if it serves more than profiling, and allow_from names nobody"},
+    {"breakers[].refuse", BREAKER(CHOICE, refuse), .choices = refusals, .preset = "reset",
+     .help = "reset: who may not connect is told so at once; drop: hears nothing"},
     {"breakers[].allow_from", BREAKER(PREFIXES, allow_from), RANGE(0, CONF_MAX_PREFIXES),
      .help = "Who may still connect to a blocked port, such as the Prometheus servers"},
 

@@ -39,7 +39,8 @@ int firewall_stop(struct firewall *fw);
 
 /* What every reply carries; result OK. */
 struct firewall_reply firewall_status(const struct firewall *fw);
-/* One request other than LIST; the reply counts after the kernel's acknowledgement. */
+/* One request other than LIST and LEDGER_LIST; the reply counts after the kernel's acknowledgement.
+ */
 struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_request *request,
                                      int64_t now_ms);
 /*
@@ -47,3 +48,12 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
  * kernel refuses to tell is the last reply's result.
  */
 int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **out, size_t *count);
+/* ALLOW, with its entries. */
+struct firewall_reply firewall_allow(struct firewall *fw, const struct firewall_allow *request,
+                                     const struct prefix *entries, int64_t now_ms);
+/*
+ * LEDGER_LIST: all peers in a malloc()ed array, and the reply that ends the list. Returns 0 or
+ * -ENOMEM; what the kernel refuses to tell is in the reply.
+ */
+int firewall_list_peers(struct firewall *fw, const struct firewall_request *request,
+                        struct firewall_peer **out, size_t *count, struct firewall_reply *end);

@@ -6,9 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libnftnl/common.h>
-#include <libnftnl/expr.h>
-#include <libnftnl/set.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <string.h>
 
@@ -17,11 +14,7 @@ enum {
 	 * came at 360 KB with the default. */
 	SEND_BUFFER_BYTES = 256 * 1024 * 1024,
 	RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024,
-	DUMP_TRIES = 5,
 };
-
-AUTO_CLEANUP(nftnl_set, struct nftnl_set *, nftnl_set_free)
-AUTO_CLEANUP(nftnl_iter, struct nftnl_set_elems_iter *, nftnl_set_elems_iter_destroy)
 
 static int set_buffers(int fd)
 {
@@ -179,9 +172,9 @@ int nft_batch_commit(struct nft *nft, struct nft_batch *batch)
 	return read_verdict(nft, last_seq);
 }
 
-/* Dumps */
+/* Questions */
 
-static struct nlmsghdr *request(struct nft *nft, uint16_t type, uint16_t flags)
+struct nlmsghdr *nft_request(struct nft *nft, uint16_t type, uint16_t flags)
 {
 	struct nlmsghdr *message = mnl_nlmsg_put_header(nft->buffer);
 	struct nfgenmsg *family;
@@ -195,8 +188,7 @@ static struct nlmsghdr *request(struct nft *nft, uint16_t type, uint16_t flags)
 	return message;
 }
 
-/* Sends a request and runs `see` over its answers; 0 at their end, or -errno. */
-static int ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure)
+int nft_ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure)
 {
 	const uint32_t seq = message->nlmsg_seq;
 	ssize_t length;
@@ -216,8 +208,7 @@ static int ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, vo
 	}
 }
 
-/* What is still in the socket belongs to an answer that we gave up. */
-static void drain(struct nft *nft)
+void nft_drain(struct nft *nft)
 {
 	while (mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES) > 0)
 		;
@@ -225,11 +216,11 @@ static void drain(struct nft *nft)
 
 int nft_table_exists(struct nft *nft)
 {
-	struct nlmsghdr *message = request(nft, NFT_MSG_GETTABLE, NLM_F_ACK);
+	struct nlmsghdr *message = nft_request(nft, NFT_MSG_GETTABLE, NLM_F_ACK);
 	int err;
 
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, nft->table);
-	err = ask(nft, message, NULL, NULL);
+	err = nft_ask(nft, message, NULL, NULL);
 	return err == -ENOENT ? 0 : err ? err : 1;
 }
 
@@ -245,129 +236,19 @@ struct nft_key nft_key_from_endpoint(const struct endpoint *e)
 	return key;
 }
 
-static bool endpoint_from_key(const uint8_t *key, uint32_t length, struct nft_element *out)
+uint32_t nft_peer_key_length(sa_family_t family)
 {
-	const size_t address_bytes = length - 8;
-	uint16_t port;
-
-	if (length != NFT_KEY4_BYTES && length != NFT_KEY6_BYTES)
-		return false;
-	out->endpoint.family = length == NFT_KEY4_BYTES ? AF_INET : AF_INET6;
-	memcpy(out->endpoint.address, key, address_bytes);
-	out->is_tcp = key[address_bytes] == IPPROTO_TCP;
-	memcpy(&port, key + address_bytes + 4, sizeof(port));
-	out->endpoint.port = ntohs(port);
-	return true;
+	return family == AF_INET ? 2 * 4 + 4 : 2 * 16 + 4;
 }
 
-static bool read_element(struct nftnl_set_elem *from, struct nft_element *out)
+struct nft_peer_key nft_peer_key_from(const struct endpoint *e, const uint8_t peer[static 16])
 {
-	uint32_t length;
-	const uint8_t *key = nftnl_set_elem_get(from, NFTNL_SET_ELEM_KEY, &length);
-	const char *chain = nftnl_set_elem_get_str(from, NFTNL_SET_ELEM_CHAIN);
-	const struct nftnl_expr *counter;
+	const size_t address_bytes = e->family == AF_INET ? 4 : 16;
+	const uint16_t port = htons(e->port);
+	struct nft_peer_key key = {.length = nft_peer_key_length(e->family)};
 
-	*out = (struct nft_element){0};
-	if (!key || !endpoint_from_key(key, length, out))
-		return false;
-	if (chain && strlen(chain) < sizeof(out->chain))
-		memcpy(out->chain, chain, strlen(chain) + 1);
-	if (nftnl_set_elem_is_set(from, NFTNL_SET_ELEM_EXPIRATION))
-		out->expires_ms = nftnl_set_elem_get_u64(from, NFTNL_SET_ELEM_EXPIRATION);
-	counter = nftnl_set_elem_get(from, NFTNL_SET_ELEM_EXPR, &length);
-	if (counter && !strcmp(nftnl_expr_get_str(counter, NFTNL_EXPR_NAME), "counter")) {
-		out->packets = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_PACKETS);
-		out->bytes = nftnl_expr_get_u64(counter, NFTNL_EXPR_CTR_BYTES);
-	}
-	return true;
-}
-
-struct reading {
-	int (*see)(const struct nft_element *, void *);
-	void *closure;
-	int result; /* of `see`, or -errno */
-	bool interrupted;
-};
-
-static int see_elements(const struct nlmsghdr *message, void *closure)
-{
-	struct reading *reading = closure;
-	__attribute__((cleanup(cleanup_nftnl_set))) struct nftnl_set *set = nftnl_set_alloc();
-	__attribute__((cleanup(cleanup_nftnl_iter))) struct nftnl_set_elems_iter *iter = NULL;
-	struct nftnl_set_elem *element;
-
-	if (message->nlmsg_flags & NLM_F_DUMP_INTR)
-		reading->interrupted = true;
-	if (set && nftnl_set_elems_nlmsg_parse(message, set) == 0)
-		iter = nftnl_set_elems_iter_create(set);
-	if (!iter) {
-		reading->result = -ENOMEM;
-		return MNL_CB_STOP;
-	}
-	while ((element = nftnl_set_elems_iter_next(iter))) {
-		struct nft_element e;
-
-		if (!read_element(element, &e))
-			continue;
-		reading->result = reading->see(&e, reading->closure);
-		if (reading->result)
-			return MNL_CB_STOP;
-	}
-	return MNL_CB_OK;
-}
-
-/* A dump that was interrupted by another transaction is read again: `see` meets elements twice. */
-int nft_dump_set(struct nft *nft, const char *set, int (*see)(const struct nft_element *, void *),
-                 void *closure)
-{
-	int err = -EINTR;
-
-	for (unsigned i = 0; i < DUMP_TRIES && err == -EINTR; i++) {
-		struct reading reading = {.see = see, .closure = closure};
-		struct nlmsghdr *message = request(nft, NFT_MSG_GETSETELEM, NLM_F_DUMP);
-
-		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, nft->table);
-		mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
-		err = ask(nft, message, see_elements, &reading);
-		if (!err)
-			err = reading.result ? reading.result : reading.interrupted ? -EINTR : 0;
-		if (err)
-			drain(nft);
-	}
-	return err;
-}
-
-static int take_element(const struct nft_element *e, void *closure)
-{
-	*(struct nft_element *)closure = *e;
-	return 0;
-}
-
-int nft_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes)
-{
-	const struct nft_key key = nft_key_from_endpoint(e);
-	struct nft_element found = {0};
-	struct reading reading = {.see = take_element, .closure = &found};
-	struct nlmsghdr *message = request(nft, NFT_MSG_GETSETELEM, NLM_F_ACK);
-	struct nlattr *list, *element, *value;
-	int err;
-
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, nft->table);
-	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET,
-	                  e->family == AF_INET ? "hits4" : "hits6");
-	list = mnl_attr_nest_start(message, NFTA_SET_ELEM_LIST_ELEMENTS);
-	element = mnl_attr_nest_start(message, NFTA_LIST_ELEM);
-	value = mnl_attr_nest_start(message, NFTA_SET_ELEM_KEY);
-	mnl_attr_put(message, NFTA_DATA_VALUE, key.length, key.bytes);
-	mnl_attr_nest_end(message, value);
-	mnl_attr_nest_end(message, element);
-	mnl_attr_nest_end(message, list);
-	err = ask(nft, message, see_elements, &reading);
-	if (err || reading.result) {
-		drain(nft);
-		return err ? err : reading.result;
-	}
-	*packets = found.packets;
-	*bytes = found.bytes;
-	return 0;
+	memcpy(key.bytes, peer, address_bytes);
+	memcpy(key.bytes + address_bytes, e->address, address_bytes);
+	memcpy(key.bytes + 2 * address_bytes, &port, sizeof(port));
+	return key;
 }

@@ -65,23 +65,16 @@ void nft_batch_delete_table(struct nft_batch *batch);
 /* Sends the transaction and reads the verdict: 0, or -errno of the first message that failed. */
 int nft_batch_commit(struct nft *nft, struct nft_batch *batch);
 
-/* One element of block4, block6, hits4 or hits6. */
-struct nft_element {
-	struct endpoint endpoint;
-	bool is_tcp;
-	char chain[NFT_NAME_MAXLEN]; /* "" without a jump */
-	uint64_t expires_ms;         /* 0: never */
-	uint64_t packets, bytes;     /* of the element's counter */
-};
+/* Questions that are not transactions */
 
+/* Begins a message NFT_MSG_* in the socket's buffer; for nft_ask(). */
+struct nlmsghdr *nft_request(struct nft *nft, uint16_t type, uint16_t flags);
 /*
- * Reads a whole set, calling `see` for every element; a non-zero value from it ends the reading and
- * is returned. Returns 0 or -errno, -ENOENT when there is no such set.
+ * Sends it and runs `see` over the answers. Returns 0 at their end, or -errno; after an error what
+ * is still in the socket belongs to an answer that was given up: nft_drain().
  */
-int nft_dump_set(struct nft *nft, const char *set, int (*see)(const struct nft_element *, void *),
-                 void *closure);
-/* Reads one element of hits4 or hits6. Returns 0 or -errno, -ENOENT when it is not there. */
-int nft_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes);
+int nft_ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure);
+void nft_drain(struct nft *nft);
 
 /* The key of an endpoint in our sets: address, protocol and port, each padded to 32 bits. */
 enum { NFT_KEY4_BYTES = 12, NFT_KEY6_BYTES = 24 };
@@ -90,3 +83,12 @@ struct nft_key {
 	uint32_t length;
 };
 struct nft_key nft_key_from_endpoint(const struct endpoint *e);
+
+/* A client and the endpoint that it has connected to: address, address, port. */
+enum { NFT_PEER_KEY_BYTES = 36 };
+struct nft_peer_key {
+	uint8_t bytes[NFT_PEER_KEY_BYTES];
+	uint32_t length;
+};
+uint32_t nft_peer_key_length(sa_family_t family);
+struct nft_peer_key nft_peer_key_from(const struct endpoint *e, const uint8_t peer[static 16]);

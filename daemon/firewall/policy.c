@@ -49,12 +49,27 @@ static const struct conf_breaker *rule_breaker(const struct conf *conf, uint32_t
 	                                                                : NULL;
 }
 
+enum firewall_result policy_check_ledger(const struct endpoint *e)
+{
+	const bool bad =
+	    e->family == AF_INET ? is_unblockable4(e->address) : is_unblockable6(e->address);
+
+	return bad ? FIREWALL_BAD_ADDRESS : FIREWALL_OK;
+}
+
+enum firewall_result policy_check_allow(const struct conf *conf, uint32_t rule)
+{
+	const struct conf_breaker *breaker = rule_breaker(conf, rule);
+
+	return breaker && breaker->allow_dynamic ? FIREWALL_OK : FIREWALL_BAD_RULE;
+}
+
 enum firewall_result policy_check_endpoint(const struct conf *conf, const struct endpoint *e,
                                            uint32_t rule)
 {
 	const struct conf_breaker *breaker = rule_breaker(conf, rule);
 
-	if (e->family == AF_INET ? is_unblockable4(e->address) : is_unblockable6(e->address))
+	if (policy_check_ledger(e))
 		return FIREWALL_BAD_ADDRESS;
 	/* Only host-local clients reach loopback, and only seal_local cuts those. */
 	if (endpoint_is_loopback(e) && !(breaker && breaker->seal_local))

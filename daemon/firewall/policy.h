@@ -21,6 +21,10 @@ bool policy_is_protected_port(const struct conf *conf, uint16_t port);
  */
 enum firewall_result policy_check_endpoint(const struct conf *conf, const struct endpoint *e,
                                            uint32_t rule);
+/* May the ledger count who connects there? OK or BAD_ADDRESS. */
+enum firewall_result policy_check_ledger(const struct endpoint *e);
+/* May the agent say whom this rule lets through? OK or BAD_RULE. */
+enum firewall_result policy_check_allow(const struct conf *conf, uint32_t rule);
 /* All that can be said of a BLOCK without knowing what is blocked already. */
 enum firewall_result policy_check_block(const struct conf *conf,
                                         const struct firewall_request *request);

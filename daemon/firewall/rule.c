@@ -2,6 +2,7 @@
 #include "daemon/firewall/rule.h"
 
 #include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/rtnetlink.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
@@ -9,6 +10,8 @@
 #include <stddef.h>
 
 enum { NO_DIRECTION = -1 };
+
+static const uint32_t unknown_direction = NF_CT_STATE_INVALID_BIT | NF_CT_STATE_UNTRACKED_BIT;
 
 void rule_begin(struct rule *r, struct nft_batch *batch, const char *chain)
 {
@@ -154,6 +157,36 @@ void rule_match_ct_bits(struct rule *r, uint32_t key, uint32_t bits)
 	match_any_bit(r, bits);
 }
 
+void rule_match_traffic(struct rule *r, enum rule_traffic traffic)
+{
+	switch (traffic) {
+	case RULE_ANY_TRAFFIC: break;
+	case RULE_REQUESTS: rule_match_direction(r, RULE_ORIGINAL); break;
+	case RULE_REPLIES: rule_match_direction(r, RULE_REPLY); break;
+	case RULE_UNKNOWN_TRAFFIC: rule_match_ct_bits(r, NFT_CT_STATE, unknown_direction); break;
+	}
+}
+
+void rule_match_interface(struct rule *r, uint32_t key, uint32_t index)
+{
+	rule_match_meta(r, key, &index, sizeof(index));
+}
+
+void rule_match_interface_not(struct rule *r, uint32_t key, uint32_t index)
+{
+	rule_match_meta_not(r, key, &index, sizeof(index));
+}
+
+void rule_match_hook_output(struct rule *r)
+{
+	rule_match_interface_not(r, NFT_META_OIF, 0);
+}
+
+void rule_match_hook_prerouting(struct rule *r)
+{
+	rule_match_interface_not(r, NFT_META_IIF, 0);
+}
+
 /* (flags & mask) OP value; the protocol is there for nft(8), which then shows the flags by name. */
 static void match_tcp_flags(struct rule *r, uint8_t mask, uint32_t op, uint8_t value)
 {
@@ -169,6 +202,11 @@ static void match_tcp_flags(struct rule *r, uint8_t mask, uint32_t op, uint8_t v
 void rule_match_tcp_rst(struct rule *r)
 {
 	match_tcp_flags(r, TH_RST, NFT_CMP_NEQ, 0);
+}
+
+void rule_match_tcp_opening(struct rule *r)
+{
+	match_tcp_flags(r, TH_SYN | TH_ACK, NFT_CMP_EQ, TH_SYN);
 }
 
 void rule_match_tcp_not_opening(struct rule *r)
@@ -189,7 +227,7 @@ void rule_match_local_destination(struct rule *r)
 	compare(r, NFT_CMP_EQ, &local, sizeof(local));
 }
 
-static void load_packet_address(struct rule *r, sa_family_t family, enum rule_key key)
+static void load_packet_address(struct rule *r, sa_family_t family, enum rule_key key, uint32_t reg)
 {
 	const bool is_source = key == RULE_KEY_PACKET_SOURCE;
 
@@ -197,12 +235,12 @@ static void load_packet_address(struct rule *r, sa_family_t family, enum rule_ke
 		load_payload(r, NFT_PAYLOAD_NETWORK_HEADER,
 		             is_source ? offsetof(struct iphdr, saddr)
 		                       : offsetof(struct iphdr, daddr),
-		             4, NFT_REG32_00);
+		             4, reg);
 	else
 		load_payload(r, NFT_PAYLOAD_NETWORK_HEADER,
 		             is_source ? offsetof(struct ip6_hdr, ip6_src)
 		                       : offsetof(struct ip6_hdr, ip6_dst),
-		             16, NFT_REG32_00);
+		             16, reg);
 }
 
 static void load_address(struct rule *r, sa_family_t family, enum rule_key key)
@@ -211,7 +249,7 @@ static void load_address(struct rule *r, sa_family_t family, enum rule_key key)
 
 	switch (key) {
 	case RULE_KEY_PACKET_DESTINATION:
-	case RULE_KEY_PACKET_SOURCE: load_packet_address(r, family, key); break;
+	case RULE_KEY_PACKET_SOURCE: load_packet_address(r, family, key, NFT_REG32_00); break;
 	case RULE_KEY_CT_ORIGINAL_DESTINATION:
 		load_ct(r, is4 ? NFT_CT_DST_IP : NFT_CT_DST_IP6, RULE_ORIGINAL, NFT_REG32_00);
 		break;
@@ -289,6 +327,27 @@ void rule_jump_by_endpoint(struct rule *r, sa_family_t family, enum rule_key key
 	e = lookup(r, map);
 	if (e)
 		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_VERDICT);
+}
+
+void rule_count_peer(struct rule *r, sa_family_t family, const char *set, uint64_t timeout_ms)
+{
+	const uint32_t words = family == AF_INET ? 1 : 4;
+	struct nftnl_expr *counter = nftnl_expr_alloc("counter");
+	struct nftnl_expr *e;
+
+	load_packet_address(r, family, RULE_KEY_PACKET_SOURCE, NFT_REG32_00);
+	load_packet_address(r, family, RULE_KEY_PACKET_DESTINATION, NFT_REG32_00 + words);
+	load_port(r, RULE_KEY_PACKET_DESTINATION, NFT_REG32_00 + 2 * words);
+	e = add(r, "dynset");
+	if (!e || !counter || nftnl_expr_set_str(e, NFTNL_EXPR_DYNSET_SET_NAME, set)) {
+		r->batch->failed = true;
+		nftnl_expr_free(counter);
+		return;
+	}
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_DYNSET_SREG_KEY, NFT_REG32_00);
+	nftnl_expr_set_u64(e, NFTNL_EXPR_DYNSET_TIMEOUT, timeout_ms);
+	nftnl_expr_add_expr(e, NFTNL_EXPR_DYNSET_EXPRESSIONS, counter);
 }
 
 void rule_set_mark(struct rule *r, uint32_t mark, uint32_t mask)

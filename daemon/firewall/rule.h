@@ -20,6 +20,11 @@
 
 enum rule_direction { RULE_ORIGINAL = 0, RULE_REPLY = 1 }; /* IP_CT_DIR_* */
 
+/* Which packets a rule is for; UNKNOWN are those whose direction conntrack cannot tell. */
+enum rule_traffic { RULE_ANY_TRAFFIC, RULE_REQUESTS, RULE_REPLIES, RULE_UNKNOWN_TRAFFIC };
+
+enum { RULE_LOOPBACK_IFINDEX = 1 }; /* in every network namespace */
+
 struct rule {
 	struct nft_batch *batch;
 	struct nftnl_rule *rule;
@@ -36,8 +41,17 @@ void rule_match_family(struct rule *r, sa_family_t family);
 void rule_match_direction(struct rule *r, enum rule_direction direction);
 /* Any of the bits, of NFT_CT_STATE or NFT_CT_STATUS. */
 void rule_match_ct_bits(struct rule *r, uint32_t key, uint32_t bits);
+void rule_match_traffic(struct rule *r, enum rule_traffic traffic);
+/* NFT_META_IIF or NFT_META_OIF is, or is not, this. */
+void rule_match_interface(struct rule *r, uint32_t key, uint32_t index);
+void rule_match_interface_not(struct rule *r, uint32_t key, uint32_t index);
+/* In prerouting there is no outgoing interface yet, in output no incoming one. */
+void rule_match_hook_prerouting(struct rule *r);
+void rule_match_hook_output(struct rule *r);
 void rule_match_tcp_rst(struct rule *r);
-/* Anything but the first packet of a connection (SYN without ACK). */
+/* The first packet of a connection: SYN without ACK. */
+void rule_match_tcp_opening(struct rule *r);
+/* Anything but that. */
 void rule_match_tcp_not_opening(struct rule *r);
 /* Packets to an address of this host. */
 void rule_match_local_destination(struct rule *r);
@@ -57,6 +71,9 @@ void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, c
 void rule_match_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *set);
 void rule_jump_by_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *map);
 
+/* Counts the packet's source and destination in a set of peers; never ends the rule's evaluation
+ * otherwise than by its own end, also when the set is full. */
+void rule_count_peer(struct rule *r, sa_family_t family, const char *set, uint64_t timeout_ms);
 void rule_set_mark(struct rule *r, uint32_t mark, uint32_t mask);
 /* NF_ACCEPT, NF_DROP, NFT_RETURN; NFT_JUMP and NFT_GOTO with a chain. */
 void rule_verdict(struct rule *r, int code, const char *chain);

@@ -6,7 +6,9 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "daemon/firewall/allowed.h"
 #include "daemon/firewall/blocks.h"
+#include "daemon/firewall/ledger.h"
 #include "daemon/firewall/nft.h"
 
 #define RULESET_NO_PROBER ((uid_t)-1)
@@ -15,6 +17,12 @@ struct ruleset_spec {
 	const struct conf *conf;
 	uid_t prober_uid; /* RULESET_NO_PROBER: nobody is let through by uid */
 	bool persist;     /* owned and persistent, else a plain table */
+	/* What the daemon's table has besides blocks; NULL and 0 elsewhere. */
+	const struct allowed *allowed;
+	const struct ledger_peers
+	    *peers;                  /* NULL: there is no ledger; else what it counted so far */
+	struct block *const *ledger; /* endpoints that are counted; without rules */
+	size_t n_ledger;
 };
 
 /* The whole table with these blocks. It must not exist in the transaction so far. */
@@ -36,3 +44,19 @@ void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const s
 /* Removes one block, whether or not the kernel has expired it just now. */
 void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
                           const struct block *block, int64_t now_ms);
+
+/* The same for an endpoint of the ledger. */
+void ruleset_put_ledger(struct nft_batch *batch, const struct block *endpoint, int64_t now_ms);
+void ruleset_remove_ledger(struct nft_batch *batch, const struct block *endpoint, int64_t now_ms);
+
+/*
+ * Changes whom a rule lets through from one list to another. What is in both is not touched: its
+ * connections meet no moment without it, not even on kernels whose lookups can miss an element that
+ * a transaction replaces.
+ */
+void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, uint32_t rule,
+                            sa_family_t family, const struct conf_prefixes *from,
+                            const struct conf_prefixes *to);
+/* "dynamic4_NAME": the set that holds it. Returns text. */
+const char *ruleset_allowed_name(const struct conf *conf, uint32_t rule, sa_family_t family,
+                                 char text[static NFT_NAME_MAXLEN]);

@@ -120,6 +120,48 @@ static void log_outcome(const struct firewall_request *request, const struct fir
 		log_warning("resumed");
 }
 
+static int send_peers(struct server *s, uint64_t seq, const struct firewall_request *request)
+{
+	auto_free struct firewall_peer *peers = NULL;
+	struct firewall_reply end;
+	size_t count;
+	int err = firewall_list_peers(s->fw, request, &peers, &count, &end);
+
+	for (size_t i = 0; !err && i < count; i += FIREWALL_PEERS_MAX) {
+		size_t n = count - i < FIREWALL_PEERS_MAX ? count - i : FIREWALL_PEERS_MAX;
+
+		err = peer_send(&s->agent, FIREWALL_PEERS, seq, &peers[i], n * sizeof(*peers));
+	}
+	return err ? err : peer_send(&s->agent, FIREWALL_REPLY, seq, &end, sizeof(end));
+}
+
+/* Answered, and then the connection is closed: our agent does not send such. */
+static int refuse_malformed(struct server *s, uint64_t seq)
+{
+	struct firewall_reply reply = firewall_status(s->fw);
+
+	reply.result = FIREWALL_MALFORMED;
+	(void)peer_send(&s->agent, FIREWALL_REPLY, seq, &reply, sizeof(reply));
+	return -EPROTO;
+}
+
+static int handle_allow(struct server *s, const struct frame *f)
+{
+	auto_free struct prefix *entries = calloc(FIREWALL_ALLOW_MAX, sizeof(*entries));
+	struct firewall_allow request;
+	struct firewall_reply reply;
+
+	if (!entries)
+		return -ENOMEM;
+	if (firewall_wire_check_allow(f->body, f->length, &request, entries))
+		return refuse_malformed(s, f->seq);
+	reply = firewall_allow(s->fw, &request, entries, clock_monotonic_ms());
+	if (reply.result == FIREWALL_KERNEL)
+		log_error("whom rule %u lets through: %s: %s", request.rule,
+		          firewall_result_text(FIREWALL_KERNEL), strerror(reply.error));
+	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
+}
+
 static int handle_agent(struct server *s, const struct frame *f)
 {
 	struct firewall_request request;
@@ -127,17 +169,16 @@ static int handle_agent(struct server *s, const struct frame *f)
 
 	if (f->type == IPC_PING && !f->length && f->fd < 0)
 		return peer_send(&s->agent, IPC_PONG, f->seq, NULL, 0);
+	if (f->type == FIREWALL_ALLOW && f->fd < 0)
+		return handle_allow(s, f);
 	if (f->type != FIREWALL_REQUEST || f->fd >= 0)
 		return -EPROTO;
-	if (firewall_wire_check(f->body, f->length, &request)) {
-		/* Answered, and then the connection is closed: our agent does not send such. */
-		reply = firewall_status(s->fw);
-		reply.result = FIREWALL_MALFORMED;
-		(void)peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
-		return -EPROTO;
-	}
+	if (firewall_wire_check(f->body, f->length, &request))
+		return refuse_malformed(s, f->seq);
 	if (request.verb == FIREWALL_LIST)
 		return send_list(s, f->seq);
+	if (request.verb == FIREWALL_LEDGER_LIST)
+		return send_peers(s, f->seq, &request);
 	reply = firewall_serve(s->fw, &request, clock_monotonic_ms());
 	log_outcome(&request, &reply);
 	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/wire.h"
 
 #include <errno.h>
 #include <libnftnl/expr.h>
@@ -36,6 +37,16 @@ const char *set_hits_name(sa_family_t family)
 	return family == AF_INET ? "hits4" : "hits6";
 }
 
+const char *set_ledger_name(sa_family_t family)
+{
+	return family == AF_INET ? "ledger4" : "ledger6";
+}
+
+const char *set_peers_name(sa_family_t family)
+{
+	return family == AF_INET ? "peers4" : "peers6";
+}
+
 static uint32_t address_type(sa_family_t family)
 {
 	return family == AF_INET ? TYPE_IPV4_ADDRESS : TYPE_IPV6_ADDRESS;
@@ -60,29 +71,50 @@ static struct nftnl_set *new_set(struct nft_batch *batch, const char *name)
 	return steal_ptr(&set);
 }
 
+static void describe_endpoints(struct nftnl_set *set, enum set_kind kind, sa_family_t family)
+{
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, endpoint_type(family));
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN,
+	                  family == AF_INET ? NFT_KEY4_BYTES : NFT_KEY6_BYTES);
+	nftnl_set_set_u32(set, NFTNL_SET_FLAGS,
+	                  NFT_SET_TIMEOUT | (kind == SET_BLOCKS ? NFT_SET_MAP : 0U));
+	if (kind == SET_BLOCKS)
+		nftnl_set_set_u32(set, NFTNL_SET_DATA_TYPE, TYPE_VERDICT);
+}
+
+static void describe_peers(struct nftnl_set *set, sa_family_t family)
+{
+	const uint32_t address = address_type(family);
+
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE,
+	                  address << 2 * TYPE_BITS | address << TYPE_BITS | TYPE_INET_SERVICE);
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, nft_peer_key_length(family));
+	nftnl_set_set_u32(set, NFTNL_SET_FLAGS, NFT_SET_TIMEOUT | NFT_SET_EVAL);
+	nftnl_set_set_u64(set, NFTNL_SET_TIMEOUT, FIREWALL_LEDGER_MS);
+	nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, FIREWALL_LEDGER_PEERS_MAX);
+}
+
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
              uint32_t id)
 {
 	auto_set struct nftnl_set *set = new_set(batch, name);
-	const bool is4 = family == AF_INET;
 	struct nlmsghdr *message;
 
 	if (!set)
 		return;
 	nftnl_set_set_u32(set, NFTNL_SET_FAMILY, NFPROTO_INET);
 	nftnl_set_set_u32(set, NFTNL_SET_ID, id);
-	if (kind == SET_ADDRESSES) {
+	switch (kind) {
+	case SET_ADDRESSES:
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, address_type(family));
-		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, is4 ? 4 : 16);
+		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, family == AF_INET ? 4 : 16);
 		nftnl_set_set_u32(set, NFTNL_SET_FLAGS, NFT_SET_INTERVAL);
-	} else {
-		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, endpoint_type(family));
-		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, is4 ? NFT_KEY4_BYTES : NFT_KEY6_BYTES);
-		nftnl_set_set_u32(set, NFTNL_SET_FLAGS,
-		                  NFT_SET_TIMEOUT | (kind == SET_BLOCKS ? NFT_SET_MAP : 0U));
+		break;
+	case SET_BLOCKS:
+	case SET_HITS:
+	case SET_LEDGER: describe_endpoints(set, kind, family); break;
+	case SET_PEERS: describe_peers(set, family); break;
 	}
-	if (kind == SET_BLOCKS)
-		nftnl_set_set_u32(set, NFTNL_SET_DATA_TYPE, TYPE_VERDICT);
 	message = nft_batch_message(batch, NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL);
 	if (!message)
 		return;
@@ -117,8 +149,7 @@ static bool add_bound(struct nftnl_set *set, const uint8_t *address, uint32_t le
 	return true;
 }
 
-/* The first address after the prefix; false when there is none. */
-static bool find_end(const struct prefix *p, uint8_t end[static 16])
+bool set_find_end(const struct prefix *p, uint8_t end[static 16])
 {
 	memcpy(end, p->address, 16);
 	if (!p->bits)
@@ -139,7 +170,22 @@ static bool add_prefix(struct nftnl_set *set, const struct prefix *p, uint32_t l
 
 	if (!add_bound(set, p->address, length, 0))
 		return false;
-	return !find_end(p, end) || add_bound(set, end, length, NFT_SET_ELEM_INTERVAL_END);
+	return !set_find_end(p, end) || add_bound(set, end, length, NFT_SET_ELEM_INTERVAL_END);
+}
+
+void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name,
+                      const struct prefix *items, size_t count)
+{
+	for (size_t from = 0; from < count; from += ELEMENTS_A_MESSAGE) {
+		auto_set struct nftnl_set *set = new_set(batch, name);
+
+		if (!set)
+			return;
+		for (size_t i = from; i < count && i < from + ELEMENTS_A_MESSAGE; i++)
+			if (!add_prefix(set, &items[i], items[i].family == AF_INET ? 4 : 16))
+				batch->failed = true;
+		put_elements(batch, type, set);
+	}
 }
 
 static size_t select_prefixes(struct prefix *out, sa_family_t family, const struct prefix *items,
@@ -167,15 +213,7 @@ bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t fam
 	if (!n)
 		return false;
 	set_add(batch, name, SET_ADDRESSES, family, id);
-	for (size_t from = 0; from < n; from += ELEMENTS_A_MESSAGE) {
-		auto_set struct nftnl_set *set = new_set(batch, name);
-
-		for (size_t i = from; set && i < n && i < from + ELEMENTS_A_MESSAGE; i++)
-			if (!add_prefix(set, &list[i], family == AF_INET ? 4 : 16))
-				batch->failed = true;
-		if (set)
-			put_elements(batch, NFT_MSG_NEWSETELEM, set);
-	}
+	set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, list, n);
 	return true;
 }
 
@@ -258,5 +296,79 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 			return;
 		put_elements(batch, type, map);
 		put_elements(batch, type, hits);
+	}
+}
+
+/* The ledger */
+
+void set_put_ledger(struct nft_batch *batch, uint16_t type, sa_family_t family,
+                    struct block *const *endpoints, size_t count, int64_t now_ms)
+{
+	for (size_t i = 0; i < count;) {
+		auto_set struct nftnl_set *set = new_set(batch, set_ledger_name(family));
+		size_t n = 0;
+
+		if (!set)
+			return;
+		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
+			struct nftnl_set_elem *element;
+
+			if (endpoints[i]->endpoint.family != family)
+				continue;
+			element = new_element(endpoints[i], type, now_ms);
+			if (!element) {
+				batch->failed = true;
+				return;
+			}
+			nftnl_set_elem_add(set, element);
+			n++;
+		}
+		if (n)
+			put_elements(batch, type, set);
+	}
+}
+
+static bool add_peer(struct nftnl_set *set, const struct ledger_peer *peer)
+{
+	const struct nft_peer_key key = nft_peer_key_from(&peer->endpoint, peer->peer);
+	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
+	struct nftnl_expr *counter;
+
+	if (!element)
+		return false;
+	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key.bytes, key.length);
+	nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT, FIREWALL_LEDGER_MS);
+	nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_EXPIRATION,
+	                       peer->expires_ms ? peer->expires_ms : 1);
+	nftnl_set_elem_add(set, element);
+	counter = nftnl_expr_alloc("counter");
+	if (!counter)
+		return false;
+	nftnl_expr_set_u64(counter, NFTNL_EXPR_CTR_PACKETS, peer->connections);
+	nftnl_expr_set_u64(counter, NFTNL_EXPR_CTR_BYTES, peer->bytes);
+	nftnl_set_elem_add_expr(element, counter);
+	return true;
+}
+
+void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct ledger_peer *peers,
+                   size_t count)
+{
+	for (size_t i = 0; i < count;) {
+		auto_set struct nftnl_set *set = new_set(batch, set_peers_name(family));
+		size_t n = 0;
+
+		if (!set)
+			return;
+		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
+			if (peers[i].endpoint.family != family)
+				continue;
+			if (!add_peer(set, &peers[i])) {
+				batch->failed = true;
+				return;
+			}
+			n++;
+		}
+		if (n)
+			put_elements(batch, NFT_MSG_NEWSETELEM, set);
 	}
 }

@@ -4,21 +4,32 @@
 
 #include "conf/conf.h"
 #include "daemon/firewall/blocks.h"
+#include "daemon/firewall/ledger.h"
 #include "daemon/firewall/nft.h"
 
 enum set_kind {
 	SET_ADDRESSES, /* disjoint prefixes */
 	SET_BLOCKS,    /* endpoint : verdict, with timeouts */
 	SET_HITS,      /* endpoint, with timeouts and counters */
+	SET_LEDGER,    /* endpoint, with timeouts */
+	SET_PEERS,     /* client, endpoint, which rules add and count */
 };
 
 /* `id` is the set's own within the transaction. */
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
              uint32_t id);
 
+/*
+ * Elements of a set of addresses, all of one family and disjoint; `type` is NFT_MSG_NEWSETELEM or
+ * NFT_MSG_DELSETELEM.
+ */
+void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name,
+                      const struct prefix *items, size_t count);
 /* A new set of the prefixes of one family; false and no set when there are none. */
 bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t family, uint32_t id,
                       const struct prefix *items, size_t count);
+/* The first address after the prefix; false when there is none. */
+bool set_find_end(const struct prefix *p, uint8_t end[static 16]);
 
 /*
  * The elements of one family's blocks, in the map and in the set of counters; `type` is
@@ -27,6 +38,15 @@ bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t fam
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms);
 
-/* "block4", "hits6" */
+/* The same for endpoints of the ledger; only endpoint and deadline_ms count. */
+void set_put_ledger(struct nft_batch *batch, uint16_t type, sa_family_t family,
+                    struct block *const *endpoints, size_t count, int64_t now_ms);
+/* What was counted before, put back with its counters and what is left of its time. */
+void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct ledger_peer *peers,
+                   size_t count);
+
+/* "block4", "hits6", "ledger4", "peers6" */
 const char *set_map_name(sa_family_t family);
 const char *set_hits_name(sa_family_t family);
+const char *set_ledger_name(sa_family_t family);
+const char *set_peers_name(sa_family_t family);

@@ -33,7 +33,7 @@ static bool is_zero(const void *bytes, size_t length)
 	return any == 0;
 }
 
-/* BLOCK and UNBLOCK name an endpoint; whether it may be blocked is policy.c's question. */
+/* An endpoint; whether it may be blocked is policy.c's question. */
 static bool names_endpoint(const struct firewall_request *r)
 {
 	if (!r->port)
@@ -62,6 +62,13 @@ enum firewall_result firewall_wire_check(const void *bytes, size_t length,
 	switch (r.verb) {
 	case FIREWALL_BLOCK: well_formed = names_endpoint(&r); break;
 	case FIREWALL_UNBLOCK: well_formed = names_endpoint(&r) && !r.timeout_ms; break;
+	case FIREWALL_LEDGER_ADD:
+	case FIREWALL_LEDGER_REMOVE:
+		well_formed = names_endpoint(&r) && !r.rule && !r.timeout_ms;
+		break;
+	case FIREWALL_LEDGER_LIST:
+		well_formed = (names_endpoint(&r) || names_nothing(&r)) && !r.rule && !r.timeout_ms;
+		break;
 	case FIREWALL_LIST:
 	case FIREWALL_PANIC:
 	case FIREWALL_RESUME:
@@ -72,4 +79,56 @@ enum firewall_result firewall_wire_check(const void *bytes, size_t length,
 		return FIREWALL_MALFORMED;
 	*out = r;
 	return FIREWALL_OK;
+}
+
+static bool read_prefix(const struct firewall_prefix *from, struct prefix *out)
+{
+	const unsigned most = from->family == AF_INET ? 32 : 128;
+	struct prefix p = {.family = from->family, .bits = from->bits};
+	unsigned stray = 0;
+
+	if (from->zero[0] || from->zero[1] || (p.family != AF_INET && p.family != AF_INET6) ||
+	    p.bits > most)
+		return false;
+	memcpy(p.address, from->address, sizeof(p.address));
+	for (unsigned bit = p.bits; bit < 8 * sizeof(p.address); bit++)
+		stray |= p.address[bit / 8] & (0x80U >> bit % 8);
+	if (stray)
+		return false;
+	*out = p;
+	return true;
+}
+
+enum firewall_result firewall_wire_check_allow(const void *bytes, size_t length,
+                                               struct firewall_allow *out,
+                                               struct prefix entries[static FIREWALL_ALLOW_MAX])
+{
+	const uint8_t *at = bytes;
+	struct firewall_allow r;
+
+	if (length < sizeof(r))
+		return FIREWALL_MALFORMED;
+	memcpy(&r, at, sizeof(r));
+	if (r.version != FIREWALL_WIRE_VERSION || r.zero || r.zero2 ||
+	    r.count > FIREWALL_ALLOW_MAX ||
+	    length != sizeof(r) + r.count * sizeof(struct firewall_prefix))
+		return FIREWALL_MALFORMED;
+	at += sizeof(r);
+	for (uint32_t i = 0; i < r.count; i++, at += sizeof(struct firewall_prefix)) {
+		struct firewall_prefix entry;
+
+		memcpy(&entry, at, sizeof(entry));
+		if (!read_prefix(&entry, &entries[i]))
+			return FIREWALL_MALFORMED;
+	}
+	*out = r;
+	return FIREWALL_OK;
+}
+
+struct firewall_prefix firewall_prefix_from(const struct prefix *p)
+{
+	struct firewall_prefix entry = {.family = (uint8_t)p->family, .bits = p->bits};
+
+	memcpy(entry.address, p->address, sizeof(entry.address));
+	return entry;
 }

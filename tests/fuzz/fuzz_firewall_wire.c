@@ -34,6 +34,22 @@ static void check_admitted(const struct firewall_request *r)
 	}
 }
 
+static void check_allow(const uint8_t *data, size_t size)
+{
+	static struct prefix entries[FIREWALL_ALLOW_MAX];
+	struct firewall_allow head;
+
+	if (firewall_wire_check_allow(data, size, &head, entries))
+		return;
+	require(size == sizeof(head) + head.count * sizeof(struct firewall_prefix));
+	for (uint32_t i = 0; i < head.count; i++) {
+		const struct firewall_prefix again = firewall_prefix_from(&entries[i]);
+
+		require(!memcmp(data + sizeof(head) + i * sizeof(again), &again, sizeof(again)));
+		require(entries[i].bits <= (entries[i].family == AF_INET ? 32 : 128));
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char name[] = "name";
@@ -48,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf.protect.ports.count = 1;
 	conf.metrics.enabled = true;
 	conf.metrics.listen.port = 9464;
+	check_allow(data, size);
 	if (firewall_wire_check(data, size, &r))
 		return 0;
 	require(size == sizeof(r) && !memcmp(data, &r, size));

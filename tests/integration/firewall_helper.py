@@ -13,8 +13,14 @@ from lab import Process, program
 REQUEST = struct.Struct("=HHHBB16sIIQQ")
 REPLY = struct.Struct("=HHHBB16sIiQQQIIBB6x")
 
-FW_REQUEST, FW_REPLY, FW_EVENT = 160, 161, 162
-BLOCK, UNBLOCK, LIST, PANIC, RESUME, STATUS = range(1, 7)
+ALLOW = struct.Struct("=HHIQII")
+PREFIX = struct.Struct("=BBxx16s")
+PEER = struct.Struct("=HHB3x16s16sQQQ")
+VERSION = 2
+
+FW_REQUEST, FW_REPLY, FW_EVENT, FW_ALLOW, FW_PEERS = range(160, 165)
+(BLOCK, UNBLOCK, LIST, PANIC, RESUME, STATUS, LEDGER_ADD, LEDGER_REMOVE,
+ LEDGER_LIST) = range(1, 10)
 (OK, MALFORMED, STALE, BAD_RULE, BAD_ADDRESS, BAD_TIMEOUT, PROTECTED_PORT, TOO_MANY, TOO_FAST,
  PANICKED, NOT_FOUND, KERNEL, END) = range(13)
 MANUAL = 0
@@ -22,6 +28,7 @@ MANUAL = 0
 Reply = collections.namedtuple(
     "Reply", "version result port family zero address rule error expires_ms packets bytes blocks "
              "reconciliations persist panicked")
+Peer = collections.namedtuple("Peer", "connections idle_ms expires_ms")
 UID, PROBER_UID = 64103, 64102
 
 
@@ -94,7 +101,7 @@ class Helper:
     def ask(self, verb, address=None, port=0, rule=MANUAL, timeout_ms=0, generation=None):
         """The reply; for LIST, all of them."""
         family, raw = pack_address(address) if address else (0, bytes(16))
-        body = REQUEST.pack(1, verb, port, family, 0, raw, rule, 0,
+        body = REQUEST.pack(VERSION, verb, port, family, 0, raw, rule, 0,
                             self.generation if generation is None else generation, timeout_ms)
         seq = self.agent.send(FW_REQUEST, body)
         replies = [self._reply(seq)]
@@ -135,3 +142,41 @@ class Helper:
         replies = self.ask(LIST)
         assert replies[-1].result == END, replies[-1]
         return {(unpack_address(r.family, r.address), r.port): r for r in replies[:-1]}
+
+    def allow(self, rule, *prefixes, generation=None):
+        """What the files and names in a rule's allow_from stand for."""
+        body = ALLOW.pack(VERSION, 0, rule,
+                          self.generation if generation is None else generation, len(prefixes), 0)
+        for text in prefixes:
+            network = ipaddress.ip_network(text)
+            family, raw = pack_address(network.network_address)
+            body += PREFIX.pack(family, network.prefixlen, raw)
+        return self._reply(self.agent.send(FW_ALLOW, body))
+
+    def ledger_add(self, address, port):
+        return self.ask(LEDGER_ADD, address, port)
+
+    def ledger_remove(self, address, port):
+        return self.ask(LEDGER_REMOVE, address, port)
+
+    def ledger(self, address=None, port=0):
+        """{(address, port): {client: Peer}} of one endpoint, or of all."""
+        family, raw = pack_address(address) if address else (0, bytes(16))
+        seq = self.agent.send(FW_REQUEST, REQUEST.pack(
+            VERSION, LEDGER_LIST, port, family, 0, raw, 0, 0, self.generation, 0))
+        found = {}
+        while True:
+            kind, answered, body = self.agent.receive()
+            if kind == FW_EVENT:
+                self.events.append(Reply._make(REPLY.unpack(body)))
+                continue
+            assert answered == seq, (kind, answered, seq)
+            if kind == FW_REPLY:
+                end = Reply._make(REPLY.unpack(body))
+                assert end.result == END, end
+                return found
+            assert kind == FW_PEERS, kind
+            for version, at, its, where, peer, *counts in PEER.iter_unpack(body):
+                assert version == VERSION
+                endpoint = (unpack_address(its, where), at)
+                found.setdefault(endpoint, {})[unpack_address(its, peer)] = Peer(*counts)

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from firewall_helper import (  # noqa: E402
     BAD_ADDRESS, BAD_RULE, BAD_TIMEOUT, BLOCK, FW_REPLY, FW_REQUEST, MALFORMED, MANUAL, NOT_FOUND,
     OK, PANIC, PANICKED, PROBER_UID, PROTECTED_PORT, REQUEST, RESUME, STALE,
-    STATUS, TOO_FAST, TOO_MANY, UID, Helper)
+    STATUS, TOO_FAST, TOO_MANY, UID, VERSION, Helper)
 from frames import PING, PONG  # noqa: E402
 from lab import Lab, program, run, wait_until  # noqa: E402
 
@@ -148,6 +148,37 @@ class Base(unittest.TestCase):
 
     def tool(self, option, **kwargs):
         return self.lab.run("target", program("pprofwall-firewall"), option, check=False, **kwargs)
+
+    def add_quiet_port(self):
+        """One without what connections of earlier tests still send again."""
+        port = next(self.quiet_ports)
+        self.stack.enter_context(contextlib.closing(Echo(self.lab, "target", self.lab.TARGET,
+                                                         port)))
+        return port
+
+    def add_pod(self):
+        """A namespace behind the target, which routes; its server is POD:PORT."""
+        lab, target = self.lab, self.lab.name_of("target")
+        if not os.path.exists(f"/run/netns/{lab.name_of('pod')}"):
+            lab._add_namespace("pod")
+            pod = lab.name_of("pod")
+            run("ip", "link", "add", "pod0", "netns", target, "type", "veth",
+                "peer", "name", "eth0", "netns", pod)
+            for name, device, last in ((target, "pod0", 1), (pod, "eth0", 2)):
+                run("ip", "-n", name, "address", "add", f"10.92.0.{last}/24", "dev", device)
+                run("ip", "-n", name, "address", "add", f"fd92::{last}/64", "dev", device,
+                    "nodad")
+                run("ip", "-n", name, "link", "set", device, "up")
+            lab.run("target", "sysctl", "-qw", "net.ipv4.ip_forward=1",
+                    "net.ipv6.conf.all.forwarding=1")
+            run("ip", "-n", pod, "route", "add", "default", "via", "10.92.0.1")
+            run("ip", "-n", pod, "route", "add", "default", "via", "fd92::1")
+            client = lab.name_of("client")
+            run("ip", "-n", client, "route", "add", "10.92.0.0/24", "via", lab.TARGET)
+            run("ip", "-n", client, "route", "add", "fd92::/64", "via", lab.TARGET6)
+            for address in (POD, POD6):
+                self.stack.enter_context(contextlib.closing(Echo(lab, "pod", address, PORT)))
+        wait_until(lambda: self.connect_as(1000, POD6) == "got e", 5, "the pod answers")
 
     def assert_ok(self, reply):
         self.assertEqual((reply.result, reply.error), (OK, 0), reply)
@@ -354,13 +385,6 @@ class Rules:
         self.assert_reset(source=lab.STRANGER)
         self.assertGreater(helper.list()[(lab.TARGET, PORT)].expires_ms, 500)
 
-    def add_quiet_port(self):
-        """One without what connections of earlier tests still send again."""
-        port = next(self.quiet_ports)
-        self.stack.enter_context(contextlib.closing(Echo(self.lab, "target", self.lab.TARGET,
-                                                         port)))
-        return port
-
     def test_counters_count_what_is_refused_and_survive(self):
         lab, helper = self.lab, self.start()
         port = self.add_quiet_port()
@@ -433,31 +457,6 @@ class Rules:
         for peer in (helper.parent, helper.agent):
             seq = peer.send(PING)
             self.assertEqual(peer.receive(), (PONG, seq, b""))
-
-
-    def add_pod(self):
-        """A namespace behind the target, which routes; its server is POD:PORT."""
-        lab, target = self.lab, self.lab.name_of("target")
-        if not os.path.exists(f"/run/netns/{lab.name_of('pod')}"):
-            lab._add_namespace("pod")
-            pod = lab.name_of("pod")
-            run("ip", "link", "add", "pod0", "netns", target, "type", "veth",
-                "peer", "name", "eth0", "netns", pod)
-            for name, device, last in ((target, "pod0", 1), (pod, "eth0", 2)):
-                run("ip", "-n", name, "address", "add", f"10.92.0.{last}/24", "dev", device)
-                run("ip", "-n", name, "address", "add", f"fd92::{last}/64", "dev", device,
-                    "nodad")
-                run("ip", "-n", name, "link", "set", device, "up")
-            lab.run("target", "sysctl", "-qw", "net.ipv4.ip_forward=1",
-                    "net.ipv6.conf.all.forwarding=1")
-            run("ip", "-n", pod, "route", "add", "default", "via", "10.92.0.1")
-            run("ip", "-n", pod, "route", "add", "default", "via", "fd92::1")
-            client = lab.name_of("client")
-            run("ip", "-n", client, "route", "add", "10.92.0.0/24", "via", lab.TARGET)
-            run("ip", "-n", client, "route", "add", "fd92::/64", "via", lab.TARGET6)
-            for address in (POD, POD6):
-                self.stack.enter_context(contextlib.closing(Echo(lab, "pod", address, PORT)))
-        wait_until(lambda: self.connect_as(1000, POD6) == "got e", 5, "the pod answers")
 
     def test_routed_traffic(self):
         lab, helper = self.lab, self.start()
@@ -683,7 +682,7 @@ class Lifecycle:
         lab, helper = self.lab, self.start(on_stop="remove")
         self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
         for _ in range(50):  # and does not wait for its answers
-            helper.agent.send(FW_REQUEST, REQUEST.pack(1, STATUS, 0, 0, 0, bytes(16), 0, 0, 0, 0))
+            helper.agent.send(FW_REQUEST, REQUEST.pack(VERSION, STATUS, 0, 0, 0, bytes(16), 0, 0, 0, 0))
         helper.agent.close()
         seq = helper.parent.send(PING)
         self.assertEqual(helper.parent.receive(), (PONG, seq, b""))
@@ -692,11 +691,11 @@ class Lifecycle:
         self.assert_open(source=lab.STRANGER)
 
     def test_malformed_messages_close_the_connection(self):
-        good = REQUEST.pack(1, BLOCK, PORT, socket.AF_INET, 0, bytes([10]) + bytes(15), 1, 0, 1,
+        good = REQUEST.pack(VERSION, BLOCK, PORT, socket.AF_INET, 0, bytes([10]) + bytes(15), 1, 0, 1,
                             60_000)
         for what, kind, body in (
                 ("short", FW_REQUEST, good[:-1]), ("long", FW_REQUEST, good + b"\0"),
-                ("version", FW_REQUEST, b"\2" + good[1:]), ("padding", FW_REQUEST,
+                ("version", FW_REQUEST, b"\1" + good[1:]), ("padding", FW_REQUEST,
                                                             good[:7] + b"\1" + good[8:]),
                 ("verb", FW_REQUEST, good[:2] + b"\xff" + good[3:]), ("type", 7, good)):
             with self.subTest(what):

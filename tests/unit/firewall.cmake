@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-pw_unit_test(test_firewall_wire pw_firewall_wire)
+pw_unit_test(test_firewall_wire pw_firewall_wire pw_common)
 pw_unit_test(test_firewall_policy pw_firewall)
 pw_unit_test(test_firewall_blocks pw_firewall)
+pw_unit_test(test_firewall_allowed pw_firewall)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "common/frame.h"
 #include "daemon/firewall/wire.h"
 
 #include <setjmp.h>
@@ -79,7 +80,7 @@ static void refuses_padding_and_unknown_values(void **state)
 	r = make_block();
 	r.verb = 0;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
-	r.verb = FIREWALL_STATUS + 1;
+	r.verb = FIREWALL_LEDGER_LIST + 1;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
 	r = make_block();
 	r.family = AF_UNIX;
@@ -107,11 +108,122 @@ static void has_words_for_every_result(void **state)
 	assert_string_equal(firewall_result_text((enum firewall_result)99), "unknown result");
 }
 
+static void takes_requests_about_the_ledger(void **state)
+{
+	struct firewall_request r = make_block();
+
+	(void)state;
+	r.rule = 0;
+	r.timeout_ms = 0;
+	for (int verb = FIREWALL_LEDGER_ADD; verb <= FIREWALL_LEDGER_LIST; verb++) {
+		r.verb = (uint16_t)verb;
+		assert_int_equal(check(&r), FIREWALL_OK);
+		r.rule = 1;
+		assert_int_equal(check(&r), FIREWALL_MALFORMED);
+		r.rule = 0;
+		r.timeout_ms = 1000;
+		assert_int_equal(check(&r), FIREWALL_MALFORMED);
+		r.timeout_ms = 0;
+	}
+	r = (struct firewall_request){.version = FIREWALL_WIRE_VERSION,
+	                              .verb = FIREWALL_LEDGER_LIST};
+	assert_int_equal(check(&r), FIREWALL_OK); /* of all */
+	r.verb = FIREWALL_LEDGER_ADD;
+	assert_int_equal(check(&r), FIREWALL_MALFORMED);
+}
+
+static struct prefix read_prefix(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), PREFIX_OK);
+	return p;
+}
+
+struct allow_frame {
+	struct firewall_allow head;
+	struct firewall_prefix entries[FIREWALL_ALLOW_MAX + 1];
+};
+
+static enum firewall_result check_allow(const struct allow_frame *f, size_t entries,
+                                        struct prefix *out)
+{
+	struct firewall_allow head;
+
+	return firewall_wire_check_allow(f, sizeof(f->head) + entries * sizeof(f->entries[0]),
+	                                 &head, out);
+}
+
+static void takes_lists_of_prefixes(void **state)
+{
+	static struct prefix out[FIREWALL_ALLOW_MAX];
+	static struct allow_frame f = {
+	    .head = {.version = FIREWALL_WIRE_VERSION, .rule = 3, .generation = 7, .count = 3}};
+	const char *const texts[] = {"10.0.0.0/8", "192.0.2.1", "2001:db8::/33"};
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		const struct prefix p = read_prefix(texts[i]);
+
+		f.entries[i] = firewall_prefix_from(&p);
+	}
+	assert_int_equal(check_allow(&f, 3, out), FIREWALL_OK);
+	for (size_t i = 0; i < 3; i++) {
+		const struct prefix p = read_prefix(texts[i]);
+
+		assert_int_equal(prefix_compare(&out[i], &p), 0);
+	}
+	assert_int_equal(check_allow(&f, 2, out), FIREWALL_MALFORMED);
+	assert_int_equal(check_allow(&f, 4, out), FIREWALL_MALFORMED);
+	assert_int_equal(firewall_wire_check_allow(&f, sizeof(f.head) - 1, &f.head, out),
+	                 FIREWALL_MALFORMED);
+	f.head.count = 0;
+	assert_int_equal(check_allow(&f, 0, out), FIREWALL_OK);
+	for (size_t i = 0; i <= FIREWALL_ALLOW_MAX; i++)
+		f.entries[i] = f.entries[0];
+	f.head.count = FIREWALL_ALLOW_MAX;
+	assert_int_equal(check_allow(&f, FIREWALL_ALLOW_MAX, out), FIREWALL_OK);
+	f.head.count++;
+	assert_int_equal(check_allow(&f, FIREWALL_ALLOW_MAX + 1, out), FIREWALL_MALFORMED);
+	assert_true(sizeof(f) <= FRAME_BODY_MAX_BYTES + sizeof(f.entries[0]));
+}
+
+static void refuses_prefixes_that_are_none(void **state)
+{
+	static const struct firewall_prefix bad[] = {
+	    {.family = AF_UNIX, .bits = 8, .address = {10}},
+	    {.family = AF_INET, .bits = 33},
+	    {.family = AF_INET6, .bits = 129},
+	    {.family = AF_INET, .bits = 8, .address = {10, 1}},
+	    {.family = AF_INET, .bits = 32, .address = {10, 0, 0, 1, 1}},
+	    {.family = AF_INET6, .bits = 127, .address = {[15] = 1}},
+	    {.family = AF_INET, .bits = 8, .zero = {0, 1}, .address = {10}},
+	};
+	static struct prefix out[FIREWALL_ALLOW_MAX];
+	static struct allow_frame f = {.head = {.version = FIREWALL_WIRE_VERSION, .count = 1}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		f.entries[0] = bad[i];
+		assert_int_equal(check_allow(&f, 1, out), FIREWALL_MALFORMED);
+	}
+	f.entries[0] = (struct firewall_prefix){.family = AF_INET};
+	assert_int_equal(check_allow(&f, 1, out), FIREWALL_OK); /* everybody */
+	f.head.zero2 = 1;
+	assert_int_equal(check_allow(&f, 1, out), FIREWALL_MALFORMED);
+	f.head.zero2 = 0;
+	f.head.version = 1;
+	assert_int_equal(check_allow(&f, 1, out), FIREWALL_MALFORMED);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(takes_well_formed_requests),
 	    cmocka_unit_test(refuses_other_sizes),
+	    cmocka_unit_test(takes_requests_about_the_ledger),
+	    cmocka_unit_test(takes_lists_of_prefixes),
+	    cmocka_unit_test(refuses_prefixes_that_are_none),
 	    cmocka_unit_test(refuses_padding_and_unknown_values),
 	    cmocka_unit_test(has_words_for_every_result),
 	};

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The rules of the chains that packets enter our table by: which of them are looked up where.
+ * docs/firewall.md says why each is there. Everything here writes into a transaction.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/firewall/nft.h"
+
+#define HOOKS_NO_PROBER ((uid_t)-1)
+
+struct hooks_spec {
+	const struct conf *conf;
+	uid_t prober_uid; /* HOOKS_NO_PROBER: nobody is let through by uid */
+	bool seal_local;  /* of any rule */
+	bool ledger;      /* new connections are counted */
+};
+
+/* Chain "ledger", which the others jump to: it must exist, and its sets. */
+void hooks_add_ledger(struct nft_batch *batch);
+/* Chains "prerouting" and "prerouting_nat". */
+void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec);
+/* Chain "output", and with seal_local "output_nat". */
+void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec);

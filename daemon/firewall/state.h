@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The helper's state, for firewall.c and requests.c alone: the two halves of firewall.h. */
+#pragma once
+
+#include "common/host_id.h"
+#include "daemon/firewall/firewall.h"
+#include "daemon/firewall/policy.h"
+#include "daemon/firewall/table.h"
+
+struct firewall {
+	struct table table;
+	struct shadow shadow;
+	bool panicked;
+	char host_id[HOST_ID_LEN]; /* for enforce_percent */
+	struct policy_rate rate;   /* of new blocks */
+	struct conf *running, *candidate;
+	struct ipc_conf running_id, candidate_id;
+};
+
+/* The whole table, from the shadow, under the running configuration. Returns 0 or -errno. */
+int firewall_install(struct firewall *fw, int64_t now_ms);
+/* Undoes a panic. Returns 0 or -errno. */
+int firewall_resume(struct firewall *fw, int64_t now_ms);

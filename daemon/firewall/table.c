@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/table.h"
+
+#include "daemon/firewall/dump.h"
+#include "daemon/firewall/monitor.h"
+#include "daemon/firewall/ruleset.h"
+#include "daemon/firewall/set.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { INSTALL_TRIES = 4 };
+
+static const sa_family_t families[] = {AF_INET, AF_INET6};
+
+int table_open(struct table *t, uid_t prober_uid)
+{
+	*t = (struct table){.prober_uid = prober_uid, .monitor_fd = -1};
+	return nft_open(&t->nft);
+}
+
+void table_close(struct table *t)
+{
+	cleanup_close(&t->monitor_fd);
+	t->monitor_fd = -1;
+	nft_close(&t->nft);
+}
+
+int table_delete(struct table *t)
+{
+	auto_batch struct nft_batch batch;
+	int err;
+
+	nft_batch_init(&t->nft, &batch);
+	nft_batch_delete_table(&batch);
+	err = nft_batch_commit(&t->nft, &batch);
+	if (!err || err == -ENOENT)
+		t->installed = false;
+	return err == -ENOENT ? 0 : err;
+}
+
+static int take_hits(const struct dump_element *e, void *closure)
+{
+	struct block *block = blocks_find(closure, &e->endpoint);
+
+	if (block && e->is_tcp) {
+		block->packets = e->packets;
+		block->bytes = e->bytes;
+	}
+	return 0;
+}
+
+int table_read_hits(struct table *t, struct blocks *blocks)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
+		err = dump_endpoints(&t->nft, set_hits_name(families[i]), take_hits, blocks);
+	return err;
+}
+
+/* Peers of endpoints that are no longer counted are not carried over. */
+static void keep_known_peers(struct ledger_peers *peers, const struct blocks *ledger)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < peers->count; i++)
+		if (blocks_find(ledger, &peers->items[i].endpoint))
+			peers->items[kept++] = peers->items[i];
+	peers->count = kept;
+}
+
+/* Without counters, or counting from the last known, when somebody took the sets away. */
+static void read_counters(struct table *t, const struct shadow *shadow, struct ledger_peers *peers)
+{
+	(void)table_read_hits(t, shadow->blocks);
+	for (size_t i = 0; i < ARRAY_LEN(families); i++)
+		(void)dump_peers(&t->nft, families[i], peers);
+	keep_known_peers(peers, shadow->ledger);
+}
+
+static int try_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                       int64_t now_ms)
+{
+	struct ruleset_spec spec = {.conf = conf,
+	                            .prober_uid = t->prober_uid,
+	                            .persist = t->persist,
+	                            .allowed = shadow->allowed};
+	auto_free struct block **blocks = NULL, **ledger = NULL;
+	auto_batch struct nft_batch batch = {0};
+	auto_peers struct ledger_peers peers = {0};
+	size_t count;
+	int exists = nft_table_exists(&t->nft);
+	int err;
+
+	if (exists < 0)
+		return exists;
+	if (exists)
+		read_counters(t, shadow, &peers);
+	err = blocks_list(shadow->blocks, &blocks, &count);
+	if (!err)
+		err = blocks_list(shadow->ledger, &ledger, &spec.n_ledger);
+	if (err)
+		return err;
+	spec.ledger = ledger;
+	spec.peers = &peers;
+	nft_batch_init(&t->nft, &batch);
+	if (exists)
+		nft_batch_delete_table(&batch);
+	ruleset_add_table(&batch, &spec, blocks, count, now_ms);
+	return nft_batch_commit(&t->nft, &batch);
+}
+
+int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                  int64_t now_ms)
+{
+	int err = -ENOENT;
+
+	blocks_expire(shadow->blocks, now_ms);
+	blocks_expire(shadow->ledger, now_ms);
+	/* Others may add or delete a plain table between our look and the transaction. */
+	for (unsigned i = 0; i < INSTALL_TRIES && (err == -ENOENT || err == -EEXIST); i++) {
+		err = try_install(t, conf, shadow, now_ms);
+		if ((err == -EOPNOTSUPP || err == -EINVAL) && t->persist && !t->installed) {
+			t->persist = false;
+			err = try_install(t, conf, shadow, now_ms);
+		}
+	}
+	if (err)
+		return err;
+	t->installed = true;
+	if (!t->persist && t->monitor_fd < 0) {
+		err = monitor_open(t->nft.portid, &t->monitor_fd);
+		/* What happened until now went unheard: once more, while somebody listens. */
+		if (!err)
+			err = try_install(t, conf, shadow, now_ms);
+	}
+	return err;
+}
+
+int table_read_monitor(struct table *t, bool *touched)
+{
+	return monitor_read(t->monitor_fd, touched);
+}

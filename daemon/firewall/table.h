@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Our table in the kernel, as a whole: put there, taken away, watched. What is to be in it is the
+ * shadow. Single-threaded; functions return 0 or -errno.
+ */
+#pragma once
+
+#include "daemon/firewall/allowed.h"
+#include "daemon/firewall/blocks.h"
+#include "daemon/firewall/nft.h"
+
+/* What the agent has asked for: from it the table is made whenever it has to be. */
+struct shadow {
+	struct blocks *blocks;
+	struct blocks *ledger;   /* endpoints that are counted, with deadlines; rule is 0 */
+	struct allowed *allowed; /* NULL until there is a configuration */
+};
+
+struct table {
+	struct nft nft;
+	uid_t prober_uid;
+	int monitor_fd; /* -1 while the table is owned, or there is none */
+	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
+	bool installed; /* it is in the kernel, as far as we know */
+	uint32_t reconciliations; /* times that somebody else's change was undone */
+};
+
+/* Opens the socket for requests; the monitor's when it is needed. */
+int table_open(struct table *t, uid_t prober_uid);
+/* Leaves the table as it is. */
+void table_close(struct table *t);
+
+/*
+ * Puts the whole table in place of the present one, if any, in one transaction: no packet meets
+ * half of it. A kernel before 6.9 refuses owned and persistent tables, with EOPNOTSUPP or EINVAL;
+ * then a plain one is made and watched. What was counted so far is carried over.
+ */
+int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                  int64_t now_ms);
+int table_delete(struct table *t);
+/* Reads what is waiting at the monitor; *touched: somebody changed the table, or may have. */
+int table_read_monitor(struct table *t, bool *touched);
+
+/* Reads the counters of all blocks. */
+int table_read_hits(struct table *t, struct blocks *blocks);
+/* Makes the shadow from what an earlier helper has left in the kernel, as far as `conf` lets it. */
+int table_adopt(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms);

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The firewall helper's lists beside its blocks: the ledger of who connects, and how it refuses."""
+import os
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from firewall_helper import (  # noqa: E402
+    BAD_ADDRESS, BAD_RULE, NOT_FOUND, PANIC, PANICKED, PROBER_UID, RESUME, Helper)
+from lab import run  # noqa: E402
+from test_firewall import DEFAULT, PORT, SEALED, Base, is_answering  # noqa: E402
+
+DAYS30_MS = 30 * 86_400_000
+
+
+class Ledger(Base):
+    """Who connects is counted, in whatever mode, and nobody else."""
+
+    def add_clients(self, first, last):
+        """Addresses of the client's namespace, for clients that are told apart."""
+        client = self.lab.name_of("client")
+        for n in range(first, last + 1):
+            run("ip", "-n", client, "address", "replace", f"10.91.0.{n}/24", "dev", "eth0")
+        return [f"10.91.0.{n}" for n in range(first, last + 1)]
+
+    def test_twenty_clients_of_which_one_connects_once(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        clients = self.add_clients(100, 119)
+        key = (lab.TARGET, PORT)
+        self.assert_open(source=clients[0])  # before it is counted
+        self.assert_ok(helper.ledger_add(*key))
+        self.assertEqual(helper.ledger(), {})
+        for client in clients:
+            for _ in range(1 if client == clients[7] else 3):
+                self.assert_open(source=client)
+        found = helper.ledger(*key)[key]
+        self.assertEqual({c: p.connections for c, p in found.items()},
+                         {c: 1 if c == clients[7] else 3 for c in clients})
+        for peer in found.values():
+            self.assertLess(peer.idle_ms, 120_000)
+            self.assertEqual(peer.idle_ms + peer.expires_ms, DAYS30_MS)
+
+    def test_one_connection_counts_once_whatever_it_sends(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        self.assert_ok(helper.ledger_add(lab.TARGET, PORT))
+        sock = self.connect(source=lab.STRANGER)
+        for _ in range(50):
+            self.assertTrue(is_answering(sock))
+        found = helper.ledger()[(lab.TARGET, PORT)]
+        self.assertEqual({c: p.connections for c, p in found.items()}, {lab.STRANGER: 1})
+
+    def test_ipv6_and_clients_of_this_host(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        for address in (lab.TARGET6, lab.TARGET):
+            self.assert_ok(helper.ledger_add(address, PORT))
+        self.assert_open(lab.TARGET6, lab.STRANGER6)
+        self.assertEqual(self.connect_as(1000, lab.TARGET), "got e")
+        self.assertEqual(self.connect_as(PROBER_UID, lab.TARGET), "got e")  # is nobody's client
+        self.assertEqual({key: {c: p.connections for c, p in peers.items()}
+                          for key, peers in helper.ledger().items()},
+                         {(lab.TARGET6, PORT): {lab.STRANGER6: 1},
+                          (lab.TARGET, PORT): {lab.TARGET: 1}})
+
+    def test_only_what_is_asked_for(self):
+        lab, helper, port = self.lab, self.start(mode="observe"), self.add_quiet_port()
+        self.assert_ok(helper.ledger_add(lab.TARGET, port))
+        self.assert_open(source=lab.STRANGER)
+        self.assert_open(source=lab.STRANGER, port=port)
+        self.assertEqual(set(helper.ledger()), {(lab.TARGET, port)})
+        self.assertEqual(helper.ledger(lab.TARGET, PORT), {})
+        self.assert_ok(helper.ledger_remove(lab.TARGET, port))
+        self.assertEqual(helper.ledger(), {})
+        self.assertEqual(helper.ledger_remove(lab.TARGET, port).result, NOT_FOUND)
+        self.assertEqual(helper.ledger_add("0.0.0.0", PORT).result, BAD_ADDRESS)
+        self.assertEqual(helper.ledger_add("ff02::1", PORT).result, BAD_ADDRESS)
+
+    def count(self, helper, client=None):
+        found = helper.ledger().get((self.lab.TARGET, PORT), {})
+        peer = found.get(client or self.lab.STRANGER)
+        return peer.connections if peer else 0
+
+    def test_counts_go_on_behind_a_block_and_over_new_tables(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        self.assert_ok(helper.ledger_add(lab.TARGET, PORT))
+        self.assert_open(source=lab.STRANGER)
+        before = helper.ledger()[(lab.TARGET, PORT)][lab.STRANGER]
+        time.sleep(0.3)
+        helper.reload(self.config())
+        after = helper.ledger()[(lab.TARGET, PORT)][lab.STRANGER]
+        self.assertEqual(after.connections, 1)
+        self.assertGreaterEqual(after.idle_ms, before.idle_ms + 300)
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assert_reset(source=lab.STRANGER)
+        self.assertEqual(self.count(helper), 2)
+        self.assert_ok(helper.ledger_add(lab.TARGET, PORT))  # again: what was counted stays
+        helper.kill()
+        self.assert_reset(source=lab.STRANGER)  # nobody is there, and it is counted
+        self.helper = helper = Helper(lab).start(self.config())
+        self.assertEqual(self.count(helper), 3)
+        self.assert_reset(source=lab.STRANGER)
+        peer = helper.ledger()[(lab.TARGET, PORT)][lab.STRANGER]
+        self.assertEqual(peer.connections, 4)
+        self.assertLess(peer.idle_ms, 120_000)
+        self.assertGreater(peer.expires_ms, DAYS30_MS - 120_000)
+
+    def test_translated_destinations_count_under_both_names(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        lab.nft("add table ip shift; add chain ip shift pre { type nat hook prerouting "
+                "priority dstnat; }; add rule ip shift pre tcp dport 8000 dnat to "
+                f"{lab.TARGET}:{PORT}")
+        for port in (8000, PORT):
+            self.assert_ok(helper.ledger_add(lab.TARGET, port))
+        self.assert_open(port=8000, source=lab.STRANGER)
+        self.assertEqual({key: {c: p.connections for c, p in peers.items()}
+                          for key, peers in helper.ledger().items()},
+                         {(lab.TARGET, 8000): {lab.STRANGER: 1},
+                          (lab.TARGET, PORT): {lab.STRANGER: 1}})
+
+    def test_a_panic_ends_counting_and_resume_takes_it_up(self):
+        lab, helper = self.lab, self.start()
+        self.assert_ok(helper.ledger_add(lab.TARGET, PORT))
+        self.assert_ok(helper.ask(PANIC))
+        self.assertEqual(helper.ledger_add(lab.TARGET, PORT + 1).result, PANICKED)
+        self.assertEqual(helper.ledger(), {})
+        self.assert_ok(helper.ask(RESUME))
+        self.assert_open(source=lab.STRANGER)
+        self.assertEqual(self.count(helper), 1)
+
+
+class PlainLedger(Ledger):
+    persist = "off"
+
+    def test_a_foreign_flush_costs_the_counts_but_not_the_counting(self):
+        lab, helper = self.lab, self.start(mode="observe")
+        self.assert_ok(helper.ledger_add(lab.TARGET, PORT))
+        lab.nft("flush", "ruleset")
+        helper.wait_event()
+        self.assert_open(source=lab.STRANGER)
+        self.assertEqual(self.count(helper), 1)
+
+
+class Allow(Base):
+    def test_only_for_rules_with_files_or_names(self):
+        helper = self.start()
+        for rule in (0, DEFAULT, SEALED, 99):
+            self.assertEqual(helper.allow(rule, "10.0.0.0/8").result, BAD_RULE)
+
+
+class Refusal(Base):
+    def start_silent(self):
+        config = self.config()
+        config["breakers"][0]["refuse"] = "drop"
+        self.helper = Helper(self.lab).start(config)
+        return self.helper
+
+    def test_a_silent_rule_says_nothing(self):
+        lab, helper = self.lab, self.start_silent()
+        for target, stranger, allowed in ((lab.TARGET, lab.STRANGER, lab.ALLOWED),
+                                          (lab.TARGET6, lab.STRANGER6, lab.ALLOWED6)):
+            with self.subTest(target):
+                established, kept = self.connect(target, stranger), self.connect(target, allowed)
+                self.assertTrue(is_answering(established))
+                self.assert_ok(helper.block(target, PORT, DEFAULT))
+                with self.assertRaises(TimeoutError):
+                    self.connect(target, stranger, timeout=1.5)
+                established.settimeout(1.5)
+                with self.assertRaises(TimeoutError):
+                    is_answering(established)
+                self.assertTrue(is_answering(kept))
+                self.assert_open(target, allowed)
+                self.assertGreater(helper.list()[(target, PORT)].packets, 0)
+                self.assert_ok(helper.block(target, PORT, SEALED))  # another rule: a reset
+                self.assert_reset(target, stranger)
+
+
+if __name__ == "__main__":
+    unittest.main()
