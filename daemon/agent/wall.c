@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/wall.h"
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "daemon/channel.h"
 
@@ -17,6 +18,9 @@ struct wall_request {
 	bool late; /* its deadline has passed, and was told */
 };
 
+/* For wall_request.verb: not a verb of the wire, but a frame of its own. */
+#define WALL_ALLOW ((enum firewall_verb)0)
+
 struct wall {
 	struct event_base *base;
 	struct wall_handlers handlers;
@@ -29,26 +33,38 @@ struct wall {
 static const char not_there[] = "the firewall process is not there";
 static const char not_answering[] = "the firewall process does not answer";
 
+/* Returns 0, or -errno and nothing is under way. */
+static int send_frame(struct wall *wall, uint16_t type, const void *body, size_t length,
+                      const struct wall_request *about)
+{
+	struct wall_request *pending = malloc(sizeof(*pending));
+
+	if (!pending)
+		return -ENOMEM;
+	if (!wall->firewall ||
+	    channel_send(wall->firewall, type, wall->next_seq + 1, body, length) < 0) {
+		free(pending);
+		return -ENOTCONN;
+	}
+	*pending = *about;
+	pending->seq = ++wall->next_seq;
+	pending->sent_ms = clock_monotonic_ms();
+	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
+	return 0;
+}
+
 static void send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
 {
-	struct wall_request *pending = calloc(1, sizeof(*pending));
+	const struct wall_request about = {
+	    .watch = w, .verb = (enum firewall_verb)request->verb, .rule = request->rule};
 
 	request->version = FIREWALL_WIRE_VERSION;
 	request->generation = wall->generation;
-	if (!pending || !wall->firewall ||
-	    channel_send(wall->firewall, FIREWALL_REQUEST, wall->next_seq + 1, request,
-	                 sizeof(*request)) < 0) {
-		free(pending);
+	if (send_frame(wall, FIREWALL_REQUEST, request, sizeof(*request), &about)) {
 		if (w)
 			w->wall.error = not_there;
 		return;
 	}
-	pending->seq = ++wall->next_seq;
-	pending->watch = w;
-	pending->verb = (enum firewall_verb)request->verb;
-	pending->rule = request->rule;
-	pending->sent_ms = clock_monotonic_ms();
-	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
 	if (w)
 		w->wall.pending = true;
 }
@@ -125,6 +141,54 @@ void wall_resume(struct wall *wall)
 	send_simple(wall, FIREWALL_RESUME);
 }
 
+static void send_about(struct wall *wall, enum firewall_verb verb, const struct endpoint *e)
+{
+	struct firewall_request request = {.verb = (uint16_t)verb};
+
+	if (e)
+		set_address(&request, e);
+	send_request(wall, &request, NULL);
+}
+
+void wall_ledger_add(struct wall *wall, const struct endpoint *e)
+{
+	send_about(wall, FIREWALL_LEDGER_ADD, e);
+}
+
+void wall_ledger_remove(struct wall *wall, const struct endpoint *e)
+{
+	send_about(wall, FIREWALL_LEDGER_REMOVE, e);
+}
+
+void wall_ledger_list(struct wall *wall, const struct endpoint *e)
+{
+	send_about(wall, FIREWALL_LEDGER_LIST, e);
+}
+
+int wall_allow(struct wall *wall, uint32_t rule, const struct prefix *items, size_t count)
+{
+	const struct firewall_allow head = {.version = FIREWALL_WIRE_VERSION,
+	                                    .rule = rule,
+	                                    .generation = wall->generation,
+	                                    .count = (uint32_t)count};
+	const struct wall_request about = {.verb = WALL_ALLOW, .rule = rule};
+	const size_t length = sizeof(head) + count * sizeof(struct firewall_prefix);
+	auto_free uint8_t *body = NULL;
+
+	if (count > FIREWALL_ALLOW_MAX)
+		return -E2BIG;
+	body = malloc(length);
+	if (!body)
+		return -ENOMEM;
+	memcpy(body, &head, sizeof(head));
+	for (size_t i = 0; i < count; i++) {
+		const struct firewall_prefix entry = firewall_prefix_from(&items[i]);
+
+		memcpy(body + sizeof(head) + i * sizeof(entry), &entry, sizeof(entry));
+	}
+	return send_frame(wall, FIREWALL_ALLOW, body, length, &about);
+}
+
 void wall_ping(struct wall *wall)
 {
 	/* One that does not read is not heaped with questions. */
@@ -199,11 +263,24 @@ static void answer(struct wall *wall, struct wall_request *r, const struct firew
 		wall->handlers.list_ended(reply->result == FIREWALL_END, wall->handlers.arg);
 	else if (r->verb == FIREWALL_PANIC || r->verb == FIREWALL_RESUME)
 		wall->handlers.panic_answered(r->verb, reply, wall->handlers.arg);
+	else if (r->verb == FIREWALL_LEDGER_LIST && wall->handlers.peers_ended)
+		wall->handlers.peers_ended(reply->result == FIREWALL_END, wall->handlers.arg);
+	else if (r->verb == WALL_ALLOW && wall->handlers.allow_answered)
+		wall->handlers.allow_answered(r->rule, reply, wall->handlers.arg);
 	else if (r->watch) {
 		take_answer(r->watch, r, reply);
 		settle(wall, r->watch);
 	}
 	free(r);
+}
+
+/* The body of a frame is aligned for it. */
+static void take_peers(struct wall *wall, const struct frame *f)
+{
+	const struct firewall_peer *peers = (const void *)f->body;
+
+	if (wall->handlers.peers && f->length && f->length % sizeof(*peers) == 0)
+		wall->handlers.peers(peers, f->length / sizeof(*peers), wall->handlers.arg);
 }
 
 static void on_frame(struct frame *f, void *arg)
@@ -214,6 +291,10 @@ static void on_frame(struct frame *f, void *arg)
 
 	if (f->type == IPC_PONG) {
 		wall->handlers.pong(wall->handlers.arg);
+		return;
+	}
+	if (f->type == FIREWALL_PEERS) {
+		take_peers(wall, f);
 		return;
 	}
 	if (f->length != sizeof(reply))

@@ -36,6 +36,11 @@ struct wall_handlers {
 	 */
 	void (*panic_answered)(enum firewall_verb verb, const struct firewall_reply *reply,
 	                       void *arg);
+	/* The answer to wall_allow(). NULL here: nobody asks. The same for the next two. */
+	void (*allow_answered)(uint32_t rule, const struct firewall_reply *reply, void *arg);
+	/* Some of whom wall_ledger_list() asked for; then the end. `complete` as for list_ended. */
+	void (*peers)(const struct firewall_peer *peers, size_t count, void *arg);
+	void (*peers_ended)(bool complete, void *arg);
 	/* The helper's socket is closed; all that was under way is settled as refused. */
 	void (*gone)(void *arg);
 	void *arg;
@@ -60,6 +65,17 @@ void wall_list(struct wall *wall);
 void wall_panic(struct wall *wall);
 void wall_resume(struct wall *wall);
 void wall_ping(struct wall *wall);
+
+/*
+ * Says whom the files and names in the rule's allow_from stand for, all of them, and replaces what
+ * was said before. Returns 0, -E2BIG for more than FIREWALL_ALLOW_MAX, -ENOMEM, or -ENOTCONN.
+ */
+int wall_allow(struct wall *wall, uint32_t rule, const struct prefix *items, size_t count);
+/* Has who connects to an endpoint counted, or no longer. Not answered: the list shows it. */
+void wall_ledger_add(struct wall *wall, const struct endpoint *e);
+void wall_ledger_remove(struct wall *wall, const struct endpoint *e);
+/* NULL: of all endpoints. */
+void wall_ledger_list(struct wall *wall, const struct endpoint *e);
 
 struct wall_stats {
 	uint32_t blocks, reconciliations;

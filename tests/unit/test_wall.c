@@ -23,6 +23,11 @@ struct bench {
 	int helper;
 	unsigned settled, found, list_ended, restored, gone;
 	struct frame frame;
+	uint32_t allowed_rule;
+	int allowed_result;
+	size_t peers;
+	struct firewall_peer last_peer;
+	int peers_ended;
 };
 
 static void on_settled(struct watch *w, void *arg)
@@ -67,6 +72,27 @@ static void on_gone(void *arg)
 	((struct bench *)arg)->gone++;
 }
 
+static void on_allowed(uint32_t rule, const struct firewall_reply *answer, void *arg)
+{
+	struct bench *b = arg;
+
+	b->allowed_rule = rule;
+	b->allowed_result = answer->result;
+}
+
+static void on_peers(const struct firewall_peer *peers, size_t count, void *arg)
+{
+	struct bench *b = arg;
+
+	b->peers += count;
+	b->last_peer = peers[count - 1];
+}
+
+static void on_peers_ended(bool complete, void *arg)
+{
+	((struct bench *)arg)->peers_ended += complete ? 1 : 100;
+}
+
 static int set_up(void **state)
 {
 	struct bench *b = calloc(1, sizeof(*b));
@@ -76,6 +102,9 @@ static int set_up(void **state)
 	                                       .restored = on_restored,
 	                                       .pong = on_pong,
 	                                       .panic_answered = on_panic,
+	                                       .allow_answered = on_allowed,
+	                                       .peers = on_peers,
+	                                       .peers_ended = on_peers_ended,
 	                                       .gone = on_gone,
 	                                       .arg = b};
 	struct endpoint e;
@@ -245,6 +274,63 @@ static void test_without_helper_it_is_said(void **state)
 	b->helper = dup(0);
 }
 
+static void test_allow(void **state)
+{
+	static struct prefix read[FIREWALL_ALLOW_MAX];
+	struct bench *b = *state;
+	struct prefix list[2];
+	struct firewall_allow head;
+
+	assert_int_equal(prefix_parse("10.0.0.0/8", &list[0]), PREFIX_OK);
+	assert_int_equal(prefix_parse("2001:db8::1", &list[1]), PREFIX_OK);
+	assert_int_equal(wall_allow(b->wall, 3, list, FIREWALL_ALLOW_MAX + 1), -E2BIG);
+	assert_int_equal(wall_allow(b->wall, 3, list, 2), 0);
+	assert_int_equal(frame_recv(b->helper, &b->frame), 1);
+	assert_int_equal(b->frame.type, FIREWALL_ALLOW);
+	assert_int_equal(firewall_wire_check_allow(b->frame.body, b->frame.length, &head, read),
+	                 FIREWALL_OK);
+	assert_int_equal(head.rule, 3);
+	assert_int_equal(head.generation, 7);
+	assert_int_equal(head.count, 2);
+	assert_int_equal(prefix_compare(&read[1], &list[1]), 0);
+	reply(b, b->frame.seq, (struct firewall_reply){.result = FIREWALL_STALE});
+	assert_int_equal(b->allowed_rule, 3);
+	assert_int_equal(b->allowed_result, FIREWALL_STALE);
+}
+
+static void test_ledger(void **state)
+{
+	struct firewall_peer peers[3] = {{.version = FIREWALL_WIRE_VERSION},
+	                                 {.version = FIREWALL_WIRE_VERSION},
+	                                 {.version = FIREWALL_WIRE_VERSION, .connections = 9}};
+	struct bench *b = *state;
+	struct firewall_request r;
+	uint64_t seq;
+
+	wall_ledger_add(b->wall, &b->watch->endpoint);
+	r = next_request(b, &seq);
+	assert_int_equal(r.verb, FIREWALL_LEDGER_ADD);
+	assert_int_equal(r.port, 9100);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK});
+	wall_ledger_remove(b->wall, &b->watch->endpoint);
+	assert_int_equal(next_request(b, &seq).verb, FIREWALL_LEDGER_REMOVE);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_NOT_FOUND});
+	assert_int_equal(b->settled, 0);
+
+	wall_ledger_list(b->wall, NULL);
+	r = next_request(b, &seq);
+	assert_int_equal(r.verb, FIREWALL_LEDGER_LIST);
+	assert_int_equal(r.port, 0);
+	assert_int_equal(frame_send(b->helper, FIREWALL_PEERS, seq, peers, sizeof(peers), -1), 0);
+	assert_int_equal(frame_send(b->helper, FIREWALL_PEERS, seq, peers, 65, -1), 0);
+	turn(b);
+	assert_int_equal(b->peers, 3);
+	assert_int_equal(b->last_peer.connections, 9);
+	assert_int_equal(b->peers_ended, 0);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_END});
+	assert_int_equal(b->peers_ended, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +340,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_watch_freed_meanwhile, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_counters_never_run_backwards, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_without_helper_it_is_said, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_allow, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_ledger, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
