@@ -10,6 +10,7 @@
  * status     -                                        see docs/control.md
  * blocks     -                                        "blocks": [...]
  * block      endpoint, reason, for_ms                 "endpoint", "expires_ms"
+ * block_list endpoints, reason, for_ms, dry_run       "blocked", "already", "refused": [...]
  * unblock    endpoint, reason, for_ms                 "endpoint", "until"
  * reload     -                                        -
  * panic      reason                                   -
@@ -18,7 +19,8 @@
 #pragma once
 
 enum {
-	CONTROL_REQUEST_MAX_BYTES = 16 * 1024,
+	CONTROL_LIST_MAX = 2048,                /* endpoints; what the state can take in at once */
+	CONTROL_REQUEST_MAX_BYTES = 128 * 1024, /* such a list, of the longest addresses */
 	CONTROL_ANSWER_MAX_BYTES = 64 * 1024 * 1024,
 	CONTROL_MAX_CLIENTS = 32,
 	CONTROL_CLIENT_DEADLINE_MS = 5000,

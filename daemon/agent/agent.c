@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "conf/conf_rollout.h"
+#include "daemon/agent/block_list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -340,6 +341,11 @@ static void on_restored(void *arg)
 	log_warning("somebody changed or flushed our nftables table; it was restored");
 }
 
+static void on_wall_status(const struct firewall_reply *reply, void *arg)
+{
+	block_list_take_status(arg, reply);
+}
+
 static void on_panic_answered(enum firewall_verb verb, const struct firewall_reply *reply,
                               void *arg)
 {
@@ -433,6 +439,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .list_ended = on_list_ended,
 	    .restored = on_restored,
 	    .pong = on_wall_pong,
+	    .status = on_wall_status,
 	    .panic_answered = on_panic_answered,
 	    .gone = on_wall_gone,
 	    .arg = a,
@@ -473,6 +480,7 @@ static void free_waiters(struct agent *a)
 
 static void free_parts(struct agent *a)
 {
+	block_list_free(a);
 	free_waiters(a);
 	control_server_free(a->control);
 	http_server_free(a->http);

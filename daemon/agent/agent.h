@@ -21,6 +21,8 @@
 
 enum { AGENT_PING_EVERY_MS = 500, AGENT_SILENT_AFTER_MS = 2000, AGENT_LIST_EVERY_MS = 10 * 1000 };
 
+struct block_list;
+
 struct agent_peer {
 	int pid;
 	unsigned restarts;
@@ -71,6 +73,7 @@ struct agent {
 	struct control_server *control;
 	struct http_server *http;
 	TAILQ_HEAD(, waiter) waiters;
+	struct block_list *block_list; /* under way, or NULL */
 
 	bool adopted; /* the kernel's blocks were read once, at the start */
 	bool panic;
@@ -104,6 +107,10 @@ void enforce_take_up(struct agent *a, struct watch *w);
 /* The configuration has changed. */
 void enforce_all(struct agent *a);
 void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision);
+/* For a watch with `in_list`, whose decision is not told before the whole list stands: tells it. */
+void enforce_announce(struct agent *a, struct watch *w);
+/* Goes back to the decision that was there before, NULL for none. */
+void enforce_take_back(struct agent *a, struct watch *w, const struct state_manual *previous);
 void enforce_set_panic(struct agent *a, bool panic, const char *reason);
 /* No target names it any more. */
 void enforce_abandon(struct agent *a, struct watch *w);

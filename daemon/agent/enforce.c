@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "daemon/agent/agent.h"
+#include "daemon/agent/block_list.h"
 
 #include <string.h>
 
@@ -207,7 +208,7 @@ static void drop_decision(struct agent *a, struct watch *w)
 }
 
 /* A person's decision goes the same way as a breaker's: block, commit, alert. */
-static void announce_decision(struct agent *a, struct watch *w)
+void enforce_announce(struct agent *a, struct watch *w)
 {
 	const struct state_manual *d = w->decision;
 	char text[ENDPOINT_TEXT_LEN];
@@ -235,12 +236,15 @@ void enforce_settled(struct watch *w, void *arg)
 		set_timer(a, w, &w->renew_timer, on_renew, RETRY_STALE_MS);
 		return;
 	}
-	announce_decision(a, w);
+	if (!w->in_list)
+		enforce_announce(a, w);
 	plan_renewal(a, w);
 	commit(a, w);
 	alert(a, w);
 	w->lifting = false;
 	verbs_answer_wall(a, w);
+	if (w->in_list)
+		block_list_settled(a, w);
 	if (!find_wanted(a, w).block && !w->wall.in_kernel)
 		w->wall.error = NULL;
 	enforce_drop_unused(a, w);
@@ -249,7 +253,7 @@ void enforce_settled(struct watch *w, void *arg)
 void enforce_drop_unused(struct agent *a, struct watch *w)
 {
 	if (w->configured || w->decision || w->wall.in_kernel || w->wall.pending ||
-	    w->slot.in_flight)
+	    w->slot.in_flight || w->in_list)
 		return;
 	schedule_forget(a->schedule, w);
 	wall_forget(a->wall, w);
@@ -316,6 +320,15 @@ void enforce_decide(struct agent *a, struct watch *w, const struct state_manual 
 		return;
 	w->decision_is_new = true;
 	probe_soon(a, w);
+	enforce_apply(a, w);
+}
+
+void enforce_take_back(struct agent *a, struct watch *w, const struct state_manual *previous)
+{
+	w->decision_is_new = false;
+	/* One that is over meanwhile ends by its timer, at once. */
+	if (!previous || !hold(a, w, previous))
+		drop_decision(a, w);
 	enforce_apply(a, w);
 }
 

@@ -4,6 +4,7 @@
 #include "common/control.h"
 #include "common/log.h"
 #include "daemon/agent/agent.h"
+#include "daemon/agent/block_list.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,6 +41,7 @@ void verbs_check_deadlines(struct agent *a)
 	int64_t now = clock_monotonic_ms();
 	struct waiter *w;
 
+	block_list_check_deadline(a);
 	/* Oldest first. */
 	while ((w = TAILQ_FIRST(&a->waiters)) && now - w->since_ms >= ANSWER_MS) {
 		TAILQ_REMOVE(&a->waiters, w, link);
@@ -90,20 +92,15 @@ void verbs_answer_list(struct agent *a)
 	}
 }
 
-/* Reads what block and unblock have in common; answers the error itself. */
-static bool read_decision(struct control_request *cr, const struct control_peer *peer,
-                          const json_t *request, struct state_manual *out)
+/* Reads what decisions have in common; answers the error itself. */
+static bool read_terms(struct control_request *cr, const struct control_peer *peer,
+                       const json_t *request, struct state_manual *out)
 {
-	const char *endpoint = json_string_value(json_object_get(request, "endpoint"));
 	const char *reason = json_string_value(json_object_get(request, "reason"));
 	const json_t *for_ms = json_object_get(request, "for_ms");
 	int64_t hold_ms = for_ms ? json_integer_value(for_ms) : DEFAULT_HOLD_MS;
 
 	memset(out, 0, sizeof(*out));
-	if (!endpoint || endpoint_parse(endpoint, &out->endpoint) < 0) {
-		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
-		return false;
-	}
 	if (!reason || !reason[0] || strlen(reason) > CONTROL_REASON_MAX_BYTES) {
 		control_answer_error(cr, "reason: expected 1 to %d bytes",
 		                     CONTROL_REASON_MAX_BYTES);
@@ -117,6 +114,22 @@ static bool read_decision(struct control_request *cr, const struct control_peer 
 	out->until_ms = out->made_ms + hold_ms;
 	snprintf(out->reason, sizeof(out->reason), "%s", reason);
 	snprintf(out->who, sizeof(out->who), "%s", peer->who);
+	return true;
+}
+
+static bool read_decision(struct control_request *cr, const struct control_peer *peer,
+                          const json_t *request, struct state_manual *out)
+{
+	const char *text = json_string_value(json_object_get(request, "endpoint"));
+	struct endpoint endpoint;
+
+	if (!text || endpoint_parse(text, &endpoint) < 0) {
+		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
+		return false;
+	}
+	if (!read_terms(cr, peer, request, out))
+		return false;
+	out->endpoint = endpoint;
 	return true;
 }
 
@@ -140,6 +153,11 @@ static void decide(struct agent *a, struct control_request *cr, const struct con
 		control_answer_error(cr, "out of memory");
 		return;
 	}
+	if (w->in_list) {
+		control_answer_error(cr, "%s: stands in a list that is being blocked; try again",
+		                     endpoint_format(&w->endpoint, text));
+		return;
+	}
 	log_warning("%s %s by %s: %s", block ? "block" : "unblock",
 	            endpoint_format(&w->endpoint, text), decision.who, decision.reason);
 	wait_for(a, cr, WAIT_WALL, &decision.endpoint, block);
@@ -150,6 +168,15 @@ static void verb_block(struct agent *a, struct control_request *cr, const struct
                        const json_t *request)
 {
 	decide(a, cr, peer, request, true);
+}
+
+static void verb_block_list(struct agent *a, struct control_request *cr,
+                            const struct control_peer *peer, const json_t *request)
+{
+	struct state_manual terms;
+
+	if (read_terms(cr, peer, request, &terms))
+		block_list_start(a, cr, request, &terms);
 }
 
 static void verb_unblock(struct agent *a, struct control_request *cr,
@@ -275,9 +302,9 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 		const char *name;
 		verb_function *run;
 	} verbs[] = {
-	    {"status", verb_status},   {"blocks", verb_blocks}, {"block", verb_block},
-	    {"unblock", verb_unblock}, {"reload", verb_reload}, {"panic", verb_panic},
-	    {"resume", verb_resume},
+	    {"status", verb_status},         {"blocks", verb_blocks},   {"block", verb_block},
+	    {"block_list", verb_block_list}, {"unblock", verb_unblock}, {"reload", verb_reload},
+	    {"panic", verb_panic},           {"resume", verb_resume},
 	};
 	const char *name = json_string_value(json_object_get(request, "verb"));
 
@@ -287,6 +314,7 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 			return;
 		}
 	}
-	control_answer_error(cr, "verb: expected status, blocks, block, unblock, reload, panic or "
-	                         "resume");
+	control_answer_error(cr,
+	                     "verb: expected status, blocks, block, block_list, unblock, reload, "
+	                     "panic or resume");
 }

@@ -131,6 +131,12 @@ void wall_list(struct wall *wall)
 	send_simple(wall, FIREWALL_LIST);
 }
 
+int wall_ask_status(struct wall *wall)
+{
+	send_simple(wall, FIREWALL_STATUS);
+	return wall->firewall ? 0 : -ENOTCONN;
+}
+
 void wall_panic(struct wall *wall)
 {
 	send_simple(wall, FIREWALL_PANIC);
@@ -261,6 +267,8 @@ static void answer(struct wall *wall, struct wall_request *r, const struct firew
 	TAILQ_REMOVE(&wall->pending, r, link);
 	if (r->verb == FIREWALL_LIST)
 		wall->handlers.list_ended(reply->result == FIREWALL_END, wall->handlers.arg);
+	else if (r->verb == FIREWALL_STATUS)
+		wall->handlers.status(reply, wall->handlers.arg);
 	else if (r->verb == FIREWALL_PANIC || r->verb == FIREWALL_RESUME)
 		wall->handlers.panic_answered(r->verb, reply, wall->handlers.arg);
 	else if (r->verb == FIREWALL_LEDGER_LIST && wall->handlers.peers_ended)

@@ -30,6 +30,8 @@ struct wall_handlers {
 	/* The helper had to restore the ruleset. */
 	void (*restored)(void *arg);
 	void (*pong)(void *arg);
+	/* The answer to wall_ask_status(): the counts of now. */
+	void (*status)(const struct firewall_reply *reply, void *arg);
 	/*
 	 * The answer to PANIC or RESUME; with verb STATUS it came unasked: the helper was sent a
 	 * signal. What is in force is reply->panicked.
@@ -62,6 +64,8 @@ void wall_check_deadlines(struct wall *wall);
 void wall_forget(struct wall *wall, struct watch *w);
 
 void wall_list(struct wall *wall);
+/* Counts blocks, at once and of the last minute; -ENOTCONN: there is no helper. */
+int wall_ask_status(struct wall *wall);
 void wall_panic(struct wall *wall);
 void wall_resume(struct wall *wall);
 void wall_ping(struct wall *wall);

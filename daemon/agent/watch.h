@@ -15,6 +15,7 @@
 
 struct agent;
 struct schedule;
+struct block_item;
 
 struct watch {
 	struct endpoint endpoint;
@@ -72,10 +73,11 @@ struct watch {
 		const char *error; /* why there is no block though one is wanted; static text */
 		uint64_t packets, bytes; /* of the block in the kernel, at the last look */
 	} wall;
-	struct agent *agent;       /* for the timers below */
-	struct event *renew_timer; /* enforce.c */
-	enum breaker_alert owed;   /* an alert that waits for the kernel's answer (enforce.c) */
-	bool lifting;              /* a block that was there is being taken away, for that alert */
+	struct agent *agent;        /* for the timers below */
+	struct event *renew_timer;  /* enforce.c */
+	enum breaker_alert owed;    /* an alert that waits for the kernel's answer (enforce.c) */
+	struct block_item *in_list; /* block_list.c: not to be announced or freed meanwhile */
+	bool lifting;               /* a block that was there is being taken away, for that alert */
 };
 
 TAILQ_HEAD(watch_queue, watch);

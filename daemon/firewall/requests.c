@@ -299,6 +299,7 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	enum firewall_result result = FIREWALL_OK;
+	struct firewall_reply reply;
 	int error = 0;
 
 	blocks_expire(fw->shadow.blocks, now_ms);
@@ -313,7 +314,10 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
 	case FIREWALL_STATUS: break;
 	default: result = FIREWALL_MALFORMED;
 	}
-	return make_reply(fw, request, result, error, now_ms);
+	reply = make_reply(fw, request, result, error, now_ms);
+	if (request->verb == FIREWALL_STATUS)
+		reply.recent = (uint32_t)policy_rate_count(&fw->rate, now_ms);
+	return reply;
 }
 
 struct listing {

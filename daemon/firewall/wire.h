@@ -137,7 +137,8 @@ struct firewall_reply {
 	uint32_t reconciliations; /* times the ruleset was restored (every reply) */
 	uint8_t persist;          /* the table is owned and persistent (every reply) */
 	uint8_t panicked;         /* (every reply) */
-	uint8_t zero2[6];
+	uint8_t zero2[2];
+	uint32_t recent; /* STATUS: new blocks of the last minute, of max_blocks_per_minute */
 };
 _Static_assert(sizeof(struct firewall_reply) == 72, "fixed on the wire");
 

@@ -11,7 +11,7 @@ import frames
 from lab import Process, program
 
 REQUEST = struct.Struct("=HHHBB16sIIQQ")
-REPLY = struct.Struct("=HHHBB16sIiQQQIIBB6x")
+REPLY = struct.Struct("=HHHBB16sIiQQQIIBB2xI")
 
 ALLOW = struct.Struct("=HHIQII")
 PREFIX = struct.Struct("=BBxx16s")
@@ -27,7 +27,7 @@ MANUAL = 0
 
 Reply = collections.namedtuple(
     "Reply", "version result port family zero address rule error expires_ms packets bytes blocks "
-             "reconciliations persist panicked")
+             "reconciliations persist panicked recent")
 Peer = collections.namedtuple("Peer", "connections idle_ms expires_ms")
 UID, PROBER_UID = 64103, 64102
 
