@@ -12,6 +12,7 @@
 #include "common/panic_marker.h"
 #include "conf/conf.h"
 #include "scanner/control_client.h"
+#include "scanner/helper_run.h"
 #include "scanner/verbs.h"
 
 #include <errno.h>
@@ -20,12 +21,10 @@
 #include <libgen.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/wait.h>
 
 enum {
 	PANIC_MS = 950,
@@ -37,7 +36,7 @@ enum {
 	COMM_LEN = 16,
 };
 
-static const char helper_name[] = "pprofwall-firewall";
+static const char helper_name[] = HELPER_PROGRAM;
 
 enum table { TABLE_GONE, TABLE_THERE, TABLE_UNKNOWN };
 
@@ -67,28 +66,11 @@ static bool wait_for_end(int pidfd, int timeout_ms)
 /* Runs the helper's program with one option; its exit status, or -errno. */
 static int run_tool(const struct panic *p, const char *option)
 {
-	char name[sizeof(helper_name)], argument[32];
+	char name[] = HELPER_PROGRAM, argument[32];
 	char *const argv[] = {name, argument, NULL};
-	auto_close int pidfd = -1;
-	int status = 0;
-	pid_t pid;
-	int error;
 
-	memcpy(name, helper_name, sizeof(name));
 	snprintf(argument, sizeof(argument), "%s", option);
-	error = posix_spawn(&pid, p->helper, NULL, NULL, argv, environ);
-	if (error)
-		return -error;
-	pidfd = pidfd_open(pid, 0);
-	if (pidfd < 0 || !wait_for_end(pidfd, left_ms(p, TOOL_MS))) {
-		kill(pid, SIGKILL);
-		/* It may hang in the kernel: then init buries it. */
-		(void)waitpid(pid, &status, WNOHANG);
-		return -ETIMEDOUT;
-	}
-	if (waitpid(pid, &status, 0) != pid)
-		return -errno;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+	return helper_run(p->helper, argv, -1, left_ms(p, TOOL_MS));
 }
 
 static enum table check_table(const struct panic *p)
@@ -258,6 +240,20 @@ static enum table remove_table(const struct panic *p)
 	return check_table(p);
 }
 
+/* What `pprofwall block --standalone` made; no process owns it. */
+static enum table remove_standalone(const struct panic *p)
+{
+	int status = run_tool(p, "--delete-standalone");
+
+	if (status == 0)
+		return TABLE_GONE;
+	if (status < 0)
+		printf("  %s --delete-standalone: %s\n", p->helper, strerror(-status));
+	else
+		printf("  --delete-standalone: failed\n");
+	return TABLE_UNKNOWN;
+}
+
 static void use_configured(const struct conf *conf, struct panic_paths *out)
 {
 	snprintf(out->state, sizeof(out->state), "%s", conf->state.directory);
@@ -290,18 +286,18 @@ void panic_find_paths(const char *config, const char *socket, struct panic_paths
 		snprintf(out->socket, sizeof(out->socket), "%s", socket);
 }
 
-static int report(const struct panic *p, enum table table)
+static int report(const struct panic *p, enum table table, enum table standalone)
 {
 	bool marked = panic_marker_exists(p->paths.state);
 	int64_t took_ms = clock_monotonic_ms() - p->start_ms;
 
-	if (table == TABLE_GONE)
+	if (table == TABLE_GONE && standalone == TABLE_GONE)
 		printf("no rule of pprofwall is in the kernel; it took %lld ms\n",
 		       (long long)took_ms);
 	else
-		printf("THE RULES ARE %s after %lld ms; try: nft delete table inet pprofwall\n",
+		printf("THE RULES ARE %s after %lld ms; try: nft delete table inet pprofwall%s\n",
 		       table == TABLE_THERE ? "STILL THERE" : "PERHAPS STILL THERE",
-		       (long long)took_ms);
+		       (long long)took_ms, table == TABLE_GONE ? "-standalone" : "");
 	if (!marked)
 		printf("WITHOUT THE MARKER the daemon blocks again when it starts; stop it: "
 		       "systemctl stop pprofwalld\n");
@@ -309,7 +305,7 @@ static int report(const struct panic *p, enum table table)
 	/* Last, and outside the second: a disk may be slow. */
 	if (marked)
 		(void)panic_marker_sync(p->paths.state);
-	return table == TABLE_GONE && marked ? VERB_OK : VERB_REFUSED;
+	return table == TABLE_GONE && standalone == TABLE_GONE && marked ? VERB_OK : VERB_REFUSED;
 }
 
 struct options {
@@ -352,6 +348,7 @@ int panic_main(int argc, char **argv)
 	struct options o = {.reason = ""};
 	struct panic p = {.start_ms = clock_monotonic_ms()};
 	int status = parse_options(argc, argv, &o);
+	enum table table;
 	int error;
 
 	if (status >= 0)
@@ -369,5 +366,6 @@ int panic_main(int argc, char **argv)
 		printf("  %s: %s\n", helper_name, strerror(-error));
 	set_marker(&p, o.reason);
 	ask_agent(&p, o.reason);
-	return report(&p, remove_table(&p));
+	table = remove_table(&p);
+	return report(&p, table, remove_standalone(&p));
 }

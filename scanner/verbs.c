@@ -6,6 +6,7 @@
 #include "common/endpoint.h"
 #include "common/panic_marker.h"
 #include "conf/conf.h"
+#include "scanner/block.h"
 #include "scanner/control_client.h"
 #include "scanner/panic.h"
 #include "scanner/verbs_table.h"
@@ -46,6 +47,14 @@ static void print_usage(FILE *out, const char *verb, unsigned flags)
 	        flags & WITH_ENDPOINT ? " ADDRESS:PORT" : "");
 	if (flags & WITH_FOR)
 		fputs("  --for DURATION  how long it holds, e.g. 90m or 7d; default 1h\n", out);
+	if (strcmp(verb, "blocks") == 0)
+		fputs(
+		    "       pprofwall blocks --standalone [--json]    as root, without a daemon\n",
+		    out);
+	if (strcmp(verb, "unblock") == 0)
+		fputs("       pprofwall unblock --standalone [ADDRESS:PORT]...    as root: of what "
+		      "`block\n       --standalone` made; without an endpoint all of it\n",
+		      out);
 }
 
 static int refuse(const char *verb, const char *what, const char *value)
@@ -180,6 +189,8 @@ int status_main(int argc, char **argv)
 
 int blocks_main(int argc, char **argv)
 {
+	if (standalone_is_meant(argc, argv))
+		return standalone_blocks_main(argc, argv);
 	return read_verb(argc, argv, verbs_print_blocks);
 }
 
@@ -198,28 +209,17 @@ static int ask_about_endpoint(int argc, char **argv, struct verb_options *o, jso
 	return status == VERB_OK ? GO_ON : status;
 }
 
-int block_main(int argc, char **argv)
-{
-	struct verb_options o;
-	json_t *answer = NULL;
-	char endpoint[ENDPOINT_TEXT_LEN], span[32];
-	int status = ask_about_endpoint(argc, argv, &o, &answer);
-
-	if (status != GO_ON)
-		return status;
-	printf("blocked %s; it expires in %s\n", endpoint_format(&o.endpoint, endpoint),
-	       verbs_format_span(json_integer_value(json_object_get(answer, "expires_ms")), span));
-	json_decref(answer);
-	return flush_output();
-}
-
 int unblock_main(int argc, char **argv)
 {
 	struct verb_options o;
 	json_t *answer = NULL;
 	char endpoint[ENDPOINT_TEXT_LEN];
 	const char *until;
-	int status = ask_about_endpoint(argc, argv, &o, &answer);
+	int status;
+
+	if (standalone_is_meant(argc, argv))
+		return standalone_unblock_main(argc, argv);
+	status = ask_about_endpoint(argc, argv, &o, &answer);
 
 	if (status != GO_ON)
 		return status;

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "daemon/firewall/nft.h"
 #include "daemon/firewall/server.h"
+#include "daemon/firewall/standalone.h"
 #include "daemon/startup.h"
 
 #include <errno.h>
@@ -169,6 +170,8 @@ int main(int argc, char **argv)
 	struct options o = {0};
 
 	log_init("pprofwall-firewall", LOG_LEVEL_INFO);
+	if (standalone_is_meant(argc, argv))
+		return standalone_main(argc, argv);
 	if (!read_options(argc, argv, &o)) {
 		log_error("usage: pprofwall-firewall --uid N --gid N --prober-uid N | "
 		          "--delete-table | --table-exists");

@@ -68,8 +68,11 @@ void nft_batch_init(struct nft *nft, struct nft_batch *batch)
 
 	*batch = (struct nft_batch){.seq = nft->seq, .table = nft->table};
 	message = nft_batch_message(batch, NFNL_MSG_BATCH_BEGIN, 0);
-	if (message)
-		nft_batch_end_message(batch, message);
+	if (!message)
+		return;
+	if (nft->expected_generation)
+		mnl_attr_put_u32(message, NFNL_BATCH_GENID, htonl(nft->expected_generation));
+	nft_batch_end_message(batch, message);
 }
 
 void nft_batch_fini(struct nft_batch *batch)
@@ -222,6 +225,31 @@ int nft_table_exists(struct nft *nft)
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, nft->table);
 	err = nft_ask(nft, message, NULL, NULL);
 	return err == -ENOENT ? 0 : err ? err : 1;
+}
+
+static int take_generation(const struct nlattr *attribute, void *closure)
+{
+	if (mnl_attr_get_type(attribute) == NFTA_GEN_ID &&
+	    mnl_attr_validate(attribute, MNL_TYPE_U32) == 0)
+		*(uint32_t *)closure = ntohl(mnl_attr_get_u32(attribute));
+	return MNL_CB_OK;
+}
+
+static int see_generation(const struct nlmsghdr *message, void *closure)
+{
+	return mnl_attr_parse(message, sizeof(struct nfgenmsg), take_generation, closure);
+}
+
+int nft_get_generation(struct nft *nft, uint32_t *out)
+{
+	uint32_t generation = 0;
+	int err = nft_ask(nft, nft_request(nft, NFT_MSG_GETGEN, NLM_F_ACK), see_generation, &generation);
+
+	if (!err && !generation)
+		err = -EPROTO;
+	if (!err)
+		*out = generation;
+	return err;
 }
 
 struct nft_key nft_key_from_endpoint(const struct endpoint *e)

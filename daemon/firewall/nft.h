@@ -29,7 +29,10 @@ struct nft {
 	struct mnl_socket *socket;
 	uint32_t portid;
 	uint32_t seq;
-	uint8_t *buffer;   /* NFT_BUFFER_BYTES, for receiving */
+	uint8_t *buffer; /* NFT_BUFFER_BYTES, for receiving */
+	/* Transactions fail with ERESTART when anybody has changed any rule since this; 0: no
+	 * matter. */
+	uint32_t expected_generation;
 	const char *table; /* "our table": NFT_TABLE_NAME, until the caller says otherwise */
 };
 
@@ -39,6 +42,9 @@ void nft_close(struct nft *nft);
 
 /* 1: our table is there, 0: it is not, or -errno. */
 int nft_table_exists(struct nft *nft);
+
+/* Which state of all of the namespace's rules is in force. Returns 0 or -errno. */
+int nft_get_generation(struct nft *nft, uint32_t *out);
 
 /* One transaction being written. Running out of memory is remembered and told by the commit. */
 struct nft_batch {
