@@ -19,16 +19,19 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <libgen.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/wait.h>
 
 enum {
 	PANIC_MS = 950,
 	ASK_MS = 200,
+	MARKER_MS = 150,
 	TOOL_MS = 150, /* one run of the helper's program; it takes about 5 */
 	SIGNAL_MS = 250,
 	KILL_MS = 200,
@@ -86,6 +89,31 @@ static enum table check_table(const struct panic *p)
 	return TABLE_UNKNOWN;
 }
 
+/* In a process of its own: on a disk that hangs, it writes when that goes on, and we do not wait.
+ */
+static int write_marker(const struct panic *p, const char *who, const char *reason)
+{
+	auto_close int pidfd = -1;
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		/* Nobody is to wait for the end of our output because of it. */
+		(void)close_range(0, UINT_MAX, 0);
+		_exit(-panic_marker_set(p->paths.state, who, reason));
+	}
+	pidfd = pidfd_open(pid, 0);
+	if (pidfd < 0 || !wait_for_end(pidfd, left_ms(p, MARKER_MS)))
+		return -ETIMEDOUT;
+	if (waitpid(pid, &status, 0) != pid)
+		return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
 static void set_marker(const struct panic *p, const char *reason)
 {
 	const char *login = getlogin();
@@ -96,7 +124,7 @@ static void set_marker(const struct panic *p, const char *reason)
 		       PPROFWALL_PANIC_MARKER);
 		return;
 	}
-	error = panic_marker_set(p->paths.state, login ? login : "root", reason);
+	error = write_marker(p, login ? login : "root", reason);
 	printf("  marker %s/%s: %s\n", p->paths.state, PPROFWALL_PANIC_MARKER,
 	       error ? strerror(-error) : "written");
 }

@@ -137,6 +137,8 @@ static void begin_service(struct agent *a)
 	targets_configure(a->targets, a->conf);
 	apply_targets(a, false);
 	if (err == 0) {
+		if (record_begin(a, &snapshot) < 0)
+			log_error("out of memory: alerts wait for the state longer than they need");
 		enforce_restore(a, &snapshot);
 		state_snapshot_free(&snapshot);
 	}
@@ -275,6 +277,11 @@ static void on_outbox_pong(void *arg)
 	((struct agent *)arg)->peers[IPC_ROLE_SENDER].last_pong_ms = clock_monotonic_ms();
 }
 
+static void on_event_done(uint64_t seq, void *arg)
+{
+	record_note_announced(arg, seq);
+}
+
 static void on_prober_gone(int error, void *arg)
 {
 	struct agent *a = arg;
@@ -409,12 +416,14 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	end_without_firewall(a, now);
 	wall_check_deadlines(a->wall);
 	verbs_check_deadlines(a);
+	record_check(a);
 	targets_ask_due(a->targets, now, ask_name, a);
 	if (!a->adopted)
 		return;
 	look_for_panic(a);
 	if (now - a->listed_ms >= AGENT_LIST_EVERY_MS) {
 		a->listed_ms = now;
+		record_retry(a);
 		wall_list(a->wall);
 	}
 }
@@ -445,7 +454,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .arg = a,
 	};
 	const struct outbox_handlers outbox = {
-	    .resolved = on_resolved, .pong = on_outbox_pong, .arg = a};
+	    .resolved = on_resolved, .done = on_event_done, .pong = on_outbox_pong, .arg = a};
 	const struct timeval every = {.tv_usec = AGENT_PING_EVERY_MS * 1000};
 	int err;
 
@@ -485,6 +494,7 @@ static void free_parts(struct agent *a)
 	control_server_free(a->control);
 	http_server_free(a->http);
 	drop_candidate(a);
+	record_end(a);
 	watch_set_free(a->watches);
 	schedule_free(a->schedule);
 	wall_free(a->wall);
@@ -514,6 +524,7 @@ int agent_run(int parent_sock, const char *config_path)
 	int err;
 
 	TAILQ_INIT(&a.waiters);
+	TAILQ_INIT(&a.untold);
 	if (gethostname(a.host, sizeof(a.host) - 1) < 0)
 		snprintf(a.host, sizeof(a.host), "unknown");
 	host_id_read(a.host_id);

@@ -68,6 +68,11 @@ struct agent {
 	struct wall *wall;
 	struct outbox *outbox;
 	struct state *state;
+	struct event *written;            /* the state has written something (record.c) */
+	struct watch_queue untold;        /* what waits for the state */
+	struct state_breaker *remembered; /* owned, sorted: of the last run; rule "": taken */
+	size_t n_remembered;
+	bool remembers; /* the state is that of the last run: what is not in it was not told */
 
 	int control_sock;
 	struct control_server *control;
@@ -96,9 +101,15 @@ struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct w
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
 void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone afterwards */
+/* An alert for when the kernel has answered and the state has it. */
+void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert);
 /* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
 void enforce_settled(struct watch *w, void *arg);
+/* The decisions of people that are still in force. */
 void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
+void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row);
+/* What was done is remembered: alerts, answers. May free the watch. */
+void enforce_tell(struct agent *a, struct watch *w);
 /* One block of a list, and the list's end: adopts the first, and mends what later ones lack. */
 void enforce_note_block(struct agent *a, const struct firewall_reply *block);
 void enforce_compare_list(struct agent *a, bool complete);
@@ -122,9 +133,38 @@ const char *enforce_action(const struct agent *a, const struct watch *w);
 const char *enforce_reason(const struct agent *a, const struct watch *w,
                            char out[static BLAST_REASON_LEN]);
 
+/* record.c: what outlives us, and what is told only when it does */
+/* Takes over the snapshot's breakers, and restores those that are watched. Returns 0 or -ENOMEM. */
+int record_begin(struct agent *a, struct state_snapshot *snapshot);
+void record_end(struct agent *a);
+/* A target names it from now on: its breaker as the last run left it. */
+void record_take_up(struct agent *a, struct watch *w);
+void record_note_exposure(struct watch *w, const struct finding *f);
+void record_forget_exposure(struct watch *w);
+/* Adds to an object of people's: since when, until when, and why. */
+void record_to_json(const struct watch *w, json_t *object);
+/* Queues what has changed of its breaker and of a person's decision. */
+void record_save(struct agent *a, struct watch *w);
+/* Does the disk have what was decided last? */
+bool record_is_saved(const struct agent *a, const struct watch *w);
+/* Calls enforce_tell(), now or when the disk has it; a slow disk is not waited for. */
+void record_tell(struct agent *a, struct watch *w);
+void record_tell_now(struct agent *a, struct watch *w);
+/* Every now and then: those who have waited long enough, and what the queue had no room for. */
+void record_check(struct agent *a);
+void record_retry(struct agent *a);
+/* Every sink has had this event of the outbox. */
+void record_note_announced(struct agent *a, uint64_t seq);
+
 /* event.c: what alerts carry (docs/alerts.md) */
-void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
-                const char *who);
+enum { EVENT_ID_BYTES = 16 };
+void event_make_id(char id[static STATE_ALERT_ID_LEN]);
+/* Returns the outbox's number for it. */
+uint64_t event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+                    const char *who);
+/* The same event again, or one whose id was remembered before it was sent. */
+uint64_t event_send_as(struct agent *a, const char *id, const char *event, const struct watch *w,
+                       const char *reason, const char *who);
 
 /* report.c */
 json_t *report_status(const struct agent *a);

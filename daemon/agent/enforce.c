@@ -156,26 +156,20 @@ static void plan_renewal(struct agent *a, struct watch *w)
 	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
 }
 
-static void commit(struct agent *a, struct watch *w)
+void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert)
 {
-	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
-	struct state_breaker b = {
-	    .endpoint = w->endpoint,
-	    .state = w->breaker.state,
-	    .opened_ms = w->breaker.opened_ms + offset,
-	    .open_until_ms = w->breaker.open_until_ms + offset,
-	    .high_risk = w->high_risk,
-	};
-
-	if (w->breaker.state == BREAKER_CLOSED || !w->configured) {
-		/* Most have no row: a reload does not write once for each of 65,536. */
-		if (w->saved && state_delete_breaker(a->state, &w->endpoint) == 0)
-			w->saved = false;
+	if (alert == BREAKER_ALERT_NONE)
 		return;
-	}
-	snprintf(b.rule, sizeof(b.rule), "%s", a->conf->breakers[w->rule].name);
-	if (state_save_breaker(a->state, &b) == 0)
-		w->saved = true;
+	/* Two things worth telling while the disk is slow: then the first does not wait for it. */
+	if (w->record.waiting)
+		record_tell_now(a, w);
+	w->owed = alert;
+	if (alert != BREAKER_ALERT_OPENED)
+		return;
+	/* Remembered with the block, so that who dies before the alert knows what is owed. */
+	event_make_id(w->record.alert_id);
+	w->record.announced = false;
+	w->record.opened_seq = 0;
 }
 
 static void alert(struct agent *a, struct watch *w)
@@ -194,37 +188,67 @@ static void alert(struct agent *a, struct watch *w)
 	log_warning("%s: breaker %s, %s; action: %s%s%s", endpoint_format(&w->endpoint, text),
 	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
 	            reason ? ": " : "", reason ? reason : "");
-	event_send(a, breaker_alert_name(owed), w, reason, NULL);
+	if (owed == BREAKER_ALERT_OPENED)
+		w->record.opened_seq =
+		    event_send_as(a, w->record.alert_id, "opened", w, reason, NULL);
+	else
+		event_send(a, breaker_alert_name(owed), w, reason, NULL);
 }
 
-static void drop_decision(struct agent *a, struct watch *w)
+static void drop_decision(struct watch *w)
 {
 	if (w->manual_timer)
 		event_del(w->manual_timer);
 	free(w->decision);
 	w->decision = NULL;
-	w->decision_is_new = false;
-	state_delete_manual(a->state, &w->endpoint);
+	w->decision_is_new = w->decision_untold = false;
 }
 
 /* A person's decision goes the same way as a breaker's: block, commit, alert. */
-void enforce_announce(struct agent *a, struct watch *w)
+static void settle_decision(struct watch *w)
+{
+	if (!w->decision || !w->decision_is_new)
+		return;
+	/* The person is told that it was refused: then nothing of it stays behind. */
+	if (w->decision->block && !w->wall.in_kernel) {
+		drop_decision(w);
+		return;
+	}
+	w->decision_is_new = false;
+	w->decision_untold = true;
+}
+
+static void announce_decision(struct agent *a, struct watch *w)
 {
 	const struct state_manual *d = w->decision;
 	char text[ENDPOINT_TEXT_LEN];
 
-	if (!d || !w->decision_is_new)
+	if (!w->decision_untold)
 		return;
-	/* The person is told that it was refused: then nothing of it stays behind. */
-	if (d->block && !w->wall.in_kernel) {
-		drop_decision(a, w);
-		return;
-	}
-	w->decision_is_new = false;
-	if (state_save_manual(a->state, d) < 0)
-		log_error("%s: the manual %s is not saved, and ends with this process",
-		          endpoint_format(&w->endpoint, text), d->block ? "block" : "unblock");
+	w->decision_untold = false;
+	if (!w->record.decision_saved)
+		log_error("%s: the manual %s is not saved yet", endpoint_format(&w->endpoint, text),
+		          d->block ? "block" : "unblock");
 	event_send(a, d->block ? "manual_block" : "manual_unblock", w, d->reason, d->who);
+}
+
+void enforce_tell(struct agent *a, struct watch *w)
+{
+	announce_decision(a, w);
+	alert(a, w);
+	w->lifting = false;
+	verbs_answer_wall(a, w);
+	if (!find_wanted(a, w).block && !w->wall.in_kernel)
+		w->wall.error = NULL;
+	enforce_drop_unused(a, w);
+}
+
+void enforce_announce(struct agent *a, struct watch *w)
+{
+	settle_decision(w);
+	record_save(a, w);
+	if (w->decision_untold)
+		record_tell(a, w);
 }
 
 void enforce_settled(struct watch *w, void *arg)
@@ -237,23 +261,18 @@ void enforce_settled(struct watch *w, void *arg)
 		return;
 	}
 	if (!w->in_list)
-		enforce_announce(a, w);
+		settle_decision(w);
 	plan_renewal(a, w);
-	commit(a, w);
-	alert(a, w);
-	w->lifting = false;
-	verbs_answer_wall(a, w);
+	record_save(a, w);
 	if (w->in_list)
 		block_list_settled(a, w);
-	if (!find_wanted(a, w).block && !w->wall.in_kernel)
-		w->wall.error = NULL;
-	enforce_drop_unused(a, w);
+	record_tell(a, w);
 }
 
 void enforce_drop_unused(struct agent *a, struct watch *w)
 {
 	if (w->configured || w->decision || w->wall.in_kernel || w->wall.pending ||
-	    w->slot.in_flight || w->in_list)
+	    w->slot.in_flight || w->in_list || w->record.waiting || w->record.unsaved)
 		return;
 	schedule_forget(a->schedule, w);
 	wall_forget(a->wall, w);
@@ -262,12 +281,13 @@ void enforce_drop_unused(struct agent *a, struct watch *w)
 
 void enforce_abandon(struct agent *a, struct watch *w)
 {
+	if (w->breaker.state != BREAKER_CLOSED)
+		enforce_owe(a, w, BREAKER_ALERT_GONE);
 	w->configured = false;
 	schedule_forget(a->schedule, w);
-	if (w->breaker.state != BREAKER_CLOSED)
-		w->owed = BREAKER_ALERT_GONE;
 	breaker_reset(&w->breaker);
 	watch_forget_finding(w);
+	record_forget_exposure(w);
 	w->high_risk = false;
 	enforce_apply(a, w);
 }
@@ -291,7 +311,7 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 		return;
 	log_info("%s: the manual %s is over", endpoint_format(&w->endpoint, text),
 	         w->decision->block ? "block" : "unblock");
-	drop_decision(a, w);
+	drop_decision(w);
 	probe_soon(a, w);
 	enforce_apply(a, w);
 }
@@ -307,6 +327,7 @@ static bool hold(struct agent *a, struct watch *w, const struct state_manual *de
 	*copy = *decision;
 	free(w->decision);
 	w->decision = copy;
+	w->record.decision_saved = false;
 	w->decision_until_ms = clock_monotonic_ms() + hold_ms;
 	if (!decision->block)
 		breaker_reset(&w->breaker);
@@ -328,7 +349,7 @@ void enforce_take_back(struct agent *a, struct watch *w, const struct state_manu
 	w->decision_is_new = false;
 	/* One that is over meanwhile ends by its timer, at once. */
 	if (!previous || !hold(a, w, previous))
-		drop_decision(a, w);
+		drop_decision(w);
 	enforce_apply(a, w);
 }
 
@@ -348,41 +369,48 @@ static void adopt_breaker(const struct agent *a, struct watch *w)
 	breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
 }
 
-void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
+void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row)
 {
 	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
 
-	for (size_t i = 0; i < snapshot->n_breakers; i++) {
-		const struct state_breaker *saved = &snapshot->breakers[i];
-		struct watch *w = watch_set_find(a->watches, &saved->endpoint);
+	w->rule = find_rule(a->conf, row->rule);
+	adopt_breaker(a, w);
+	w->breaker.opened_ms = row->opened_ms - offset;
+	w->high_risk = row->high_risk;
+}
 
-		/* Of no target: nobody would ever close it, and one named again starts anew. */
-		if (!w) {
-			state_delete_breaker(a->state, &saved->endpoint);
-			continue;
-		}
-		w->saved = true;
-		if (saved->state == BREAKER_CLOSED)
-			continue;
-		w->rule = find_rule(a->conf, saved->rule);
-		adopt_breaker(a, w);
-		w->breaker.opened_ms = saved->opened_ms - offset;
-		w->high_risk = saved->high_risk;
-	}
+void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
+{
 	for (size_t i = 0; i < snapshot->n_manuals; i++) {
 		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i].endpoint);
 
-		if (w)
-			hold(a, w, &snapshot->manuals[i]);
+		if (w && hold(a, w, &snapshot->manuals[i]))
+			w->record.decision_saved = w->record.decision_row = true;
 	}
 }
 
-/* A block in the kernel that no person made: its breaker was open, and is. */
-static void adopt_block(const struct agent *a, struct watch *w)
+/* A person's block that was never saved: it stays for its time, whatever rules say. */
+static void adopt_decision(struct agent *a, struct watch *w, int64_t left_ms)
 {
-	if (w->configured && !w->decision && w->wall.in_kernel &&
-	    w->wall.kernel_rule != FIREWALL_RULE_MANUAL && w->breaker.state == BREAKER_CLOSED)
-		adopt_breaker(a, w);
+	struct state_manual d = {.endpoint = w->endpoint, .block = true};
+
+	d.made_ms = clock_wall_ms();
+	d.until_ms = d.made_ms + left_ms;
+	snprintf(d.reason, sizeof(d.reason), "found in the kernel at the start");
+	snprintf(d.who, sizeof(d.who), "unknown");
+	(void)hold(a, w, &d);
+}
+
+/* A block in the kernel that no person made: its breaker was open, and is. */
+static void adopt_block(struct agent *a, struct watch *w)
+{
+	if (!w->configured || w->decision || !w->wall.in_kernel ||
+	    w->wall.kernel_rule == FIREWALL_RULE_MANUAL || w->breaker.state != BREAKER_CLOSED)
+		return;
+	adopt_breaker(a, w);
+	/* Alerts come after the row: who has none, died before it was told. */
+	if (a->remembers && !w->saved)
+		enforce_owe(a, w, BREAKER_ALERT_OPENED);
 }
 
 void enforce_note_block(struct agent *a, const struct firewall_reply *block)
@@ -401,6 +429,8 @@ void enforce_note_block(struct agent *a, const struct firewall_reply *block)
 	w->wall.in_kernel = true;
 	w->wall.kernel_rule = block->rule;
 	w->wall.expires_ms = clock_monotonic_ms() + (int64_t)block->expires_ms;
+	if (block->rule == FIREWALL_RULE_MANUAL && !w->decision)
+		adopt_decision(a, w, (int64_t)block->expires_ms);
 	if (!w->configured) /* it stays for its time, unless a target turns out to be meant */
 		set_timer(a, w, &w->renew_timer, on_renew, (int64_t)block->expires_ms);
 	if (w->breaker.state == BREAKER_CLOSED && block->rule != FIREWALL_RULE_MANUAL &&
@@ -451,8 +481,10 @@ void enforce_compare_list(struct agent *a, bool complete)
 
 void enforce_take_up(struct agent *a, struct watch *w)
 {
+	record_take_up(a, w);
 	adopt_block(a, w);
-	if (w->wall.in_kernel || w->wall.pending)
+	if (w->wall.in_kernel || w->wall.pending ||
+	    (a->adopted && w->breaker.state != BREAKER_CLOSED))
 		enforce_apply(a, w);
 	schedule_probe_in(a->schedule, w, 0);
 }

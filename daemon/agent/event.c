@@ -6,10 +6,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { EVENT_SCHEMA = 1, EVENT_ID_BYTES = 16, EVENT_ID_LEN = EVENT_ID_BYTES * 2 + 1 };
+enum { EVENT_SCHEMA = 1 };
+
+_Static_assert((int)STATE_ALERT_ID_LEN == EVENT_ID_BYTES * 2 + 1, "in hexadecimal");
 
 /* Random, so that a receiver can drop what comes twice, whichever host or process it came from. */
-static void make_id(char id[static EVENT_ID_LEN])
+void event_make_id(char id[static STATE_ALERT_ID_LEN])
 {
 	uint8_t bytes[EVENT_ID_BYTES] = {0};
 
@@ -68,14 +70,22 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 	         because ? ": " : "", because ? because : "");
 }
 
-void event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
-                const char *who)
+uint64_t event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+                    const char *who)
 {
-	char id[EVENT_ID_LEN], now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[512];
+	char id[STATE_ALERT_ID_LEN];
 
-	make_id(id);
+	event_make_id(id);
+	return event_send_as(a, id, event, w, reason, who);
+}
+
+uint64_t event_send_as(struct agent *a, const char *id, const char *event, const struct watch *w,
+                       const char *reason, const char *who)
+{
+	char now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[512];
+
 	describe(a, w, event, text, sizeof(text));
-	outbox_add(
+	return outbox_add(
 	    a->outbox,
 	    json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
 	              "schema", EVENT_SCHEMA, "id", id, "event", event, "time",

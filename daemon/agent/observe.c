@@ -53,6 +53,8 @@ static void remember(struct agent *a, struct watch *w, struct finding *f,
 	a->probes[f->verdict]++;
 	if (f->latency_ms >= 0)
 		metrics_observe(&a->probe_duration, (double)f->latency_ms / 1000.0);
+	if (seen == BREAKER_EXPOSED)
+		record_note_exposure(w, f);
 	/* No evidence: what was known of the endpoint stays. */
 	if (seen == BREAKER_NO_VERDICT)
 		return;
@@ -136,8 +138,9 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	note_risk(a, w, high_risk, seen);
 	note_serves(a, w, finding, seen);
 	schedule_probe_in(a->schedule, w, decision.next_probe_ms - now);
-	if (decision.alert != BREAKER_ALERT_NONE)
-		w->owed = decision.alert;
+	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
+		record_forget_exposure(w);
+	enforce_owe(a, w, decision.alert);
 	if (decision.block || decision.unblock)
 		enforce_apply(a, w);
 	else if (w->owed != BREAKER_ALERT_NONE && !w->wall.pending)
@@ -159,8 +162,7 @@ void observe_died(struct watch *w, bool alone, void *arg)
 	                 : "a prober died while it probed this endpoint and others; each is now "
 	                   "probed alone",
 	           NULL);
-	if (decision.alert != BREAKER_ALERT_NONE)
-		w->owed = decision.alert;
+	enforce_owe(a, w, decision.alert);
 	if (decision.block)
 		enforce_apply(a, w);
 }

@@ -39,7 +39,7 @@ static void send_event(struct outbox *box, const struct outbox_event *e)
 		channel_send(box->sender, IPC_SEND_EVENT, e->seq, e->text, strlen(e->text));
 }
 
-void outbox_add(struct outbox *box, json_t *event)
+uint64_t outbox_add(struct outbox *box, json_t *event)
 {
 	struct outbox_event *e = calloc(1, sizeof(*e));
 	char *text = event ? json_dumps(event, JSON_COMPACT) : NULL;
@@ -49,7 +49,7 @@ void outbox_add(struct outbox *box, json_t *event)
 		box->dropped++;
 		free(text);
 		free(e);
-		return;
+		return 0;
 	}
 	if (box->count >= OUTBOX_MAX_EVENTS) {
 		remove_event(box, TAILQ_FIRST(&box->events));
@@ -60,6 +60,7 @@ void outbox_add(struct outbox *box, json_t *event)
 	TAILQ_INSERT_TAIL(&box->events, e, link);
 	box->count++;
 	send_event(box, e);
+	return e->seq;
 }
 
 static void take_result(struct outbox *box, const struct ipc_send_result *result)
@@ -90,6 +91,7 @@ static void take_done(struct outbox *box, uint64_t seq)
 	TAILQ_FOREACH (e, &box->events, link) {
 		if (e->seq == seq) {
 			remove_event(box, e);
+			box->handlers.done(seq, box->handlers.arg);
 			return;
 		}
 	}

@@ -25,6 +25,8 @@ struct outbox_sink {
 struct outbox_handlers {
 	/* An answer to outbox_resolve(); `token` as given there. */
 	void (*resolved)(const struct ipc_addresses *addresses, uint64_t token, void *arg);
+	/* Every sink has taken or refused the event that outbox_add() gave this number. */
+	void (*done)(uint64_t seq, void *arg);
 	void (*pong)(void *arg);
 	void *arg;
 };
@@ -37,8 +39,8 @@ void outbox_configure(struct outbox *box, const struct conf *conf);
 /* A (new) sender; takes over `sock`. What was not done is sent again. */
 int outbox_set_sender(struct outbox *box, int sock);
 
-/* Takes over `event`. Drops the oldest when there are too many. */
-void outbox_add(struct outbox *box, json_t *event);
+/* Takes over `event`. Drops the oldest when there are too many. Returns its number; 0: dropped. */
+uint64_t outbox_add(struct outbox *box, json_t *event);
 /* Returns 0 or -errno; without a sender -ENOTCONN: ask again later. */
 int outbox_resolve(struct outbox *box, const char *name, uint64_t token);
 void outbox_ping(struct outbox *box);

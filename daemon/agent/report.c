@@ -89,7 +89,7 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	const char *manual = w->decision ? w->decision->block ? "block" : "unblock" : NULL;
 	bool is_open = w->breaker.state != BREAKER_CLOSED;
 
-	return json_pack(
+	json_t *endpoint_json = json_pack(
 	    "{s:s, s:s?, s:s, s:s?, s:o, s:b, s:s?, s:s?, s:s?, s:o, s:I, s:o, s:b, s:o, s:s?, "
 	    "s:s, s:s?, s:s?, s:s, s:s?, s:b}",
 	    "endpoint", endpoint_format(&w->endpoint, endpoint), "rule",
@@ -108,6 +108,9 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	    enforce_reason(a, w, reason), "serves", w->serves_known ? w->serves : NULL, "program",
 	    watch_program(w, program), "go_version", f ? f->go_version : NULL, "configured",
 	    w->configured);
+
+	record_to_json(w, endpoint_json);
+	return endpoint_json;
 }
 
 static json_t *endpoints_to_json(const struct agent *a)
@@ -165,15 +168,15 @@ json_t *report_blocks(const struct agent *a)
 
 		if (!w->wall.in_kernel)
 			continue;
-		json_array_append_new(
-		    list,
-		    json_pack("{s:s, s:s?, s:b, s:s?, s:s?, s:I, s:I, s:I}", "endpoint",
-		              endpoint_format(&w->endpoint, endpoint), "rule",
-		              d || !w->configured ? NULL : a->conf->breakers[w->rule].name,
-		              "manual", d != NULL, "reason", d ? d->reason : NULL, "who",
-		              d ? d->who : NULL, "expires_ms",
-		              (json_int_t)(w->wall.expires_ms - now), "packets",
-		              (json_int_t)w->wall.packets, "bytes", (json_int_t)w->wall.bytes));
+		json_t *block = json_pack(
+		    "{s:s, s:s?, s:b, s:s?, s:s?, s:I, s:I, s:I}", "endpoint",
+		    endpoint_format(&w->endpoint, endpoint), "rule",
+		    d || !w->configured ? NULL : a->conf->breakers[w->rule].name, "manual",
+		    d != NULL, "reason", d ? d->reason : w->record.evidence, "who",
+		    d ? d->who : NULL, "expires_ms", (json_int_t)(w->wall.expires_ms - now),
+		    "packets", (json_int_t)w->wall.packets, "bytes", (json_int_t)w->wall.bytes);
+		record_to_json(w, block);
+		json_array_append_new(list, block);
 	}
 	return json_pack("{s:b, s:o}", "ok", 1, "blocks", list);
 }

@@ -10,9 +10,10 @@
 #include <search.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 
-enum { BATCH_MAX = 512, RETRY_AFTER_MS = 1000, CLOSE_WITHIN_MS = 2000 };
+enum { BATCH_MAX = 512, RETRY_AFTER_MS = 1000, CLOSE_WITHIN_MS = 2000, MARKER_WITHIN_MS = 300 };
 
 struct state {
 	struct state_db *db; /* the writer's, while it runs */
@@ -23,6 +24,8 @@ struct state {
 	struct state_items queue;
 	void *index; /* tsearch(3) of the queue by kind and endpoint */
 	size_t n_queued, n_writing;
+	uint64_t last_ticket, written_ticket;
+	int notify_fd;
 	bool stopping;
 	struct state_health health;
 };
@@ -102,6 +105,9 @@ static void end_batch(struct state *st, struct state_items *batch, int error, co
 	} else {
 		st->health.writes++;
 		free_items(batch);
+		/* Tickets stand in the queue in their order. */
+		st->written_ticket =
+		    TAILQ_EMPTY(&st->queue) ? st->last_ticket : TAILQ_FIRST(&st->queue)->ticket - 1;
 	}
 	st->n_writing = 0;
 }
@@ -125,6 +131,7 @@ static void *write_loop(void *arg)
 		error = state_db_write(st->db, &batch, why);
 		pthread_mutex_lock(&st->lock);
 		end_batch(st, &batch, error, why);
+		(void)eventfd_write(st->notify_fd, 1);
 		if (error) {
 			struct timespec until = monotonic_after(RETRY_AFTER_MS);
 
@@ -169,6 +176,7 @@ static void free_state(struct state *st)
 		tdelete(item, &st->index, compare_items);
 	free_items(&st->queue);
 	state_db_close(st->db);
+	cleanup_close(&st->notify_fd);
 	pthread_cond_destroy(&st->changed);
 	pthread_mutex_destroy(&st->lock);
 	free(st);
@@ -186,7 +194,8 @@ int state_open(const char *directory, struct state **out, struct state_snapshot 
 		return -ENOMEM;
 	TAILQ_INIT(&st->queue);
 	init_locks(st);
-	error = state_db_open(directory, &st->db, &found, why);
+	st->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	error = st->notify_fd < 0 ? -errno : state_db_open(directory, &st->db, &found, why);
 	if (!error)
 		error = start_writer(st);
 	if (error) {
@@ -242,6 +251,7 @@ static int enqueue(struct state *st, struct state_item *item)
 	}
 	if (!tsearch(item, &st->index, compare_items))
 		return -ENOMEM;
+	item->ticket = ++st->last_ticket;
 	TAILQ_INSERT_TAIL(&st->queue, item, entry);
 	st->n_queued++;
 	pthread_cond_signal(&st->changed);
@@ -292,6 +302,31 @@ int state_delete_manual(struct state *st, const struct endpoint *e)
 	    st, &(struct state_item){.kind = STATE_KIND_MANUAL, .remove = true, .endpoint = *e});
 }
 
+static uint64_t read_ticket(struct state *st, const uint64_t *ticket)
+{
+	uint64_t value;
+
+	pthread_mutex_lock(&st->lock);
+	value = *ticket;
+	pthread_mutex_unlock(&st->lock);
+	return value;
+}
+
+uint64_t state_last_ticket(struct state *st)
+{
+	return st ? read_ticket(st, &st->last_ticket) : 0;
+}
+
+uint64_t state_written_ticket(struct state *st)
+{
+	return st ? read_ticket(st, &st->written_ticket) : 0;
+}
+
+int state_notify_fd(const struct state *st)
+{
+	return st->notify_fd;
+}
+
 void state_get_health(struct state *st, struct state_health *out)
 {
 	if (!st) {
@@ -311,14 +346,74 @@ bool state_panic_exists(const char *directory)
 	return panic_marker_exists(directory);
 }
 
+/* A change of the marker, in a thread of its own: a frozen file system keeps who touches it. */
+struct marker_job {
+	char *directory, *who, *reason; /* owned; `who` is NULL to clear */
+	int result;
+};
+
+static void free_job(struct marker_job *job)
+{
+	if (!job)
+		return;
+	free(job->directory);
+	free(job->who);
+	free(job->reason);
+	free(job);
+}
+
+static void *change_marker(void *arg)
+{
+	struct marker_job *job = arg;
+
+	job->result = job->who ? panic_marker_set(job->directory, job->who, job->reason)
+	                       : panic_marker_clear(job->directory);
+	return NULL;
+}
+
+/* Takes over the job; of one that hangs, it leaves the few bytes that are still in use. */
+static int run_job(struct marker_job *job)
+{
+	struct timespec until = monotonic_after(MARKER_WITHIN_MS);
+	pthread_t thread;
+	int result;
+
+	if (!job || pthread_create(&thread, NULL, change_marker, job) != 0) {
+		free_job(job);
+		return -ENOMEM;
+	}
+	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+		pthread_detach(thread);
+		return -ETIMEDOUT;
+	}
+	result = job->result;
+	free_job(job);
+	return result;
+}
+
+static struct marker_job *new_job(const char *directory, const char *who, const char *reason)
+{
+	struct marker_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->directory = strdup(directory);
+	job->who = who ? strdup(who) : NULL;
+	job->reason = strdup(reason);
+	if (job->directory && job->reason && !who == !job->who)
+		return job;
+	free_job(job);
+	return NULL;
+}
+
 int state_panic_set(const char *directory, const char *who, const char *reason)
 {
-	return panic_marker_set(directory, who, reason);
+	return run_job(new_job(directory, who, reason));
 }
 
 int state_panic_clear(const char *directory)
 {
-	return panic_marker_clear(directory);
+	return run_job(new_job(directory, NULL, ""));
 }
 
 int state_panic_read(const char *directory, char reason[static STATE_REASON_LEN])

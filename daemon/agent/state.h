@@ -17,7 +17,15 @@
 #include "common/endpoint.h"
 #include "daemon/agent/breaker.h"
 
-enum { STATE_ERROR_LEN = 256, STATE_REASON_LEN = 513, STATE_WHO_LEN = 128, STATE_RULE_LEN = 64 };
+enum {
+	STATE_ERROR_LEN = 256,
+	STATE_REASON_LEN = 513,
+	STATE_WHO_LEN = 128,
+	STATE_RULE_LEN = 64,
+	STATE_EVIDENCE_LEN = 256,
+	STATE_ALERT_ID_LEN = 33,
+	STATE_SERVES_LEN = 64,
+};
 
 /* A breaker that is not closed, or a closed one that never was opened is not kept. */
 struct state_breaker {
@@ -26,6 +34,12 @@ struct state_breaker {
 	enum breaker_state state;
 	int64_t opened_ms;
 	int64_t open_until_ms;
+	int64_t first_seen_ms, last_seen_ms; /* exposed; 0: not known */
+	char evidence[STATE_EVIDENCE_LEN];   /* "confirmed, high: index, symbol", or "" */
+	char alert_id[STATE_ALERT_ID_LEN];   /* of the event `opened`, or "" */
+	char serves[STATE_SERVES_LEN];       /* what else the port serves, if serves_known */
+	bool serves_known;
+	bool announced; /* every sink has taken or refused that event */
 	bool high_risk;
 };
 
@@ -45,6 +59,7 @@ struct state_snapshot {
 	size_t n_breakers;
 	struct state_manual *manuals; /* those past their end are left out and deleted */
 	size_t n_manuals;
+	bool is_new; /* the database was made just now: what was before it is not known */
 };
 
 struct state;
@@ -77,6 +92,15 @@ int state_delete_breaker(struct state *st, const struct endpoint *e);
 int state_save_manual(struct state *st, const struct state_manual *m);
 int state_delete_manual(struct state *st, const struct endpoint *e);
 
+/*
+ * Writes have tickets, in the order of the calls. What was queued when state_last_ticket() said N
+ * is on the disk when state_written_ticket() has reached N. Both are 0 for a NULL state.
+ */
+uint64_t state_last_ticket(struct state *st);
+uint64_t state_written_ticket(struct state *st);
+/* An eventfd for the caller's loop, readable after each transaction; it stays ours. */
+int state_notify_fd(const struct state *st);
+
 struct state_health {
 	uint64_t writes, failures; /* transactions */
 	size_t queued;
@@ -88,8 +112,9 @@ void state_get_health(struct state *st, struct state_health *out);
 
 /*
  * The panic marker in the state directory; an ordinary file, made and seen without SQLite
- * (common/panic_marker.h). Setting waits for no disk; one that exists is left as it is, returning
- * 0.
+ * (common/panic_marker.h). Setting and clearing wait for a disk that hangs for 300 ms, and return
+ * -ETIMEDOUT: it is then done when the disk goes on. A marker that exists is left as it is,
+ * returning 0.
  */
 bool state_panic_exists(const char *directory);
 int state_panic_set(const char *directory, const char *who, const char *reason);

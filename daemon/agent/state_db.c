@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum {
-	SCHEMA_VERSION = 1,
+	SCHEMA_VERSION = 2,
 	BUSY_TIMEOUT_MS = 1000,
 	BOOT_ID_LEN = 40,
 	PATH_LEN = 4096,
@@ -22,14 +22,19 @@ enum statement { PUT_BREAKER, DELETE_BREAKER, PUT_MANUAL, DELETE_MANUAL, STATEME
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_BREAKER] = "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
-                    "state, opened_ms, open_until_ms, high_risk) VALUES (?,?,?,?,?,?,?,?,?)",
+                    "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
+                    "evidence, alert_id, announced, serves) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
     [PUT_MANUAL] = "INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
                    "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)",
     [DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
 };
 
-static const char schema_sql[] =
+/*
+ * Each takes the database from the version before to the next, in a transaction: a program that
+ * was killed in between finds the one or the other.
+ */
+static const char schema1_sql[] =
     "BEGIN;"
     "CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
     " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"
@@ -42,10 +47,25 @@ static const char schema_sql[] =
     "PRAGMA user_version = 1;"
     "COMMIT;";
 
+/* A breaker of version 1 was written after its alert had gone out. */
+static const char schema2_sql[] =
+    "BEGIN;"
+    "ALTER TABLE breakers ADD COLUMN first_seen_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE breakers ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE breakers ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE breakers ADD COLUMN alert_id TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE breakers ADD COLUMN announced INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE breakers ADD COLUMN serves TEXT;" /* NULL: not known */
+    "PRAGMA user_version = 2;"
+    "COMMIT;";
+
+static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql};
+
 struct state_db {
 	sqlite3 *sqlite;
 	sqlite3_stmt *statements[STATEMENT_COUNT];
 	char boot_id[BOOT_ID_LEN];
+	bool is_new;
 };
 
 /* Goes on while suspended, as wall time does. */
@@ -144,7 +164,11 @@ static int check_schema(struct state_db *db, char why[static STATE_ERROR_LEN])
 		         SCHEMA_VERSION);
 		return -EPROTONOSUPPORT;
 	}
-	return version == 0 ? execute(db, schema_sql, why) : 0;
+	db->is_new = version == 0;
+	for (; !error && version >= 0 && version < SCHEMA_VERSION; version++)
+		error = execute(db, migrations[version], why);
+	/* Other tables than the version says: not ours, or damaged. */
+	return error == -EIO && sqlite3_errcode(db->sqlite) == SQLITE_ERROR ? -EUCLEAN : error;
 }
 
 static int prepare(struct state_db *db, char why[static STATE_ERROR_LEN])
@@ -241,6 +265,13 @@ static bool read_endpoint(sqlite3_stmt *row, struct endpoint *out)
 	return text && endpoint_parse((const char *)text, out) == 0;
 }
 
+static int64_t read_seen(sqlite3_stmt *row, int column, int64_t shift_ms)
+{
+	int64_t ms = sqlite3_column_int64(row, column);
+
+	return ms ? ms + shift_ms : 0;
+}
+
 static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
 {
 	struct state_breaker *b = slot;
@@ -255,6 +286,13 @@ static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t n
 	b->opened_ms = sqlite3_column_int64(row, 6) + shift_ms;
 	b->open_until_ms = sqlite3_column_int64(row, 7) + shift_ms;
 	b->high_risk = sqlite3_column_int(row, 8) != 0;
+	b->first_seen_ms = read_seen(row, 9, shift_ms);
+	b->last_seen_ms = read_seen(row, 10, shift_ms);
+	copy_text(b->evidence, sizeof(b->evidence), row, 11);
+	copy_text(b->alert_id, sizeof(b->alert_id), row, 12);
+	b->announced = sqlite3_column_int(row, 13) != 0;
+	b->serves_known = sqlite3_column_type(row, 14) == SQLITE_TEXT;
+	copy_text(b->serves, sizeof(b->serves), row, 14);
 	return true;
 }
 
@@ -283,7 +321,8 @@ struct table {
 static const struct table breakers_table = {
     .count_sql = "SELECT count(*) FROM breakers",
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, rule, state, opened_ms, "
-                  "open_until_ms, high_risk FROM breakers",
+                  "open_until_ms, high_risk, first_seen_ms, last_seen_ms, evidence, alert_id, "
+                  "announced, serves FROM breakers",
     .size = sizeof(struct state_breaker),
     .read = read_breaker,
     .remove = DELETE_BREAKER,
@@ -351,6 +390,7 @@ static int load(struct state_db *db, struct state_snapshot *snapshot,
 		error = load_table(db, &manuals_table, &manuals, &found.n_manuals, why);
 	found.breakers = breakers;
 	found.manuals = manuals;
+	found.is_new = db->is_new;
 	if (error)
 		state_snapshot_free(&found);
 	else
@@ -421,6 +461,14 @@ static enum statement bind_breaker(struct state_db *db, const struct state_break
 	sqlite3_bind_int64(s, 7, b->opened_ms);
 	sqlite3_bind_int64(s, 8, b->open_until_ms);
 	sqlite3_bind_int(s, 9, b->high_risk);
+	sqlite3_bind_int64(s, 10, b->first_seen_ms);
+	sqlite3_bind_int64(s, 11, b->last_seen_ms);
+	bind_text(s, 12, b->evidence);
+	bind_text(s, 13, b->alert_id);
+	sqlite3_bind_int(s, 14, b->announced);
+	sqlite3_bind_null(s, 15);
+	if (b->serves_known)
+		bind_text(s, 15, b->serves);
 	return PUT_BREAKER;
 }
 

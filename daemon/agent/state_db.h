@@ -16,6 +16,7 @@ struct state_item {
 	TAILQ_ENTRY(state_item) entry;
 	enum state_kind kind;
 	bool remove;
+	uint64_t ticket;
 	struct endpoint endpoint;
 	int64_t saved_ms; /* wall clock at the call */
 	int64_t boot_ms;  /* CLOCK_BOOTTIME then */

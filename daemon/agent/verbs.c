@@ -185,15 +185,18 @@ static void verb_unblock(struct agent *a, struct control_request *cr,
 	decide(a, cr, peer, request, false);
 }
 
-static json_t *describe_outcome(const struct watch *watch, const char *endpoint)
+static json_t *describe_outcome(const struct agent *a, const struct watch *watch,
+                                const char *endpoint)
 {
+	bool saved = record_is_saved(a, watch);
 	char until[CLOCK_TEXT_LEN];
 
 	if (watch->decision->block)
-		return json_pack("{s:b, s:s, s:I}", "ok", 1, "endpoint", endpoint, "expires_ms",
+		return json_pack("{s:b, s:s, s:b, s:I}", "ok", 1, "endpoint", endpoint, "saved",
+		                 saved, "expires_ms",
 		                 (json_int_t)(watch->wall.expires_ms - clock_monotonic_ms()));
-	return json_pack("{s:b, s:s, s:s}", "ok", 1, "endpoint", endpoint, "until",
-	                 clock_format_wall(watch->decision->until_ms, until));
+	return json_pack("{s:b, s:s, s:b, s:s}", "ok", 1, "endpoint", endpoint, "saved", saved,
+	                 "until", clock_format_wall(watch->decision->until_ms, until));
 }
 
 void verbs_answer_wall(struct agent *a, const struct watch *watch)
@@ -207,7 +210,7 @@ void verbs_answer_wall(struct agent *a, const struct watch *watch)
 			control_answer_error(w->request, "%s: %s", endpoint, watch->wall.error);
 		else if (watch->decision && watch->decision->block == w->on &&
 		         watch->wall.in_kernel == w->on)
-			control_answer(w->request, describe_outcome(watch, endpoint));
+			control_answer(w->request, describe_outcome(a, watch, endpoint));
 		else
 			control_answer_error(w->request, "%s: overtaken by %s", endpoint,
 			                     a->panic ? "panic" : "a later decision");

@@ -24,6 +24,7 @@ static void watch_free(struct watch *w)
 	if (w->manual_timer)
 		event_free(w->manual_timer);
 	watch_forget_finding(w);
+	free(w->record.evidence);
 	free(w->decision);
 	free(w->host);
 	free(w->prefix);

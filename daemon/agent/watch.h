@@ -54,9 +54,30 @@ struct watch {
 	unsigned rule;                 /* index into conf.breakers */
 	bool saved;                    /* the state has a row of the breaker */
 	struct state_manual *decision; /* owned; a person's, in force; or NULL */
-	bool decision_is_new;          /* not saved and told yet: that waits for the kernel */
+	bool decision_is_new;          /* the kernel has not answered for it yet */
+	bool decision_untold;          /* ... and it is not told yet: that waits for the state */
 	int64_t decision_until_ms;     /* no jump of the wall clock moves it */
 	struct event *manual_timer;    /* its end (enforce.c) */
+
+	/* what of it is in the state, and what waits for that (record.c) */
+	struct watch_record {
+		int64_t first_seen_wall_ms, last_seen_wall_ms; /* exposed; 0: not, or not known */
+		char *evidence;                                /* owned; or NULL */
+		char alert_id[STATE_ALERT_ID_LEN];             /* of the event `opened` */
+		uint64_t opened_seq; /* of that event, while it is on its way */
+		bool announced;
+		/* the row as it was written last */
+		bool row_written, row_high_risk, row_announced, row_serves_known;
+		enum breaker_state row_state;
+		unsigned row_rule;
+		int64_t row_opened_ms, row_open_until_ms, row_last_seen_wall_ms;
+		bool decision_row, decision_saved;
+		bool unsaved;    /* the queue was full: to be tried again */
+		uint64_t ticket; /* of the last write */
+		bool waiting;    /* in the agent's list, until the ticket is written */
+		int64_t waiting_since_ms;
+		TAILQ_ENTRY(watch) link;
+	} record;
 
 	/* the wall (wall.c; what is wanted of it, enforce.c) */
 	struct wall_slot {

@@ -6,10 +6,10 @@
  */
 #pragma once
 
-#include "common/endpoint.h"
+#include "daemon/firewall/wire.h"
 
 /* The rule of a block whose breaker is no longer in the configuration. */
-#define BLOCKS_RULE_ORPHAN UINT32_MAX
+#define BLOCKS_RULE_ORPHAN FIREWALL_RULE_ORPHAN
 
 struct block {
 	struct endpoint endpoint;

@@ -268,7 +268,7 @@ static void name_block(struct firewall_reply *reply, const struct block *block)
 	reply->family = (uint8_t)block->endpoint.family;
 	reply->port = block->endpoint.port;
 	memcpy(reply->address, block->endpoint.address, sizeof(reply->address));
-	reply->rule = block->rule == BLOCKS_RULE_ORPHAN ? FIREWALL_RULE_MANUAL : block->rule;
+	reply->rule = block->rule;
 	reply->packets = block->packets;
 	reply->bytes = block->bytes;
 }

@@ -51,6 +51,8 @@ enum {
 #define FIREWALL_LEDGER_MS (UINT64_C(30) * 24 * 3600 * 1000)
 
 enum { FIREWALL_RULE_MANUAL = 0 }; /* rule n > 0 is breaker n - 1 of the configuration */
+/* In replies: of a breaker that is no longer in the configuration. */
+#define FIREWALL_RULE_ORPHAN    UINT32_MAX
 #define FIREWALL_TIMEOUT_MIN_MS UINT64_C(1000)
 #define FIREWALL_TIMEOUT_MAX_MS (UINT64_C(30) * 24 * 3600 * 1000)
 

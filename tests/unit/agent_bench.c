@@ -198,6 +198,22 @@ static void end_agent(struct bench *b)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void close_peers(struct bench *b)
+{
+	cleanup_close(&b->parent);
+	cleanup_close(&b->firewall);
+	cleanup_close(&b->prober);
+	cleanup_close(&b->sender);
+	b->parent = b->firewall = b->prober = b->sender = -1;
+}
+
+void bench_kill(struct bench *b)
+{
+	assert_int_equal(kill(b->pid, SIGKILL), 0);
+	assert_int_equal(waitpid(b->pid, NULL, 0), b->pid);
+	close_peers(b);
+}
+
 void bench_free(struct bench *b)
 {
 	static const char *const files[] = {"state.db", "state.db-wal", "state.db-shm", "panic",
@@ -205,10 +221,7 @@ void bench_free(struct bench *b)
 	char path[128];
 
 	end_agent(b);
-	cleanup_close(&b->parent);
-	cleanup_close(&b->firewall);
-	cleanup_close(&b->prober);
-	cleanup_close(&b->sender);
+	close_peers(b);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		snprintf(path, sizeof(path), "%s/%s", b->directory, files[i]);
 		(void)unlink(path);

@@ -42,6 +42,8 @@ void bench_free(struct bench *b);
  * trips at the first exposure of the one target 192.0.2.1:9100, in mode enforce.
  */
 void bench_start(struct bench *b, const char *extra);
+/* As the OOM killer would; bench_start() then starts another on what it has left. */
+void bench_kill(struct bench *b);
 void bench_reload(struct bench *b, const char *extra);
 /* The two halves of a reload: between them the firewall has the new generation, the agent not. */
 void bench_check(struct bench *b, const char *extra);

@@ -316,6 +316,102 @@ static void test_adopts_and_renews(void **state)
 	bench_grant(b, FIREWALL_BLOCK, 1);
 }
 
+static char *id_of(struct bench *b, const char *kind)
+{
+	json_t *event = bench_event(b, kind);
+	char *id = strdup(text_of(event, "id"));
+
+	json_decref(event);
+	return id;
+}
+
+/* The outbox's number of the event that was read last: its receiver has it. */
+static void take_event(struct bench *b)
+{
+	bench_send_to_agent(b->sender, IPC_SEND_DONE, b->frame.seq, NULL, 0);
+	json_decref(bench_status(b));
+}
+
+static void restart(struct bench *b, const char *extra)
+{
+	bench_kill(b);
+	b->n_blocks = 0;
+	b->blocks[b->n_blocks++] = bench_block(ENDPOINT, 1, 60000);
+	bench_start(b, extra);
+	bench_grant(b, FIREWALL_BLOCK, 1);
+}
+
+/* Killed after the block and before the commit: the alert is still owed. */
+static void test_killed_before_the_commit(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seq;
+
+	bench_start(b, NULL);
+	expose(b);
+	bench_request(b, FIREWALL_BLOCK, &seq);
+	restart(b, NULL);
+	expect_event(b, "opened", "drop");
+	restart(b, NULL);
+}
+
+/* Killed while the alert is on its way: the same again, which its receivers can tell by its id. */
+static void test_killed_before_the_delivery(void **state)
+{
+	struct bench *b = *state;
+	auto_free char *first = NULL, *second = NULL;
+
+	bench_start(b, NULL);
+	expose(b);
+	bench_grant(b, FIREWALL_BLOCK, 1);
+	first = id_of(b, "opened");
+	restart(b, NULL);
+	second = id_of(b, "opened");
+	assert_string_equal(first, second);
+	take_event(b);
+	/* What was taken is written some time later. */
+	for (int i = 0; i < 50; i++) {
+		json_t *status = bench_status(b);
+
+		json_decref(status);
+	}
+	bench_no_event(b, QUIET_MS);
+	restart(b, NULL);
+	bench_no_event(b, QUIET_MS);
+}
+
+/* Of a rule that is no more: it was opened by evidence, and only evidence closes it. */
+static void test_renamed_while_it_was_down(void **state)
+{
+	struct bench *b = *state;
+
+	start_blocked(b, NULL);
+	bench_kill(b);
+	b->n_blocks = 0;
+	b->blocks[b->n_blocks++] = bench_block(ENDPOINT, FIREWALL_RULE_ORPHAN, 60000);
+	bench_start(b, "mode: enforce\nscan: {targets: [\"192.0.2.1:9100\"], interval: 1h}\n"
+	               "breakers: [{name: new, trip_after: 1}]\n");
+	bench_grant(b, FIREWALL_BLOCK, 1);
+	bench_no_request(b, QUIET_MS);
+}
+
+/* A person's block that was killed before it was saved, on an endpoint that a rule would let be. */
+static void test_manual_block_outlives_a_lost_row(void **state)
+{
+	struct bench *b = *state;
+	json_t *status, *endpoint;
+
+	b->blocks[b->n_blocks++] = bench_block(ENDPOINT, FIREWALL_RULE_MANUAL, 3600 * 1000);
+	bench_start(b, NULL);
+	bench_grant(b, FIREWALL_BLOCK, FIREWALL_RULE_MANUAL);
+	bench_no_request(b, QUIET_MS);
+	status = bench_status(b);
+	endpoint = bench_endpoint(status, ENDPOINT);
+	assert_string_equal(text_of(endpoint, "manual"), "block");
+	assert_string_equal(text_of(endpoint, "manual_who"), "unknown");
+	json_decref(status);
+}
+
 static void test_observe_takes_out_what_enforce_left(void **state)
 {
 	struct bench *b = *state;
@@ -435,6 +531,10 @@ int main(void)
 	    TEST(test_nobody_waits_for_a_firewall_that_hangs),
 	    TEST(test_a_block_that_comes_too_late_is_taken_back),
 	    TEST(test_adopts_and_renews),
+	    TEST(test_killed_before_the_commit),
+	    TEST(test_killed_before_the_delivery),
+	    TEST(test_renamed_while_it_was_down),
+	    TEST(test_manual_block_outlives_a_lost_row),
 	    TEST(test_observe_takes_out_what_enforce_left),
 	    TEST(test_lost_block_is_put_in_again),
 	    TEST(test_removed_target_is_let_go),

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -77,6 +78,12 @@ static struct state_breaker breaker_of(const char *endpoint)
 	b.opened_ms = clock_wall_ms();
 	b.open_until_ms = b.opened_ms + HOUR;
 	b.high_risk = true;
+	b.first_seen_ms = b.opened_ms - HOUR;
+	b.last_seen_ms = b.opened_ms - 1;
+	snprintf(b.evidence, sizeof(b.evidence), "confirmed, high: index, \"symbol\"");
+	b.serves_known = true;
+	snprintf(b.serves, sizeof(b.serves), "metrics");
+	snprintf(b.alert_id, sizeof(b.alert_id), "5f0c6a9b3d7e42a18c90e1b2d3f4a5c6");
 	return b;
 }
 
@@ -116,6 +123,13 @@ static void test_comes_back(void **state)
 	assert_int_equal(s.breakers[0].opened_ms, b.opened_ms);
 	assert_int_equal(s.breakers[0].open_until_ms, b.open_until_ms);
 	assert_true(s.breakers[0].high_risk);
+	assert_int_equal(s.breakers[0].first_seen_ms, b.first_seen_ms);
+	assert_int_equal(s.breakers[0].last_seen_ms, b.last_seen_ms);
+	assert_string_equal(s.breakers[0].evidence, b.evidence);
+	assert_string_equal(s.breakers[0].alert_id, b.alert_id);
+	assert_false(s.breakers[0].announced);
+	assert_true(s.breakers[0].serves_known);
+	assert_string_equal(s.breakers[0].serves, "metrics");
 	assert_int_equal(s.n_manuals, 1);
 	assert_int_equal(endpoint_compare(&s.manuals[0].endpoint, &m.endpoint), 0);
 	assert_true(s.manuals[0].block);
@@ -328,9 +342,71 @@ static void test_newer_schema_is_refused(void **state)
 
 	state_snapshot_free(&s);
 	state_close(st);
-	run_sql(f, "PRAGMA user_version = 2;");
+	run_sql(f, "PRAGMA user_version = 3;");
 	assert_int_equal(state_open(f->directory, &st, &s, why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why, "version 2"));
+	assert_non_null(strstr(why, "version 3"));
+}
+
+/* Word for word what the release before made, and two rows of it. */
+static void test_version_1_is_taken_over(void **state)
+{
+	const struct fixture *f = *state;
+	struct state_snapshot s;
+	struct state *st;
+	struct state_breaker b = breaker_of("10.0.0.9:80");
+
+	run_sql(f, "CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+	           " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"
+	           " state INTEGER NOT NULL, opened_ms INTEGER NOT NULL, open_until_ms INTEGER NOT "
+	           "NULL, high_risk INTEGER NOT NULL) WITHOUT ROWID;"
+	           "CREATE TABLE manuals (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+	           " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, block INTEGER NOT NULL,"
+	           " made_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, reason TEXT NOT NULL,"
+	           " who TEXT NOT NULL) WITHOUT ROWID;"
+	           "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
+	           "900, 2000, 1);"
+	           "INSERT INTO manuals VALUES('10.0.0.8:80', 1000, 'other', 5, 1, 900, "
+	           "4000000000000, 'ticket', 'alice');"
+	           "PRAGMA user_version = 1;");
+	for (int i = 0; i < 2; i++) { /* the second time it is of this version */
+		st = open_state(f, &s);
+		assert_false(s.is_new);
+		assert_int_equal(s.n_breakers, 1 + i);
+		assert_string_equal(s.breakers[0].rule, "default");
+		assert_int_equal(s.breakers[0].opened_ms, 900);
+		assert_true(s.breakers[0].high_risk);
+		assert_true(s.breakers[0].announced); /* that version wrote after its alert */
+		assert_int_equal(s.breakers[0].first_seen_ms, 0);
+		assert_false(s.breakers[0].serves_known);
+		assert_string_equal(s.breakers[0].evidence, "");
+		assert_int_equal(s.n_manuals, 1);
+		assert_string_equal(s.manuals[0].who, "alice");
+		state_snapshot_free(&s);
+		assert_int_equal(state_save_breaker(st, &b), 0);
+		state_close(st);
+	}
+}
+
+static void test_tickets_tell_what_is_written(void **state)
+{
+	struct state_snapshot s;
+	struct state *st = open_state(*state, &s);
+	struct state_breaker b = breaker_of("10.0.0.9:80");
+	struct pollfd written = {.fd = state_notify_fd(st), .events = POLLIN};
+
+	assert_true(s.is_new);
+	state_snapshot_free(&s);
+	assert_int_equal(state_last_ticket(st), 0);
+	for (uint64_t i = 1; i <= 100; i++) {
+		b.endpoint.port = (uint16_t)(1 + i % 7);
+		assert_int_equal(state_save_breaker(st, &b), 0);
+		assert_int_equal(state_last_ticket(st), i);
+		assert_true(state_written_ticket(st) <= i);
+	}
+	assert_int_equal(poll(&written, 1, WAIT_MS), 1);
+	wait_until_written(st);
+	assert_int_equal(state_written_ticket(st), 100);
+	state_close(st);
 }
 
 static void test_one_agent_for_one_directory(void **state)
@@ -498,6 +574,8 @@ int main(void)
 	    TEST(test_kill_9_leaves_it_consistent),
 	    TEST(test_damaged_is_set_aside),
 	    TEST(test_newer_schema_is_refused),
+	    TEST(test_version_1_is_taken_over),
+	    TEST(test_tickets_tell_what_is_written),
 	    TEST(test_one_agent_for_one_directory),
 	    TEST(test_no_directory),
 	    TEST(test_full_disk_delays_nobody),
