@@ -17,6 +17,8 @@ int firewall_new(uid_t prober_uid, struct firewall **out)
 		return -ENOMEM;
 	host_id_read(fw->host_id);
 	err = table_open(&fw->table, prober_uid);
+	if (!err)
+		err = sever_open(&fw->diag);
 	fw->shadow.blocks = blocks_new();
 	fw->shadow.ledger = blocks_new();
 	if (!err && (!fw->shadow.blocks || !fw->shadow.ledger))
@@ -34,6 +36,8 @@ void firewall_free(struct firewall *fw)
 	if (!fw)
 		return;
 	table_close(&fw->table);
+	if (fw->diag)
+		mnl_socket_close(fw->diag);
 	blocks_free(fw->shadow.blocks);
 	blocks_free(fw->shadow.ledger);
 	allowed_free(fw->shadow.allowed);

@@ -48,6 +48,11 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
  * kernel refuses to tell is the last reply's result.
  */
 int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **out, size_t *count);
+/*
+ * To be called after the reply: what a new block has cut of this host's own connections is ended.
+ * *ended: how many. Returns 0 or -errno; -EOPNOTSUPP or -ENOENT from a kernel that cannot do it.
+ */
+int firewall_sever(struct firewall *fw, size_t *ended);
 /* ALLOW, with its entries. */
 struct firewall_reply firewall_allow(struct firewall *fw, const struct firewall_allow *request,
                                      const struct prefix *entries, int64_t now_ms);

@@ -85,7 +85,24 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 		return from_kernel(err, error);
 	if (!present)
 		policy_rate_record(&fw->rate, now_ms);
+	/* A renewal finds nothing to end. */
+	fw->is_cut = !present || present->rule != block.rule;
+	fw->cut = block;
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);
+}
+
+int firewall_sever(struct firewall *fw, size_t *ended)
+{
+	const struct sever_rule rule = {.conf = fw->running,
+	                                .allowed = fw->shadow.allowed,
+	                                .rule = fw->cut.rule,
+	                                .prober_uid = fw->table.prober_uid};
+
+	*ended = 0;
+	if (!fw->is_cut)
+		return 0;
+	fw->is_cut = false;
+	return sever_connections(fw->diag, &fw->table.nft, &fw->cut.endpoint, &rule, ended);
 }
 
 static enum firewall_result serve_unblock(struct firewall *fw, const struct endpoint *e,

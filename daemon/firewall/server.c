@@ -17,7 +17,8 @@ enum { STOPPED = 1 }; /* of handlers: an orderly end */
 struct server {
 	struct firewall *fw;
 	struct peer parent, agent;
-	bool serving; /* after the first COMMIT */
+	bool serving;      /* after the first COMMIT */
+	bool cannot_sever; /* and it was said */
 };
 
 static void announce(struct server *s, enum firewall_result result)
@@ -162,10 +163,29 @@ static int handle_allow(struct server *s, const struct frame *f)
 	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
 }
 
+/* The wall stands already; this is for the server's sake. */
+static void sever(struct server *s)
+{
+	size_t ended;
+	int err = firewall_sever(s->fw, &ended);
+
+	if (ended)
+		log_info("%zu connections to a blocked port were ended", ended);
+	if (!err || s->cannot_sever)
+		return;
+	s->cannot_sever = err == -EOPNOTSUPP || err == -ENOENT;
+	if (s->cannot_sever)
+		log_info("this kernel cannot end connections (CONFIG_INET_DIAG_DESTROY): servers "
+		         "keep those that are cut until their own timeouts");
+	else
+		log_warning("connections to a blocked port could not be ended: %s", strerror(-err));
+}
+
 static int handle_agent(struct server *s, const struct frame *f)
 {
 	struct firewall_request request;
 	struct firewall_reply reply;
+	int err;
 
 	if (f->type == IPC_PING && !f->length && f->fd < 0)
 		return peer_send(&s->agent, IPC_PONG, f->seq, NULL, 0);
@@ -181,7 +201,9 @@ static int handle_agent(struct server *s, const struct frame *f)
 		return send_peers(s, f->seq, &request);
 	reply = firewall_serve(s->fw, &request, clock_monotonic_ms());
 	log_outcome(&request, &reply);
-	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
+	err = peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
+	sever(s);
+	return err;
 }
 
 /* The loop */

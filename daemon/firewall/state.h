@@ -5,6 +5,7 @@
 #include "common/host_id.h"
 #include "daemon/firewall/firewall.h"
 #include "daemon/firewall/policy.h"
+#include "daemon/firewall/sever.h"
 #include "daemon/firewall/table.h"
 
 struct firewall {
@@ -13,6 +14,9 @@ struct firewall {
 	bool panicked;
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
 	struct policy_rate rate;   /* of new blocks */
+	struct mnl_socket *diag;   /* for severing */
+	struct block cut;          /* the newest block: its connections are to be ended... */
+	bool is_cut;               /* ...when this is set */
 	struct conf *running, *candidate;
 	struct ipc_conf running_id, candidate_id;
 };

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The firewall helper's lists beside its blocks: the ledger of who connects, and how it refuses."""
+import contextlib
 import os
+import socket
 import sys
 import time
 import unittest
@@ -9,9 +11,17 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from firewall_helper import (  # noqa: E402
     BAD_ADDRESS, BAD_RULE, NOT_FOUND, PANIC, PANICKED, PROBER_UID, RESUME, Helper)
-from lab import run  # noqa: E402
-from test_firewall import DEFAULT, PORT, SEALED, Base, is_answering  # noqa: E402
+from lab import run, wait_until  # noqa: E402
+from test_firewall import DEFAULT, PORT, SEALED, Base, Echo, is_answering  # noqa: E402
 
+# Connects as another user, says so, and waits.
+HOLD_AS = """
+import os, socket, sys, time
+uid, address, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+os.setgroups([]); os.setgid(uid); os.setuid(uid)
+s = socket.socket(); s.connect((address, port)); s.sendall(b"x"); s.recv(1); print("open", flush=True)
+time.sleep(600)
+"""
 DAYS30_MS = 30 * 86_400_000
 
 
@@ -173,6 +183,120 @@ class Refusal(Base):
                 self.assertGreater(helper.list()[(target, PORT)].packets, 0)
                 self.assert_ok(helper.block(target, PORT, SEALED))  # another rule: a reset
                 self.assert_reset(target, stranger)
+
+
+class Severing(Base):
+    """What a block cuts does not stay with the server."""
+
+    def sockets(self, port=PORT):
+        """Clients of the server's established sockets."""
+        out = self.lab.run("target", "ss", "-Htn", "state", "established",
+                           f"( sport = :{port} )").stdout
+        return sorted(line.split()[3].removeprefix("[::ffff:").replace("]:", ":")
+                      .removeprefix("[") for line in out.splitlines())
+
+    def name(self, sock):
+        host, port = sock.getsockname()[:2]
+        return f"{host}:{port}"
+
+    def wait_sockets(self, *socks, port=PORT):
+        wanted = sorted(self.name(s) for s in socks)
+        wait_until(lambda: self.sockets(port) == wanted, 5,
+                   f"{wanted} are left, not {self.sockets(port)}")
+
+    def test_idle_connections_of_strangers_end_and_others_live_on(self):
+        lab = self.lab
+        for target, stranger, allowed, protected in (
+                (lab.TARGET, lab.STRANGER, lab.ALLOWED, "10.91.0.9"),
+                (lab.TARGET6, lab.STRANGER6, lab.ALLOWED6, "fd91::9")):
+            with self.subTest(target):
+                helper = self.start()
+                cut = [self.connect(target, stranger) for _ in range(3)]
+                kept = [self.connect(target, allowed), self.connect(target, protected),
+                        self.connect(target, target, namespace="target")]
+                self.assertTrue(all(is_answering(s) for s in cut + kept))
+                self.wait_sockets(*cut, *kept)
+                self.assert_ok(helper.block(target, PORT, DEFAULT))
+                self.wait_sockets(*kept)
+                for sock in cut:  # told, although they sent nothing
+                    self.assertRaises(ConnectionResetError, sock.recv, 1)
+                self.assertTrue(all(is_answering(s) for s in kept))
+                for sock in kept:
+                    sock.close()
+                helper.kill()
+                lab.nft("flush", "ruleset")
+
+    def test_seal_local_ends_those_of_this_host_but_not_the_probers(self):
+        lab, helper = self.lab, self.start()
+        prober = lab.process("target", sys.executable, "-c", HOLD_AS, PROBER_UID, lab.TARGET, PORT)
+        prober.wait_line("open")
+        local = self.connect(lab.TARGET, namespace="target")
+        self.assertTrue(is_answering(local))
+        self.assertEqual(len(self.sockets()), 2)
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assertTrue(is_answering(local))
+        self.assert_ok(helper.block(lab.TARGET, PORT, SEALED))  # another rule, which is stricter
+        wait_until(lambda: len(self.sockets()) == 1, 5, "only the prober's is left")
+        self.assertRaises(ConnectionResetError, local.recv, 1)
+        prober.end()
+
+    def connect_out(self, port):
+        """From the address and a port of the target to a server of the client's."""
+        lab = self.lab
+        with lab.inside("target"):
+            sock = socket.socket()
+        self.addCleanup(sock.close)
+        sock.settimeout(3)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((lab.TARGET, port))
+        sock.connect((lab.STRANGER, 7000))
+        self.assertTrue(is_answering(sock))
+        return sock
+
+    def test_connections_from_a_blocked_port_live_on(self):
+        lab, helper = self.lab, self.start()
+        with contextlib.closing(Echo(lab, "client", lab.STRANGER, 7000)):
+            tracked = self.connect_out(9101)
+            lab.nft("add table ip raw; add chain ip raw out { type filter hook output priority "
+                    "raw; }; add rule ip raw out tcp sport 9102 notrack; add chain ip raw in { "
+                    "type filter hook prerouting priority raw; }; add rule ip raw in tcp dport "
+                    "9102 notrack")
+            unknown = self.connect_out(9102)
+            for port in (9101, 9102):
+                self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
+            self.assertTrue(is_answering(tracked))
+            # After this reply, both have been looked for.
+            self.assert_ok(helper.unblock(lab.TARGET, 9102))
+            self.assertEqual(self.sockets(9101), [f"{lab.STRANGER}:7000"])
+            self.assertEqual(self.sockets(9102), [f"{lab.STRANGER}:7000"])
+            unknown.close()
+
+    def test_whose_address_is_translated_on_the_way_in_is_known_by_the_one_it_had(self):
+        lab, helper = self.lab, self.start()
+        lab.nft("add table ip shift; add chain ip shift in { type nat hook input priority "
+                f"100; }}; add rule ip shift in tcp dport {PORT} snat to 10.91.0.77")
+        kept = self.connect(source=lab.ALLOWED)
+        cut = self.connect(source=lab.STRANGER)
+        self.assertTrue(is_answering(kept) and is_answering(cut))
+        wait_until(lambda: [s.rpartition(":")[0] for s in self.sockets()] == ["10.91.0.77"] * 2,
+                   5, "both come from the same address")
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        wait_until(lambda: len(self.sockets()) == 1, 5, "the stranger's is ended")
+        self.assertTrue(is_answering(kept))
+
+    def test_a_dual_stack_listener_and_a_renewal(self):
+        lab, helper, port = self.lab, self.start(), next(self.quiet_ports)
+        server = Echo(lab, "target", "::", port)
+        self.stack.callback(server.close)
+        sock = self.connect(port=port, source=lab.STRANGER)
+        other = self.connect(lab.TARGET6, lab.STRANGER6, port=port)
+        self.assertTrue(is_answering(sock) and is_answering(other))
+        self.wait_sockets(sock, other, port=port)
+        self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
+        self.wait_sockets(other, port=port)
+        self.assertTrue(is_answering(other))
+        self.assert_ok(helper.block(lab.TARGET, port, DEFAULT))
+        self.assertEqual(len([line for line in helper.process.lines if "were ended" in line]), 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ends what a new block has cut: sockets of this host that would stay with the server until its own
+ * timeouts end them (sock_diag's SOCK_DESTROY; this network namespace alone). Single-threaded.
+ */
+#pragma once
+
+#include "conf/conf.h"
+#include "daemon/firewall/allowed.h"
+#include "daemon/firewall/nft.h"
+
+#include <libmnl/libmnl.h>
+
+/* Opens the socket for it: with CAP_NET_ADMIN, which requests need, too. Returns 0 or -errno. */
+int sever_open(struct mnl_socket **out);
+
+/* Whom a block lets through, and whose connections stay therefore. */
+struct sever_rule {
+	const struct conf *conf;
+	const struct allowed *allowed;
+	uint32_t rule; /* as in wire.h */
+	uid_t prober_uid;
+};
+
+/*
+ * Ends the connections to a local endpoint whose clients the rule does not let through; clients on
+ * this host are known by their own socket, the prober's by its uid. Connections *from* that address
+ * and port are left alone: `nft` is to ask conntrack which they are. Returns 0, or -errno of the
+ * first that could not be ended: -EOPNOTSUPP or -ENOENT where the kernel cannot do it at all
+ * (CONFIG_INET_DIAG_DESTROY). *ended is set in any case.
+ */
+int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct endpoint *e,
+                      const struct sever_rule *rule, size_t *ended);
