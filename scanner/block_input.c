@@ -33,6 +33,10 @@ __attribute__((format(printf, 4, 5))) static int fail(const struct reading *r, i
 	va_start(args, format);
 	vsnprintf(r->why + n, BLOCK_INPUT_ERROR_LEN - (size_t)n, format, args);
 	va_end(args);
+	/* It may quote the input: a terminal must not obey it. */
+	for (char *c = r->why; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
 	return err;
 }
 

@@ -142,9 +142,22 @@ static const char *check(const struct state *s, const struct standalone_request 
 	return n > STANDALONE_MAX_BLOCKS ? "more than 16384 blocks at once" : NULL;
 }
 
-static void name_rule(char name[static NAME_LEN])
+static bool has_rule(const struct state *s, const char *name)
 {
-	snprintf(name, NAME_LEN, "%lld", (long long)clock_wall_ms());
+	for (size_t i = 0; i < s->conf.n_breakers; i++)
+		if (!strcmp(s->names[i], name))
+			return true;
+	return false;
+}
+
+/* Not that of a chain which is there: another call may have come within this millisecond. */
+static void name_rule(const struct state *s, char name[static NAME_LEN])
+{
+	int64_t now_ms = clock_wall_ms();
+
+	do
+		snprintf(name, NAME_LEN, "%lld", (long long)now_ms++);
+	while (has_rule(s, name));
 }
 
 static struct block make_block(const struct state *s, const struct standalone_request *request,
@@ -196,7 +209,7 @@ const char *standalone_block(struct nft *nft, const struct standalone_request *r
 {
 	int err = -ERESTART;
 
-	for (unsigned i = 0; i < TRIES && err == -ERESTART; i++) {
+	for (unsigned i = 0; i < TRIES && (err == -ERESTART || err == -EEXIST); i++) {
 		auto_state struct state *s = new_state();
 		char name[NAME_LEN];
 		const char *why;
@@ -210,7 +223,7 @@ const char *standalone_block(struct nft *nft, const struct standalone_request *r
 		why = check(s, request);
 		if (why)
 			return why;
-		name_rule(name);
+		name_rule(s, name);
 		rule = add_rule(s, name);
 		if (rule == BLOCKS_RULE_ORPHAN)
 			return explain(-EXFULL);
@@ -243,7 +256,7 @@ const char *standalone_unblock(struct nft *nft, const struct standalone_request 
 {
 	int err = -ERESTART;
 
-	for (unsigned i = 0; i < TRIES && err == -ERESTART; i++) {
+	for (unsigned i = 0; i < TRIES && (err == -ERESTART || err == -EEXIST); i++) {
 		auto_state struct state *s = new_state();
 
 		if (!s)
