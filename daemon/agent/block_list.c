@@ -11,6 +11,7 @@
 
 enum {
 	WINDOW = 64, /* asked of the helper at once: each answer has a deadline of its own */
+	COUNT_MS = WALL_ANSWER_MS,
 	LIST_MS = 20 * 1000,
 	TAKE_BACK_MS = 5 * 1000,
 };
@@ -216,7 +217,7 @@ void block_list_check_deadline(struct agent *a)
 	if (list->phase == TAKING_BACK) {
 		if (now - list->took_back_ms >= TAKE_BACK_MS)
 			finish(list); /* the wall still does what was asked of it, when it can */
-	} else if (now - list->since_ms >= LIST_MS) {
+	} else if (now - list->since_ms >= (list->phase == COUNTING ? COUNT_MS : LIST_MS)) {
 		fail(list, "the firewall process does not answer in time");
 		if (list->phase == COUNTING)
 			finish(list);

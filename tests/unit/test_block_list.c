@@ -189,6 +189,30 @@ static void test_told_beforehand(void **state)
 	bench_no_request(b, 50);
 }
 
+/* The second answer comes when nobody waits for it any more. */
+static void test_hangs_half_way(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seqs[2], undo;
+	int client;
+
+	bench_start(b, NULL);
+	client = ask(b, "\"192.0.2.7:1\",\"192.0.2.7:2\"", "");
+	count(b, 0, 0);
+	for (int i = 0; i < 2; i++)
+		bench_request(b, FIREWALL_BLOCK, &seqs[i]);
+	grant(b, seqs[0]);
+	b->blocks[b->n_blocks++] = bench_block("192.0.2.7:1", FIREWALL_RULE_MANUAL, 600000);
+	/* What was made is taken back as soon as the other is late. */
+	assert_int_equal(bench_request(b, FIREWALL_UNBLOCK, &undo).port, 1);
+	bench_reply(b, undo, FIREWALL_OK);
+	grant(b, seqs[1]);
+	assert_int_equal(bench_request(b, FIREWALL_UNBLOCK, &undo).port, 2);
+	bench_reply(b, undo, FIREWALL_OK);
+	expect_error(client, "192.0.2.7:2: the firewall process does not answer");
+	bench_no_event(b, 50);
+}
+
 static void test_panic_in_between(void **state)
 {
 	struct bench *b = *state;
@@ -218,6 +242,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_refused_half_way, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_earlier_decision_comes_back, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_told_beforehand, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_hangs_half_way, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_panic_in_between, set_up, tear_down),
 	};
 
