@@ -34,6 +34,7 @@ static const char usage[] =
     "       pprofwall block --from FILE [--reason TEXT] [--for DURATION]\n"
     "       pprofwall block --standalone [--for DURATION] [--allow CIDR,...] ADDRESS:PORT...\n"
     "       pprofwall block --print nft|networkpolicy [--allow CIDR,...] ADDRESS:PORT...\n"
+    "  --reason TEXT    why; made up from the scan with --from\n"
     "  --for DURATION   how long it holds, e.g. 90m or 7d; default 1h\n"
     "  --from FILE      what `pprofwall scan --format ndjson` found, - for standard input, in\n"
     "                   place of ADDRESS:PORT; all of it is blocked, or nothing\n"

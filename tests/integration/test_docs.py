@@ -60,7 +60,8 @@ class Documents(unittest.TestCase):
         scan = scan.partition(".Ss Scanning")[2]
         # diff's and report's own synopsis names options that they share with scan
         options = re.compile(r"^\.It (Fl -.*)$", re.M)
-        for verb, text in (("scan", scan), ("merge", merge)):
+        block = manual.partition(".Ss Blocking")[2].partition(".Ss Scanning")[0]
+        for verb, text in (("scan", scan), ("merge", merge), ("block", block)):
             described = set(re.findall(r"Fl -([\w-]+)", " ".join(options.findall(text))))
             said = subprocess.run([program(), verb, "--help"], check=True, text=True,
                                   capture_output=True).stdout
