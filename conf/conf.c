@@ -39,6 +39,8 @@ struct conf *conf_load_fd(const char *file, int fd, char error[static CONF_ERROR
 
 void conf_free(struct conf *conf)
 {
+	if (conf && conf->has_unmatched)
+		free(conf->breakers[conf->n_breakers].name);
 	if (conf)
 		conf_table_free(&conf_table, "", conf);
 	free(conf);

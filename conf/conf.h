@@ -20,6 +20,7 @@ enum {
 	CONF_MAX_ALERTS = 64,
 	CONF_MAX_PREFIXES = 4096, /* in one list */
 	CONF_MAX_TARGETS = 65536,
+	CONF_MAX_MATCHES = 1024, /* in one list of a match */
 	CONF_ERROR_LEN = 512,
 };
 
@@ -52,8 +53,23 @@ struct conf_ports {
 	size_t count;
 };
 
+/* Which endpoints a breaker is for; an empty list, and CONF_LOOPBACK_ANY, ask nothing. */
+enum conf_loopback { CONF_LOOPBACK_ANY = 0, CONF_LOOPBACK_ONLY, CONF_LOOPBACK_NEVER };
+
+struct conf_match {
+	struct conf_strings ports; /* numbers, ranges or list names */
+	struct conf_prefixes addresses;
+	struct conf_strings process;   /* globs: of comm, the executable's name, or its path */
+	struct conf_strings unit;      /* globs */
+	struct conf_strings container; /* "any", "none", or the beginning of an id */
+	struct conf_strings user;      /* names or numbers; not resolved yet */
+	struct conf_strings verdict;   /* "confirmed", "likely" */
+	enum conf_loopback loopback;   /* of listeners that only the host itself reaches */
+};
+
 struct conf_breaker {
 	char *name;
+	struct conf_match match;
 	unsigned trip_after;         /* exposed probes that open, of the last trip_window; 1..64 */
 	unsigned trip_window;        /* trip_after..64; default trip_after */
 	int64_t confirm_interval_ms; /* between probes that confirm an exposure or a cure */
@@ -90,13 +106,20 @@ struct conf {
 		struct conf_strings
 		    targets; /* "10.91.0.2:9100", "10.0.0.0/28", "[::1]:6060", "name:80" */
 		struct conf_strings
-		    ports; /* for targets without one: numbers, ranges or list names */
+		    ports;       /* for targets without one: numbers, ranges or list names */
+		bool listeners;  /* probe what listens on this host, too */
+		int64_t poll_ms; /* between looks at all listeners where events are missing */
 		int64_t interval_ms;
 		int64_t timeout_ms;   /* one request, in all */
 		unsigned concurrency; /* endpoints probed at once */
 	} scan;
 	struct conf_breaker *breakers; /* at least one: a default is made when none is given */
 	size_t n_breakers;
+	/*
+	 * breakers[n_breakers] is there as well: CONF_UNMATCHED, for endpoints that no breaker's
+	 * match fits. It has the defaults, and action alert. Not dumped, and no rule of the wire.
+	 */
+	bool has_unmatched;
 	struct {
 		struct conf_ports ports; /* default: 22 */
 		struct conf_prefixes sources;
@@ -127,6 +150,9 @@ struct conf {
 		char *agent, *prober, *firewall, *sender; /* user names or numbers */
 	} users;
 };
+
+/* No name that a file could give. */
+#define CONF_UNMATCHED "(none)"
 
 /*
  * Reads `length` bytes as a configuration; `file` is only for messages. On failure returns NULL

@@ -148,10 +148,14 @@ static void put_records(const struct dump *d, const struct conf_key *key, const 
 		bool first = true;
 
 		for (size_t k = 0; k < conf_schema_count; k++) {
-			if (!conf_key_is_in(&conf_schema[k], prefix))
+			int indent = 4;
+
+			if (!conf_key_is_below(&conf_schema[k], prefix))
 				continue;
-			fputs(first ? "  - " : "    ", d->out);
-			put_key(d, &conf_schema[k], records + i * key->size, 4);
+			if (!conf_key_is_in(&conf_schema[k], prefix))
+				indent = 6; /* of a section in it */
+			fprintf(d->out, "%*s", indent, first ? "  - " : "");
+			put_key(d, &conf_schema[k], records + i * key->size, indent);
 			first = false;
 		}
 	}

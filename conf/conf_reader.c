@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_reader.h"
 #include "conf/conf_guard.h"
+#include "conf/conf_match.h"
 #include "conf/conf_targets.h"
 #include "conf/conf_value.h"
 
@@ -145,6 +146,7 @@ static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
                          struct conf_breaker *breaker)
 {
 	const yaml_node_t *window = find_value(r, mapping, "trip_window");
+	const yaml_node_t *match = find_value(r, mapping, "match");
 
 	if (!window)
 		breaker->trip_window = breaker->trip_after;
@@ -153,7 +155,7 @@ static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
 		                 "breakers[].trip_window: %u is less than trip_after: the breaker "
 		                 "would never open; expected at least %u",
 		                 breaker->trip_window, breaker->trip_after);
-	return 0;
+	return match ? conf_match_check(breaker, mark_of(match), r->diag) : 0;
 }
 
 static int read_record(const struct reader *r, const struct conf_key *key,
@@ -275,21 +277,44 @@ static int read_mapping(const struct reader *r, const char *prefix, const yaml_n
 	return 0;
 }
 
-static int add_default_breaker(struct conf *conf, const struct conf_diag *diag)
+/* One more at the end of the list, which does not count it yet. */
+static int append_breaker(struct conf *conf, const char *name, const struct conf_diag *diag)
 {
-	struct conf_breaker *breaker = calloc(1, sizeof(*breaker));
+	size_t size = sizeof(*conf->breakers);
+	struct conf_breaker *list = reallocarray(conf->breakers, conf->n_breakers + 1, size);
+	struct conf_breaker *breaker;
 	int err;
 
-	if (!breaker)
+	if (!list)
 		return conf_fail_memory(diag, (struct conf_mark){1, 1});
-	conf->breakers = breaker;
-	conf->n_breakers = 1;
+	conf->breakers = list;
+	breaker = &list[conf->n_breakers];
+	memset(breaker, 0, size);
+	/* Defaults are no lists: nothing of it is owned before the name. */
 	err = conf_set_defaults(&conf_table, "breakers[].", breaker, diag);
 	if (err)
 		return err;
 	breaker->trip_window = breaker->trip_after;
-	breaker->name = strdup("default");
+	breaker->name = strdup(name);
 	return breaker->name ? 0 : conf_fail_memory(diag, (struct conf_mark){1, 1});
+}
+
+static int complete_breakers(struct conf *conf, const struct conf_diag *diag)
+{
+	int err = 0;
+
+	if (conf->n_breakers == 0) {
+		err = append_breaker(conf, "default", diag);
+		if (!err)
+			conf->n_breakers = 1;
+	}
+	if (!err)
+		err = append_breaker(conf, CONF_UNMATCHED, diag);
+	if (err)
+		return err;
+	conf->has_unmatched = true;
+	conf->breakers[conf->n_breakers].action = CONF_ACTION_ALERT;
+	return 0;
 }
 
 static int check_firewall(const struct reader *r, const yaml_node_t *root, const struct conf *conf)
@@ -331,8 +356,8 @@ int conf_read_document(yaml_document_t *document, void *base, const struct conf_
 	struct conf *conf = base;
 	int err = conf_read_table(document, &conf_table, conf, diag);
 
-	if (!err && conf->n_breakers == 0)
-		err = add_default_breaker(conf, diag);
+	if (!err)
+		err = complete_breakers(conf, diag);
 	if (!err)
 		err = check_firewall(&r, yaml_document_get_root_node(document), conf);
 	return err ? err : conf_targets_check(conf, diag);

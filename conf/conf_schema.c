@@ -17,6 +17,10 @@ static const struct conf_choice on_stops[] = {
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
 static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK}, {NULL, 0}};
+static const struct conf_choice loopbacks[] = {{"any", CONF_LOOPBACK_ANY},
+                                               {"true", CONF_LOOPBACK_ONLY},
+                                               {"false", CONF_LOOPBACK_NEVER},
+                                               {NULL, 0}};
 static const struct conf_choice severities[] = {
     {"low", SEVERITY_LOW}, {"medium", SEVERITY_MEDIUM}, {"high", SEVERITY_HIGH}, {NULL, 0}};
 
@@ -45,6 +49,10 @@ const struct conf_key conf_schema[] = {
      .help = "Endpoints to probe: address, prefix or name, each with or without a port, or a URL"},
     {"scan.ports", CONF(PORT_LISTS, scan.ports), RANGE(1, 1024), .preset = "top30",
      .flags = CONF_KEY_NONEMPTY, .help = "Ports of targets that are written without one"},
+    {"scan.listeners", CONF(BOOL, scan.listeners), .preset = "true",
+     .help = "Also probe what listens on this host and in its containers"},
+    {"scan.poll", CONF(DURATION, scan.poll_ms), RANGE(100, SECONDS(3600)), .preset = "1s",
+     .help = "Between looks at all listeners, where the kernel tells of none"},
     {"scan.interval", CONF(DURATION, scan.interval_ms), RANGE(100, DAYS(7)), .preset = "60s",
      .help = "From one probe of an endpoint to the next"},
     {"scan.timeout", CONF(DURATION, scan.timeout_ms), RANGE(50, SECONDS(60)), .preset = "3s",
@@ -58,6 +66,26 @@ const struct conf_key conf_schema[] = {
      .help = "When an endpoint is walled off, how, and when the wall comes down"},
     {"breakers[].name", BREAKER(NAME, name), .flags = CONF_KEY_REQUIRED,
      .help = "Stands in alerts, metrics and the control socket's answers; unique"},
+    SECTION("breakers[].match",
+            "For which endpoints it is: all that is given must fit; the first wins"),
+    {"breakers[].match.ports", BREAKER(PORT_LISTS, match.ports), RANGE(0, CONF_MAX_MATCHES),
+     .help = "On one of these ports; empty: on any"},
+    {"breakers[].match.addresses", BREAKER(PREFIXES, match.addresses), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "At one of these addresses"},
+    {"breakers[].match.process", BREAKER(TEXTS, match.process), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 255,
+     .help = "Whose command, executable's name or (with a slash) path is like this"},
+    {"breakers[].match.unit", BREAKER(TEXTS, match.unit), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 127, .help = "Whose systemd unit is like this: nginx.service, user@*"},
+    {"breakers[].match.container", BREAKER(TEXTS, match.container), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 64, .help = "In any container, none, or those whose id begins like this"},
+    {"breakers[].match.user", BREAKER(TEXTS, match.user), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 32, .help = "Whose socket belongs to this user, by name or number"},
+    {"breakers[].match.verdict", BREAKER(TEXTS, match.verdict), RANGE(0, 2), .item_max = 16,
+     .help = "With this verdict: confirmed or likely"},
+    {"breakers[].match.loopback", BREAKER(CHOICE, match.loopback), .choices = loopbacks,
+     .preset = "any",
+     .help = "true: only what the host alone reaches, and block that too; false: only the rest"},
     {"breakers[].trip_after", BREAKER(NUMBER, trip_after), RANGE(1, 64), .preset = "3",
      .help = "Exposed probes, of the last trip_window, that open the breaker"},
     {"breakers[].trip_window", BREAKER(NUMBER, trip_window), RANGE(1, 64), .note = "as trip_after",
@@ -174,6 +202,12 @@ bool conf_key_is_in(const struct conf_key *key, const char *prefix)
 	size_t n = (size_t)(conf_key_name(key) - key->path);
 
 	return strlen(prefix) == n && memcmp(key->path, prefix, n) == 0;
+}
+
+bool conf_key_is_below(const struct conf_key *key, const char *prefix)
+{
+	return *prefix ? strncmp(key->path, prefix, strlen(prefix)) == 0
+	               : !conf_key_is_of_record(key);
 }
 
 bool conf_key_is_of_record(const struct conf_key *key)

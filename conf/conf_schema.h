@@ -59,7 +59,7 @@ struct conf_key {
 	const char *help;
 };
 
-enum { CONF_SCHEMA_MAX = 64 };
+enum { CONF_SCHEMA_MAX = 96 };
 
 extern const struct conf_key conf_schema[];
 extern const size_t conf_schema_count;
@@ -81,6 +81,8 @@ const struct conf_key *conf_schema_find(const struct conf_table *table, const ch
                                         const char *name, size_t length);
 /* True if the row stands in the mapping with this prefix, not deeper. */
 bool conf_key_is_in(const struct conf_key *key, const char *prefix);
+/* True if it stands there or deeper; for "", that is in no record. */
+bool conf_key_is_below(const struct conf_key *key, const char *prefix);
 /* True if the row describes a part of a record ("breakers[].name"). */
 bool conf_key_is_of_record(const struct conf_key *key);
 const char *conf_key_name(const struct conf_key *key);

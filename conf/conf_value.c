@@ -538,8 +538,7 @@ void conf_table_free(const struct conf_table *table, const char *record_prefix, 
 	for (size_t i = 0; i < table->count; i++) {
 		const struct conf_key *key = &table->keys[i];
 
-		if (conf_key_is_of_record(key) ? !conf_key_is_in(key, record_prefix)
-		                               : *record_prefix != '\0')
+		if (!conf_key_is_below(key, record_prefix))
 			continue;
 		if (key->type == CONF_TYPE_RECORDS)
 			free_records(table, key, base);
@@ -556,9 +555,7 @@ int conf_set_defaults(const struct conf_table *table, const char *record_prefix,
 		struct conf_scalar preset = {.text = key->preset, .plain = true};
 		int err = 0;
 
-		if (!key->preset ||
-		    (conf_key_is_of_record(key) ? !conf_key_is_in(key, record_prefix)
-		                                : *record_prefix != '\0'))
+		if (!key->preset || !conf_key_is_below(key, record_prefix))
 			continue;
 		preset.length = strlen(key->preset);
 		if (conf_type_is_list(key->type) && conf_list_reserve(key, base, 1) < 0)

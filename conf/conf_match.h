@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What breakers[].match may say beyond its keys' types. */
+#pragma once
+
+#include "conf/conf_diag.h"
+
+/*
+ * Ports, containers, users and verdicts can be read, and a rule that is to block what listens on
+ * loopback has seal_local, without which its block would cut nobody. Resolves no user. `at` is
+ * the place of the match. Returns 0 or what conf_fail() returned.
+ */
+int conf_match_check(const struct conf_breaker *breaker, struct conf_mark at,
+                     const struct conf_diag *diag);
