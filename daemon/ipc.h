@@ -26,7 +26,8 @@ enum ipc_role {
 	IPC_ROLE_FIREWALL,
 	IPC_ROLE_PROBER,
 	IPC_ROLE_SENDER,
-	IPC_ROLE_COUNT
+	IPC_ROLE_COUNT,
+	IPC_ROLE_INVENTORY = IPC_ROLE_COUNT /* not started by the parent yet */
 };
 
 enum ipc_type {

@@ -26,6 +26,7 @@ static const struct {
     {"merge", merge_main, "join what the shards of a sweep have written"},
     {"status", status_main, "what the daemon watches and what it does"},
     {"blocks", blocks_main, "what is blocked now"},
+    {"explain", explain_main, "what has happened to an endpoint, and why"},
     {"block", block_main, "block an endpoint"},
     {"unblock", unblock_main, "let an endpoint through"},
     {"reload", reload_main, "make the daemon read its configuration again"},

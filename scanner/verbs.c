@@ -23,7 +23,8 @@ enum option_flag {
 	WITH_REASON = 2,
 	WITH_FOR = 4,
 	WITH_ENDPOINT = 8,
-	WITH_CONFIG = 16
+	WITH_CONFIG = 16,
+	WITH_ALL = 32,
 };
 
 struct verb_options {
@@ -31,15 +32,16 @@ struct verb_options {
 	const char *reason, *config;
 	struct endpoint endpoint;
 	int64_t for_ms;
-	bool json;
+	bool json, all;
 };
 
 enum parsed { GO_ON = -1 };
 
 static void print_usage(FILE *out, const char *verb, unsigned flags)
 {
-	fprintf(out, "usage: pprofwall %s [--socket PATH]%s%s%s%s%s\n", verb,
-	        flags & WITH_JSON ? " [--json]" : "", flags & WITH_CONFIG ? " [--config FILE]" : "",
+	fprintf(out, "usage: pprofwall %s [--socket PATH]%s%s%s%s%s%s\n", verb,
+	        flags & WITH_JSON ? " [--json]" : "", flags & WITH_ALL ? " [--all]" : "",
+	        flags & WITH_CONFIG ? " [--config FILE]" : "",
 	        flags & WITH_REASON
 	            ? (flags & WITH_ENDPOINT ? " --reason TEXT" : " [--reason TEXT]")
 	            : "",
@@ -83,7 +85,7 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 			return refuse(argv[0], "wants one ADDRESS:PORT", NULL);
 		if (endpoint_parse(argv[optind], &o->endpoint) != 0)
 			return refuse(argv[0], "not a numeric ADDRESS:PORT", argv[optind]);
-		if (!o->reason)
+		if (!o->reason && flags & WITH_REASON)
 			return refuse(argv[0], "--reason TEXT is required; others will ask", NULL);
 	} else if (optind != argc) {
 		return refuse(argv[0], "takes no argument", argv[optind]);
@@ -95,13 +97,10 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 static int parse_options(int argc, char **argv, unsigned flags, struct verb_options *o)
 {
 	static const struct option known[] = {
-	    {"socket", required_argument, NULL, 's'},
-	    {"json", no_argument, NULL, 'j'},
-	    {"reason", required_argument, NULL, 'r'},
-	    {"for", required_argument, NULL, 'f'},
-	    {"config", required_argument, NULL, 'c'},
-	    {"help", no_argument, NULL, 'h'},
-	    {NULL, 0, NULL, 0},
+	    {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
+	    {"all", no_argument, NULL, 'a'},          {"reason", required_argument, NULL, 'r'},
+	    {"for", required_argument, NULL, 'f'},    {"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -112,6 +111,8 @@ static int parse_options(int argc, char **argv, unsigned flags, struct verb_opti
 			o->socket = optarg;
 		} else if (c == 'j' && flags & WITH_JSON) {
 			o->json = true;
+		} else if (c == 'a' && flags & WITH_ALL) {
+			o->all = true;
 		} else if (c == 'r' && flags & WITH_REASON) {
 			o->reason = optarg;
 		} else if (c == 'c' && flags & WITH_CONFIG) {
@@ -161,18 +162,16 @@ static int flush_output(void)
 	return fflush(stdout) == 0 && !ferror(stdout) ? VERB_OK : VERB_UNREACHABLE;
 }
 
-static int read_verb(int argc, char **argv, void (*print)(const json_t *, FILE *))
+/* Takes over `request`; prints what comes back. */
+static int read_verb(const char *verb, const struct verb_options *o, json_t *request,
+                     void (*print)(const json_t *, FILE *))
 {
-	struct verb_options o;
 	json_t *answer = NULL;
-	int error, status = parse_options(argc, argv, WITH_JSON, &o);
+	int error, status = ask(verb, o, request, &answer, &error);
 
-	if (status != GO_ON)
-		return status;
-	status = ask(argv[0], &o, json_pack("{s:s}", "verb", argv[0]), &answer, &error);
 	if (status != VERB_OK)
 		return status;
-	if (o.json) {
+	if (o->json) {
 		json_dumpf(answer, stdout, JSON_COMPACT);
 		putchar('\n');
 	} else {
@@ -184,14 +183,41 @@ static int read_verb(int argc, char **argv, void (*print)(const json_t *, FILE *
 
 int status_main(int argc, char **argv)
 {
-	return read_verb(argc, argv, verbs_print_status);
+	struct verb_options o;
+	int status = parse_options(argc, argv, WITH_JSON | WITH_ALL, &o);
+
+	if (status != GO_ON)
+		return status;
+	return read_verb(argv[0], &o, json_pack("{s:s, s:b}", "verb", argv[0], "all", o.all),
+	                 verbs_print_status);
 }
 
 int blocks_main(int argc, char **argv)
 {
+	struct verb_options o;
+	int status;
+
 	if (standalone_is_meant(argc, argv))
 		return standalone_blocks_main(argc, argv);
-	return read_verb(argc, argv, verbs_print_blocks);
+	status = parse_options(argc, argv, WITH_JSON, &o);
+
+	if (status != GO_ON)
+		return status;
+	return read_verb(argv[0], &o, json_pack("{s:s}", "verb", argv[0]), verbs_print_blocks);
+}
+
+int explain_main(int argc, char **argv)
+{
+	char endpoint[ENDPOINT_TEXT_LEN];
+	struct verb_options o;
+	int status = parse_options(argc, argv, WITH_JSON | WITH_ENDPOINT, &o);
+
+	if (status != GO_ON)
+		return status;
+	return read_verb(argv[0], &o,
+	                 json_pack("{s:s, s:s}", "verb", argv[0], "endpoint",
+	                           endpoint_format(&o.endpoint, endpoint)),
+	                 verbs_print_explanation);
 }
 
 static int ask_about_endpoint(int argc, char **argv, struct verb_options *o, json_t **answer)

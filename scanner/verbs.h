@@ -14,6 +14,7 @@ enum {
 
 int status_main(int argc, char **argv);
 int blocks_main(int argc, char **argv);
+int explain_main(int argc, char **argv);
 int block_main(int argc, char **argv);
 int unblock_main(int argc, char **argv);
 int reload_main(int argc, char **argv);

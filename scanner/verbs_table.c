@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { MAX_COLUMNS = 10, CELL_LEN = 96 };
+enum { MAX_COLUMNS = 12, CELL_LEN = 96, FEW_SKIPPED = 10 };
 
 struct table {
 	size_t n_columns, n_rows;
@@ -56,7 +56,7 @@ static void copy_visible(char *out, size_t length, const char *text)
 	}
 }
 
-static void print_visible(FILE *out, const char *text)
+void verbs_print_visible(FILE *out, const char *text)
 {
 	char copy[1024];
 
@@ -111,12 +111,12 @@ static void print_table(struct table *t, FILE *out)
 static void print_config(const json_t *config, FILE *out)
 {
 	fputs("config     ", out);
-	print_visible(out, string_at(config, "file"));
+	verbs_print_visible(out, string_at(config, "file"));
 	fprintf(out, ", generation %" PRId64 ", loaded ", number_at(config, "generation"));
-	print_visible(out, string_at(config, "loaded"));
+	verbs_print_visible(out, string_at(config, "loaded"));
 	if (!true_at(config, "last_reload_ok")) {
 		fputs("\n           the last reload FAILED: ", out);
-		print_visible(out, string_at(config, "last_reload_error"));
+		verbs_print_visible(out, string_at(config, "last_reload_error"));
 	}
 	fputc('\n', out);
 }
@@ -128,7 +128,7 @@ static void print_processes(const json_t *processes, FILE *out)
 
 	json_array_foreach (processes, i, process) {
 		fputs(i == 0 ? "processes  " : ", ", out);
-		print_visible(out, string_at(process, "role"));
+		verbs_print_visible(out, string_at(process, "role"));
 		fprintf(out, " (pid %" PRId64, number_at(process, "pid"));
 		if (number_at(process, "restarts") > 0)
 			fprintf(out, ", %" PRId64 " restarts", number_at(process, "restarts"));
@@ -146,13 +146,13 @@ static void print_alerts(const json_t *alerts, FILE *out)
 	fprintf(out, "alerts     %" PRId64 " queued\n", number_at(alerts, "queued"));
 	json_array_foreach (sinks, i, sink) {
 		fputs("           ", out);
-		print_visible(out, string_at(sink, "name"));
+		verbs_print_visible(out, string_at(sink, "name"));
 		fprintf(out, ": %" PRId64 " delivered, %" PRId64 " retries, %" PRId64 " gave up",
 		        number_at(sink, "delivered"), number_at(sink, "retries"),
 		        number_at(sink, "gave_up"));
 		if (string_at(sink, "last_error")) {
 			fputs("; last error: ", out);
-			print_visible(out, string_at(sink, "last_error"));
+			verbs_print_visible(out, string_at(sink, "last_error"));
 		}
 		fputc('\n', out);
 	}
@@ -166,9 +166,64 @@ static void print_targets(const json_t *targets, FILE *out)
 	fprintf(out, "targets    %" PRId64 " endpoints", number_at(targets, "endpoints"));
 	json_array_foreach (unresolved, i, name) {
 		fputs(i == 0 ? "; NOT RESOLVED: " : ", ", out);
-		print_visible(out, json_string_value(name));
+		verbs_print_visible(out, json_string_value(name));
 	}
 	fputc('\n', out);
+}
+
+static void print_skipped(const json_t *listeners, FILE *out)
+{
+	const json_t *list = json_object_get(listeners, "not_probed"), *l;
+	int64_t total = number_at(listeners, "count") - number_at(listeners, "probed");
+	size_t i;
+
+	json_array_foreach (list, i, l) {
+		if (i == FEW_SKIPPED && (int64_t)json_array_size(list) < total) {
+			fprintf(out, "           ... and %" PRId64 " more; --all lists them\n",
+			        total - FEW_SKIPPED);
+			return;
+		}
+		fputs("           not probed: ", out);
+		verbs_print_visible(out, string_at(l, "bound"));
+		fputs(" (", out);
+		verbs_print_visible(out, string_at(l, "process"));
+		fputs("): ", out);
+		verbs_print_visible(out, string_at(l, "not_probed"));
+		fputc('\n', out);
+	}
+}
+
+static void print_listeners(const json_t *listeners, FILE *out)
+{
+	if (!true_at(listeners, "watched")) {
+		fputs("listeners  not watched (scan.listeners is false)\n", out);
+		return;
+	}
+	fprintf(out,
+	        "listeners  %" PRId64 " in %" PRId64 " namespaces (%" PRId64
+	        " of the host, %" PRId64 " in containers), %" PRId64 " probed; noticed by ",
+	        number_at(listeners, "count"), number_at(listeners, "namespaces"),
+	        number_at(listeners, "in_host"), number_at(listeners, "in_containers"),
+	        number_at(listeners, "probed"));
+	verbs_print_visible(out, string_at(listeners, "mode"));
+	if (string_at(listeners, "why_no_events")) {
+		fputs(", no events: ", out);
+		verbs_print_visible(out, string_at(listeners, "why_no_events"));
+	}
+	if (!true_at(listeners, "synced"))
+		fputs("; NOT UP TO DATE", out);
+	fputc('\n', out);
+	print_skipped(listeners, out);
+}
+
+static void print_counts(const json_t *counts, FILE *out)
+{
+	fprintf(out,
+	        "endpoints  %" PRId64 " watched, %" PRId64 " exposed; breakers: %" PRId64
+	        " open, %" PRId64 " half-open; %" PRId64 " blocked\n",
+	        number_at(counts, "endpoints"), number_at(counts, "exposed"),
+	        number_at(counts, "open"), number_at(counts, "half_open"),
+	        number_at(counts, "blocked"));
 }
 
 static void print_head(const json_t *status, FILE *out)
@@ -178,13 +233,13 @@ static void print_head(const json_t *status, FILE *out)
 	char span[32];
 
 	fputs("pprofwall ", out);
-	print_visible(out, string_at(status, "version"));
+	verbs_print_visible(out, string_at(status, "version"));
 	fputs(", mode ", out);
-	print_visible(out, string_at(status, "mode"));
+	verbs_print_visible(out, string_at(status, "mode"));
 	fprintf(out, ", up %s\n", verbs_format_span(number_at(status, "uptime_ms"), span));
 	if (true_at(status, "panic")) {
 		fputs("PANIC      nothing is enforced until `pprofwall resume`; reason: ", out);
-		print_visible(out, string_at(status, "panic_reason"));
+		verbs_print_visible(out, string_at(status, "panic_reason"));
 		fputc('\n', out);
 	}
 	print_config(json_object_get(status, "config"), out);
@@ -197,22 +252,27 @@ static void print_head(const json_t *status, FILE *out)
 	if (true_at(state, "ok"))
 		fputs("ok", out);
 	else
-		print_visible(out, string_at(state, "error"));
+		verbs_print_visible(out, string_at(state, "error"));
 	fputc('\n', out);
 	print_alerts(json_object_get(status, "alerts"), out);
 	print_targets(json_object_get(status, "targets"), out);
+	print_listeners(json_object_get(status, "listeners"), out);
+	print_counts(json_object_get(status, "counts"), out);
 }
 
 static void fill_state(char cell[static CELL_LEN], const json_t *e)
 {
 	const char *manual = string_at(e, "manual"), *until = string_at(e, "manual_until");
-	char text[CELL_LEN];
+	bool has_left = json_is_integer(json_object_get(e, "open_left_ms"));
+	char text[CELL_LEN], span[32];
 
 	if (manual)
 		snprintf(text, sizeof(text), "manual %.16s until %.32s", manual,
 		         until ? until : "-");
 	else
-		snprintf(text, sizeof(text), "%.32s%s", string_at(e, "state"),
+		snprintf(text, sizeof(text), "%.32s%s%s%s", string_at(e, "state"),
+		         has_left ? ", for " : "",
+		         has_left ? verbs_format_span(number_at(e, "open_left_ms"), span) : "",
 		         true_at(e, "quarantined") ? " (quarantined)" : "");
 	copy_visible(cell, CELL_LEN, text);
 }
@@ -235,7 +295,7 @@ static void fill_blocked(char cell[static CELL_LEN], const json_t *e)
 
 static void fill_endpoint(char cells[static MAX_COLUMNS][CELL_LEN], const json_t *e)
 {
-	char span[32];
+	char span[32], text[CELL_LEN] = "";
 
 	copy_visible(cells[0], CELL_LEN, string_at(e, "endpoint"));
 	copy_visible(cells[1], CELL_LEN, string_at(e, "rule"));
@@ -247,13 +307,20 @@ static void fill_endpoint(char cells[static MAX_COLUMNS][CELL_LEN], const json_t
 	copy_visible(cells[7], CELL_LEN, string_at(e, "last_probe"));
 	copy_visible(cells[8], CELL_LEN, verbs_format_span(number_at(e, "next_probe_ms"), span));
 	copy_visible(cells[9], CELL_LEN, string_at(e, "program"));
+	if (json_is_integer(json_object_get(e, "packets")))
+		snprintf(cells[10], CELL_LEN, "%" PRId64, number_at(e, "packets"));
+	else
+		copy_visible(cells[10], CELL_LEN, NULL);
+	if (string_at(e, "container"))
+		snprintf(text, sizeof(text), "container %.12s", string_at(e, "container"));
+	copy_visible(cells[11], CELL_LEN, *text ? text : string_at(e, "unit"));
 }
 
 void verbs_print_status(const json_t *status, FILE *out)
 {
-	static const char *const heads[] = {"ENDPOINT",   "RULE",   "STATE",   "VERDICT",
-	                                    "SEVERITY",   "RISK",   "BLOCKED", "LAST PROBE",
-	                                    "NEXT PROBE", "PROGRAM"};
+	static const char *const heads[] = {"ENDPOINT",   "RULE",    "STATE",   "VERDICT",
+	                                    "SEVERITY",   "RISK",    "BLOCKED", "LAST PROBE",
+	                                    "NEXT PROBE", "PROGRAM", "PACKETS", "UNIT"};
 	const json_t *endpoints = json_object_get(status, "endpoints"), *endpoint;
 	struct table t;
 	size_t i;

@@ -13,6 +13,9 @@
 static const double probe_buckets[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                        0.1,   0.25,   0.5,   1,    2.5,   5};
 
+static const double latency_buckets[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8,
+                                         0.9, 1,   1.5, 2,   5,   10,  60};
+
 static void send_result(struct agent *a, uint64_t seq, int error, const char *text)
 {
 	struct ipc_result result = {.error = error};
@@ -23,6 +26,8 @@ static void send_result(struct agent *a, uint64_t seq, int error, const char *te
 
 static void drop_candidate(struct agent *a)
 {
+	rules_free(a->candidate_rules);
+	a->candidate_rules = NULL;
 	conf_free(a->candidate);
 	a->candidate = NULL;
 	http_server_free(a->candidate_http);
@@ -49,6 +54,16 @@ static int bind_metrics(struct agent *a, char error[static CONF_ERROR_LEN])
 	return err;
 }
 
+static int make_rules(struct agent *a, char error[static CONF_ERROR_LEN])
+{
+	char why[CONF_ERROR_LEN] = "out of memory";
+	int err = rules_new(a->candidate, &a->candidate_rules, why);
+
+	if (err < 0)
+		snprintf(error, CONF_ERROR_LEN, "%.200s:%.300s", a->config_path, why);
+	return err;
+}
+
 static void check_conf(struct agent *a, const struct frame *f)
 {
 	char error[CONF_ERROR_LEN] = "";
@@ -66,6 +81,8 @@ static void check_conf(struct agent *a, const struct frame *f)
 			         "%.300s: %s cannot change while the service runs; restart it",
 			         a->config_path, fixed);
 		else
+			err = make_rules(a, error);
+		if (!fixed && err == 0)
 			err = bind_metrics(a, error);
 	}
 	if (err < 0)
@@ -76,6 +93,18 @@ static void check_conf(struct agent *a, const struct frame *f)
 static void on_added(struct watch *w, void *arg)
 {
 	enforce_take_up(arg, w);
+}
+
+/* It may be a listener's all the same. */
+static void drop_target(struct agent *a, struct watch *w)
+{
+	w->targeted = false;
+	if (LIST_EMPTY(&w->claims)) {
+		enforce_abandon(a, w);
+		return;
+	}
+	targets_forget_manner(w);
+	observe_reconsider(a, w);
 }
 
 /*
@@ -90,24 +119,9 @@ static void apply_targets(struct agent *a, bool keep_open)
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 
-		if (w->configured && w->epoch != epoch &&
+		if (w->targeted && w->epoch != epoch &&
 		    (!keep_open || w->breaker.state == BREAKER_CLOSED))
-			enforce_abandon(a, w);
-	}
-}
-
-/* Rules are known by name: a reload may have moved, added or removed some. */
-static void renumber_rules(struct agent *a, const struct conf *old, const struct conf *next)
-{
-	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
-		struct watch *w = watch_set_at(a->watches, i);
-		const char *name = old->breakers[w->rule].name;
-
-		w->rule = 0;
-		for (unsigned r = 0; r < next->n_breakers; r++) {
-			if (strcmp(next->breakers[r].name, name) == 0)
-				w->rule = r;
-		}
+			drop_target(a, w);
 	}
 }
 
@@ -136,6 +150,7 @@ static void begin_service(struct agent *a)
 	}
 	targets_configure(a->targets, a->conf);
 	apply_targets(a, false);
+	local_configure(a);
 	if (err == 0) {
 		if (record_begin(a, &snapshot) < 0)
 			log_error("out of memory: alerts wait for the state longer than they need");
@@ -147,9 +162,10 @@ static void begin_service(struct agent *a)
 
 static void change_service(struct agent *a, const struct conf *old)
 {
-	renumber_rules(a, old, a->conf);
+	observe_renumber(a, old);
 	targets_configure(a->targets, a->conf);
 	apply_targets(a, false);
+	local_configure(a);
 	enforce_all(a);
 }
 
@@ -165,6 +181,9 @@ static void commit_conf(struct agent *a, const struct frame *f)
 	memcpy(&a->meta, f->body, sizeof(a->meta));
 	a->conf = a->candidate;
 	a->candidate = NULL;
+	rules_free(a->rules);
+	a->rules = a->candidate_rules;
+	a->candidate_rules = NULL;
 	keep_http = a->conf->metrics.enabled && !a->candidate_http;
 	if (!keep_http) {
 		http_server_free(a->http);
@@ -211,7 +230,7 @@ static void take_peer(struct agent *a, struct frame *f)
 	if (f->length != sizeof(peer) || sock < 0)
 		return;
 	memcpy(&peer, f->body, sizeof(peer));
-	if (peer.role >= IPC_ROLE_COUNT)
+	if (peer.role > IPC_ROLE_INVENTORY)
 		return;
 	f->fd = -1;
 	a->peers[peer.role] =
@@ -222,6 +241,8 @@ static void take_peer(struct agent *a, struct frame *f)
 		err = schedule_set_prober(a->schedule, sock);
 	else if (peer.role == IPC_ROLE_SENDER)
 		err = outbox_set_sender(a->outbox, sock);
+	else if (peer.role == IPC_ROLE_INVENTORY)
+		err = local_set_helper(a, sock);
 	else
 		close(sock);
 	if (err < 0)
@@ -378,6 +399,7 @@ static void ping_peers(struct agent *a)
 	schedule_ping(a->schedule);
 	wall_ping(a->wall);
 	outbox_ping(a->outbox);
+	inventory_ping(a->inventory);
 }
 
 /* `pprofwall panic` leaves its marker even when we were stopped while it ran. */
@@ -418,6 +440,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	verbs_check_deadlines(a);
 	record_check(a);
 	targets_ask_due(a->targets, now, ask_name, a);
+	local_tick(a);
 	if (!a->adopted)
 		return;
 	look_for_panic(a);
@@ -472,6 +495,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	if (err == 0)
 		err = outbox_new(a->base, &outbox, &a->outbox);
 	if (err == 0)
+		err = local_init(a);
+	if (err == 0)
 		err = channel_new(a->base, parent_sock, &parent, &a->parent);
 	return err;
 }
@@ -495,6 +520,8 @@ static void free_parts(struct agent *a)
 	http_server_free(a->http);
 	drop_candidate(a);
 	record_end(a);
+	inventory_free(a->inventory);
+	listeners_free(a->listeners);
 	watch_set_free(a->watches);
 	schedule_free(a->schedule);
 	wall_free(a->wall);
@@ -507,6 +534,7 @@ static void free_parts(struct agent *a)
 		close(a->control_sock);
 	if (a->tick)
 		event_free(a->tick);
+	rules_free(a->rules);
 	conf_free(a->conf);
 	if (a->base)
 		event_base_free(a->base);
@@ -520,6 +548,7 @@ int agent_run(int parent_sock, const char *config_path)
 	    .started_ms = clock_monotonic_ms(),
 	    .last_reload_ok = true,
 	    .probe_duration = {.bounds = probe_buckets, .n_bounds = ARRAY_LEN(probe_buckets)},
+	    .block_latency = {.bounds = latency_buckets, .n_bounds = ARRAY_LEN(latency_buckets)},
 	};
 	int err;
 

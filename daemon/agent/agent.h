@@ -11,10 +11,13 @@
 #include "conf/conf.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
+#include "daemon/agent/inventory.h"
+#include "daemon/agent/listeners.h"
 #include "daemon/agent/metrics.h"
 #include "daemon/agent/outbox.h"
 #include "daemon/agent/schedule.h"
 #include "daemon/agent/state.h"
+#include "daemon/agent/story.h"
 #include "daemon/agent/targets.h"
 #include "daemon/agent/wall.h"
 #include "daemon/channel.h"
@@ -51,11 +54,12 @@ struct agent {
 	int exit_status;
 
 	struct channel *parent;
-	struct agent_peer peers[IPC_ROLE_COUNT];
+	struct agent_peer peers[IPC_ROLE_COUNT + 1];
 	struct event *tick;
 	int64_t listed_ms;
 
 	struct conf *conf, *candidate;
+	struct rules *rules, *candidate_rules; /* made from them */
 	struct ipc_conf meta;
 	struct http_server *candidate_http;
 	int64_t conf_loaded_wall_ms;
@@ -67,6 +71,10 @@ struct agent {
 	struct schedule *schedule;
 	struct wall *wall;
 	struct outbox *outbox;
+	struct inventory *inventory;
+	struct listeners *listeners;
+	int64_t synced_ms; /* when the inventory had first told everything; 0: not yet */
+	bool swept;        /* what was expected of it, and did not come, has been let go */
 	struct state *state;
 	struct event *written;            /* the state has written something (record.c) */
 	struct watch_queue untold;        /* what waits for the state */
@@ -86,6 +94,7 @@ struct agent {
 
 	uint64_t probes[VERDICT_COUNT];
 	struct metrics_histogram probe_duration;
+	struct metrics_histogram block_latency; /* listener seen to block in the kernel */
 };
 
 /* agent.c */
@@ -97,6 +106,24 @@ void observe_done(struct watch *w, struct finding *finding, void *arg);
 void observe_died(struct watch *w, bool alone, void *arg);
 void observe_released(struct watch *w, void *arg);
 struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct watch *w);
+/* What rules are chosen by; points into the watch. */
+struct rule_facts observe_facts(const struct watch *w);
+/* Target, listener or rules have changed: is there another winner? Moves or lifts a block. */
+void observe_reconsider(struct agent *a, struct watch *w);
+/* After a reload: rules are known by name, and the winner is sought again. */
+void observe_renumber(struct agent *a, const struct conf *old);
+
+/* local.c: listeners of this host */
+int local_init(struct agent *a);
+/* A (new) helper; takes over `sock`. */
+int local_set_helper(struct agent *a, int sock);
+/* The configuration is new. */
+void local_configure(struct agent *a);
+void local_tick(struct agent *a);
+/* A block was acknowledged: how long it took, if it was a new listener's. */
+void local_note_block(struct agent *a, struct watch *w);
+/* Why a block is not even asked for, though its breaker is open: static text, or NULL. */
+const char *local_why_not_blocked(const struct agent *a, const struct watch *w);
 
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
@@ -160,16 +187,30 @@ void record_note_announced(struct agent *a, uint64_t seq);
 enum { EVENT_ID_BYTES = 16 };
 void event_make_id(char id[static STATE_ALERT_ID_LEN]);
 /* Returns the outbox's number for it. */
-uint64_t event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
                     const char *who);
 /* The same event again, or one whose id was remembered before it was sent. */
-uint64_t event_send_as(struct agent *a, const char *id, const char *event, const struct watch *w,
+uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
                        const char *reason, const char *who);
 
 /* report.c */
-json_t *report_status(const struct agent *a);
+/* `all`: every endpoint, else those with something to tell. */
+json_t *report_status(const struct agent *a, bool all);
+json_t *report_watch(const struct agent *a, const struct watch *w);
 json_t *report_blocks(const struct agent *a);
 bool report_ready(struct evbuffer *out, void *arg);
+
+/* report_local.c */
+bool report_is_of_interest(const struct watch *w);
+/* Endpoints by what they are; whatever the status lists. */
+json_t *report_counts(const struct agent *a);
+/* Who listens there, and what its block has held off, into the watch's object. */
+void report_add_owner(json_t *watch, const struct watch *w);
+json_t *report_listener(const struct listener *l);
+/* `all`: every one that is not probed, else some of them. */
+json_t *report_listeners(const struct agent *a, bool all);
+/* NULL: the endpoint is neither watched nor a listener. */
+json_t *report_explanation(const struct agent *a, const struct endpoint *e);
 
 /* exposition.c */
 void exposition_write(struct evbuffer *out, void *arg);

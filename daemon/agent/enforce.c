@@ -44,7 +44,7 @@ static struct wanted find_wanted(const struct agent *a, const struct watch *w)
 		};
 	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
 	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP ||
-	    is_degraded(a, w))
+	    is_degraded(a, w) || local_why_not_blocked(a, w))
 		return (struct wanted){0};
 	return (struct wanted){
 	    .block = true,
@@ -66,7 +66,8 @@ const char *enforce_action(const struct agent *a, const struct watch *w)
 		return "none";
 	if (w->breaker.state == BREAKER_CLOSED)
 		return "none";
-	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT || is_degraded(a, w))
+	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT || is_degraded(a, w) ||
+	    local_why_not_blocked(a, w))
 		return "alert";
 	return a->conf->mode == CONF_MODE_ENFORCE ? "none" : "observe";
 }
@@ -79,7 +80,11 @@ const char *enforce_reason(const struct agent *a, const struct watch *w,
 	if (w->wall.error)
 		return w->wall.error;
 	if (w->wall.in_kernel || a->panic || w->decision || w->breaker.state == BREAKER_CLOSED ||
-	    rule->action == CONF_ACTION_ALERT || !is_degraded(a, w))
+	    rule->action == CONF_ACTION_ALERT)
+		return NULL;
+	if (local_why_not_blocked(a, w))
+		return local_why_not_blocked(a, w);
+	if (!is_degraded(a, w))
 		return NULL;
 	return blast_reason(rule, w->serves_known ? w->serves : NULL, out);
 }
@@ -260,6 +265,8 @@ void enforce_settled(struct watch *w, void *arg)
 		set_timer(a, w, &w->renew_timer, on_renew, RETRY_STALE_MS);
 		return;
 	}
+	local_note_block(a, w);
+	story_tell_wall(w);
 	if (!w->in_list)
 		settle_decision(w);
 	plan_renewal(a, w);
@@ -353,13 +360,15 @@ void enforce_take_back(struct agent *a, struct watch *w, const struct state_manu
 	enforce_apply(a, w);
 }
 
-static unsigned find_rule(const struct conf *conf, const char *name)
+static unsigned find_rule(const struct agent *a, const struct watch *w, const char *name)
 {
-	for (unsigned i = 0; i < conf->n_breakers; i++) {
-		if (strcmp(conf->breakers[i].name, name) == 0)
+	const struct rule_facts facts = observe_facts(w);
+
+	for (unsigned i = 0; i <= a->conf->n_breakers; i++) {
+		if (strcmp(a->conf->breakers[i].name, name) == 0)
 			return i;
 	}
-	return 0;
+	return rules_choose(a->rules, &facts);
 }
 
 static void adopt_breaker(const struct agent *a, struct watch *w)
@@ -373,7 +382,7 @@ void enforce_restore_breaker(struct agent *a, struct watch *w, const struct stat
 {
 	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
 
-	w->rule = find_rule(a->conf, row->rule);
+	w->rule = find_rule(a, w, row->rule);
 	adopt_breaker(a, w);
 	w->breaker.opened_ms = row->opened_ms - offset;
 	w->high_risk = row->high_risk;

@@ -70,7 +70,7 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 	         because ? ": " : "", because ? because : "");
 }
 
-uint64_t event_send(struct agent *a, const char *event, const struct watch *w, const char *reason,
+uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
                     const char *who)
 {
 	char id[STATE_ALERT_ID_LEN];
@@ -79,20 +79,24 @@ uint64_t event_send(struct agent *a, const char *event, const struct watch *w, c
 	return event_send_as(a, id, event, w, reason, who);
 }
 
-uint64_t event_send_as(struct agent *a, const char *id, const char *event, const struct watch *w,
+uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
                        const char *reason, const char *who)
 {
 	char now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[512];
+	json_t *json;
 
+	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
+	           reason ? ": " : "", reason ? reason : "");
 	describe(a, w, event, text, sizeof(text));
-	return outbox_add(
-	    a->outbox,
-	    json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
-	              "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
-	              clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
-	              endpoint_format(&w->endpoint, endpoint), "mode",
-	              a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
-	              a->conf->rollout.held_back, "action", enforce_action(a, w), "reason", reason,
-	              "who", who, "text", text, "breaker", breaker_to_json(a, w), "finding",
-	              w->last ? finding_to_json(w->last) : json_null()));
+	json = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
+	                 "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
+	                 clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
+	                 endpoint_format(&w->endpoint, endpoint), "mode",
+	                 a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
+	                 a->conf->rollout.held_back, "action", enforce_action(a, w), "reason",
+	                 reason, "who", who, "text", text, "breaker", breaker_to_json(a, w),
+	                 "finding", w->last ? finding_to_json(w->last) : json_null());
+	json_object_set_new(json, "listener",
+	                    w->listener ? report_listener(w->listener) : json_null());
+	return outbox_add(a->outbox, json);
 }

@@ -138,6 +138,46 @@ static void write_processes(struct evbuffer *out, const struct agent *a)
 	}
 }
 
+static void write_listeners(struct evbuffer *out, const struct agent *a)
+{
+	const struct inventory_status *status = listeners_status(a->listeners);
+	static const char *const modes[] = {"polling", "events"};
+	struct listeners_stats stats;
+
+	listeners_get_stats(a->listeners, &stats);
+	metrics_family(out, "pprofwall_listeners", METRICS_GAUGE,
+	               "Listening sockets by what becomes of them: probed, or why not.");
+	for (int i = 0; i < LISTENER_SKIP_COUNT; i++)
+		metrics_sample(out, "pprofwall_listeners",
+		               &LABEL("handling", listener_skip_name((enum listener_skip)i)), 1,
+		               (double)stats.skipped[i]);
+	write_one(out, "pprofwall_inventory_namespaces", METRICS_GAUGE,
+	          "Network namespaces whose listeners are known.", (double)stats.namespaces);
+	metrics_family(out, "pprofwall_inventory_mode", METRICS_GAUGE,
+	               "1 for the way in which new listeners are noticed.");
+	for (int i = 0; i < (int)ARRAY_LEN(modes); i++)
+		metrics_sample(out, "pprofwall_inventory_mode", &LABEL("mode", modes[i]), 1,
+		               listeners_is_synced(a->listeners) && status->mode == i);
+	write_one(out, "pprofwall_inventory_events_total", METRICS_COUNTER,
+	          "Events of new listeners from the kernel.", (double)status->events);
+	write_one(out, "pprofwall_inventory_lost_events_total", METRICS_COUNTER,
+	          "Events that the kernel could not deliver; a poll followed.",
+	          (double)status->lost);
+	write_one(out, "pprofwall_inventory_polls_total", METRICS_COUNTER,
+	          "Looks at all namespaces.", (double)status->polls);
+	write_one(out, "pprofwall_inventory_poll_cpu_seconds", METRICS_GAUGE,
+	          "CPU time of the last look at all namespaces.",
+	          (double)status->poll_cpu_ns / 1e9);
+	write_one(out, "pprofwall_inventory_skipped_namespaces", METRICS_GAUGE,
+	          "Namespaces that could not be read at the last look.", status->skipped);
+	write_one(out, "pprofwall_listeners_over_cap_total", METRICS_COUNTER,
+	          "Endpoints and listeners that were passed over, because there were too many.",
+	          (double)(stats.over_cap + stats.ignored));
+	metrics_family(out, "pprofwall_block_latency_seconds", METRICS_HISTOGRAM,
+	               "From a new listener seen to its block in the kernel.");
+	metrics_histogram_write(out, "pprofwall_block_latency_seconds", NULL, 0, &a->block_latency);
+}
+
 static void write_config(struct evbuffer *out, const struct agent *a)
 {
 	write_one(out, "pprofwall_config_hash", METRICS_GAUGE,
@@ -178,6 +218,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	          "Endpoints probed alone, because a prober died on them.", schedule.quarantined);
 	write_one(out, "pprofwall_probes_lost_total", METRICS_COUNTER,
 	          "Probes that the prober did not answer.", (double)schedule.lost);
+	write_listeners(out, a);
 	write_firewall(out, a);
 	write_alerts(out, a);
 	write_processes(out, a);

@@ -28,19 +28,85 @@ void observe_begin(struct watch *w, void *arg)
 	breaker_begin_probe(&w->breaker, clock_monotonic_ms());
 }
 
+static bool is_busy(const struct watch *w)
+{
+	return w->breaker.state != BREAKER_CLOSED || w->breaker.history;
+}
+
+struct rule_facts observe_facts(const struct watch *w)
+{
+	const struct listener *l = w->listener;
+
+	return (struct rule_facts){
+	    .endpoint = &w->endpoint,
+	    .owner = l ? l->owner : NULL,
+	    .loopback_only = l ? listener_is_loopback_only(l) : endpoint_is_loopback(&w->endpoint),
+	    .finding = w->last,
+	};
+}
+
+/* After a restart, the inventory has not said yet whose it is: the rule that it had holds. */
+static bool awaits_owner(const struct agent *a, const struct watch *w)
+{
+	return is_busy(w) && a->conf->scan.listeners && LIST_EMPTY(&w->claims) &&
+	       (!a->synced_ms || !w->targeted);
+}
+
+static void set_rule(const struct agent *a, struct watch *w, unsigned rule)
+{
+	if (w->rule == rule)
+		return;
+	w->rule = rule;
+	story_add(w, "breaker %s is its winner now", a->conf->breakers[rule].name);
+}
+
 /*
- * The first rule whose severity the finding reaches; a rule once counting or open keeps its
- * endpoint, so that a server cannot slip from rule to rule by answering differently.
+ * A rule once counting or open keeps its endpoint while the listener fits it, so that a server
+ * cannot slip from rule to rule by answering differently.
  */
 static void choose_rule(const struct agent *a, struct watch *w, const struct finding *f)
 {
-	if (w->breaker.state != BREAKER_CLOSED || w->breaker.history)
+	struct rule_facts facts = observe_facts(w);
+
+	if (awaits_owner(a, w) || (is_busy(w) && rules_fits_owner(a->rules, w->rule, &facts)))
 		return;
-	for (unsigned i = 0; i < a->conf->n_breakers; i++) {
-		if (finding_is_exposed(f, a->conf->breakers[i].severity)) {
-			w->rule = i;
-			return;
-		}
+	facts.finding = f;
+	set_rule(a, w, rules_choose(a->rules, &facts));
+}
+
+void observe_reconsider(struct agent *a, struct watch *w)
+{
+	struct rule_facts facts = observe_facts(w);
+	unsigned before = w->rule;
+
+	if (awaits_owner(a, w))
+		return;
+	/* After a restart there is no finding yet that could say more. */
+	if (is_busy(w) && !facts.finding && w->rule < a->conf->n_breakers &&
+	    rules_fits_owner(a->rules, w->rule, &facts))
+		return;
+	set_rule(a, w, rules_choose(a->rules, &facts));
+	if (w->rule != before && w->breaker.state != BREAKER_CLOSED && a->adopted)
+		enforce_apply(a, w);
+}
+
+void observe_renumber(struct agent *a, const struct conf *old)
+{
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		struct watch *w = watch_set_at(a->watches, i);
+		const char *name = old->breakers[w->rule].name;
+		struct rule_facts facts = observe_facts(w);
+		unsigned rule = 0;
+
+		while (rule < a->conf->n_breakers &&
+		       strcmp(a->conf->breakers[rule].name, name) != 0)
+			rule++;
+		w->rule = rule;
+		if (rule < a->conf->n_breakers && awaits_owner(a, w))
+			continue;
+		if (!is_busy(w) || rule == a->conf->n_breakers || facts.finding ||
+		    !rules_fits_owner(a->rules, rule, &facts))
+			set_rule(a, w, rules_choose(a->rules, &facts));
 	}
 }
 
@@ -111,11 +177,61 @@ static void note_serves(const struct agent *a, struct watch *w, const struct fin
 		w->owed = BREAKER_ALERT_REMINDER;
 }
 
+/* One line for what is news: evidence, and what was seen through the wall. */
+static void tell_probe(struct watch *w, const struct finding *f, enum breaker_observation seen)
+{
+	char evidence[160] = "";
+	size_t n = 0;
+
+	if (seen != BREAKER_EXPOSED) {
+		if (is_busy(w) && w->seen && w->verdict == f->verdict && seen == BREAKER_NO_VERDICT)
+			return;
+		if (is_busy(w))
+			story_add(w, "probe: %s%s", finding_verdict_name(f->verdict),
+			          seen == BREAKER_NO_VERDICT ? ", which says nothing" : "");
+		return;
+	}
+	for (size_t i = 0; i < f->evidence.count && n < sizeof(evidence); i++)
+		n += (size_t)snprintf(evidence + n, sizeof(evidence) - n, "%s%s", i ? ", " : "",
+		                      f->evidence.items[i]);
+	story_tell(w, "probe: %s, %s%s%s%s", finding_verdict_name(f->verdict),
+	           finding_severity_name(f->severity), f->high_risk ? ", HIGH_RISK" : "",
+	           n ? ": " : "", evidence);
+}
+
+static void tell_transition(const struct agent *a, struct watch *w, enum breaker_state before)
+{
+	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
+
+	if (w->breaker.state == before)
+		return;
+	story_add(w, "breaker %s: %s, was %s", rule->name, breaker_state_name(w->breaker.state),
+	          breaker_state_name(before));
+}
+
+/*
+ * Servers listen before they serve: some register their handlers later, or answer 503 for a while.
+ * What has just begun to listen is asked again after as long as it has listened, from a second on.
+ */
+static int64_t next_probe_in(struct watch *w, const struct breaker_conf *conf,
+                             const struct breaker_decision *decision, int64_t now)
+{
+	int64_t in_ms = decision->next_probe_ms - now;
+	int64_t age_ms = w->young_since_ms ? now - w->young_since_ms : INT64_MAX;
+
+	if (w->breaker.state != BREAKER_CLOSED || age_ms >= conf->interval_ms)
+		return in_ms;
+	if (age_ms < 1000)
+		age_ms = 1000;
+	return in_ms < age_ms ? in_ms : age_ms;
+}
+
 void observe_done(struct watch *w, struct finding *finding, void *arg)
 {
 	struct agent *a = arg;
 	int64_t now = clock_monotonic_ms();
 	enum breaker_observation seen = BREAKER_NO_VERDICT;
+	enum breaker_state before = w->breaker.state;
 	bool high_risk = finding && finding->high_risk;
 	struct breaker_conf conf;
 	struct breaker_decision decision;
@@ -123,6 +239,10 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	if (finding) {
 		choose_rule(a, w, finding);
 		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
+		/* The inventory knows better who is gone; a server may be restarting. */
+		if (seen == BREAKER_GONE && w->listener && listeners_is_synced(a->listeners))
+			seen = BREAKER_NO_VERDICT;
+		tell_probe(w, finding, seen);
 		remember(a, w, finding, seen);
 	} else {
 		a->probes[VERDICT_ERROR]++;
@@ -135,9 +255,10 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	}
 	conf = observe_breaker_conf(a->conf, w);
 	decision = breaker_record_probe(&w->breaker, &conf, seen, now);
+	tell_transition(a, w, before);
 	note_risk(a, w, high_risk, seen);
 	note_serves(a, w, finding, seen);
-	schedule_probe_in(a->schedule, w, decision.next_probe_ms - now);
+	schedule_probe_in(a->schedule, w, next_probe_in(w, &conf, &decision, now));
 	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
 		record_forget_exposure(w);
 	enforce_owe(a, w, decision.alert);
@@ -157,6 +278,8 @@ void observe_died(struct watch *w, bool alone, void *arg)
 
 	log_warning("a prober died while it probed %s%s: under quarantine",
 	            endpoint_format(&w->endpoint, text), alone ? ", alone" : ", among others");
+	story_tell(w, "a prober died while it probed this%s: under quarantine",
+	           alone ? " and nothing else" : ", among others");
 	event_send(a, "quarantined", w,
 	           alone ? "a prober died while it probed this endpoint and no other"
 	                 : "a prober died while it probed this endpoint and others; each is now "

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { FEW_TARGETS = 256 };
+
 static const char *const role_names[IPC_ROLE_COUNT] = {
     [IPC_ROLE_AGENT] = "agent",
     [IPC_ROLE_FIREWALL] = "firewall",
@@ -76,7 +78,7 @@ static json_t *targets_to_json(const struct agent *a)
 	for (size_t i = 0; (name = targets_unresolved(a->targets, i, &why)); i++)
 		json_array_append_new(unresolved, json_string(name));
 	for (size_t i = 0; i < watch_set_count(a->watches); i++)
-		configured += watch_set_at(a->watches, i)->configured;
+		configured += watch_set_at(a->watches, i)->targeted;
 	return json_pack("{s:I, s:o}", "endpoints", (json_int_t)configured, "unresolved",
 	                 unresolved);
 }
@@ -113,12 +115,25 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	return endpoint_json;
 }
 
-static json_t *endpoints_to_json(const struct agent *a)
+json_t *report_watch(const struct agent *a, const struct watch *w)
+{
+	json_t *watch = watch_to_json(a, w);
+
+	report_add_owner(watch, w);
+	return watch;
+}
+
+/* Targets are listed while there are few: people have named them. */
+static json_t *endpoints_to_json(const struct agent *a, bool all, size_t targets)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < watch_set_count(a->watches); i++)
-		json_array_append_new(list, watch_to_json(a, watch_set_at(a->watches, i)));
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+
+		if (all || report_is_of_interest(w) || (w->targeted && targets <= FEW_TARGETS))
+			json_array_append_new(list, report_watch(a, w));
+	}
 	return list;
 }
 
@@ -129,8 +144,10 @@ static json_t *rollout_to_json(const struct agent *a)
 	                 a->conf->rollout.held_back);
 }
 
-json_t *report_status(const struct agent *a)
+json_t *report_status(const struct agent *a, bool all)
 {
+	json_t *targets = targets_to_json(a);
+	size_t n_targets = (size_t)json_integer_value(json_object_get(targets, "endpoints"));
 	struct state_health health = {0};
 	struct wall_stats wall;
 	json_t *status;
@@ -151,7 +168,9 @@ json_t *report_status(const struct agent *a)
 	    processes_to_json(a), "firewall", "persist", wall.persist, "blocks", (int)wall.blocks,
 	    "reconciliations", (int)wall.reconciliations, "state", "ok", !health.failing, "error",
 	    health.failing ? message(health.error) : json_null(), "alerts", alerts_to_json(a),
-	    "targets", targets_to_json(a), "endpoints", endpoints_to_json(a));
+	    "targets", targets, "endpoints", endpoints_to_json(a, all, n_targets));
+	json_object_set_new(status, "counts", report_counts(a));
+	json_object_set_new(status, "listeners", report_listeners(a, all));
 	json_object_set_new(status, "rollout", rollout_to_json(a));
 	return status;
 }
@@ -181,6 +200,18 @@ json_t *report_blocks(const struct agent *a)
 	return json_pack("{s:b, s:o}", "ok", 1, "blocks", list);
 }
 
+/* The configuration may still be on its way. */
+static bool watches_listeners(const struct agent *a)
+{
+	return a->conf && a->conf->scan.listeners;
+}
+
+/* The inventory is, once it was there, if we are to watch listeners. */
+static bool is_needed(const struct agent *a, int role)
+{
+	return role != IPC_ROLE_INVENTORY || (watches_listeners(a) && a->peers[role].pid);
+}
+
 bool report_ready(struct evbuffer *out, void *arg)
 {
 	const struct agent *a = arg;
@@ -189,7 +220,7 @@ bool report_ready(struct evbuffer *out, void *arg)
 	bool ready = true;
 
 	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
-		if (is_answering(&a->peers[role]))
+		if (is_answering(&a->peers[role]) || !is_needed(a, role))
 			continue;
 		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);
 		ready = false;
@@ -202,6 +233,11 @@ bool report_ready(struct evbuffer *out, void *arg)
 	state_get_health(a->state, &health);
 	if (health.failing) {
 		evbuffer_add_printf(out, "state cannot be written: %s\n", health.error);
+		ready = false;
+	}
+	if (watches_listeners(a) && a->peers[IPC_ROLE_INVENTORY].pid &&
+	    !listeners_is_synced(a->listeners)) {
+		evbuffer_add_printf(out, "the listeners of this host are being read\n");
 		ready = false;
 	}
 	if (!a->adopted) {

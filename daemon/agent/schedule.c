@@ -53,7 +53,8 @@ static enum queue choose_queue(const struct watch *w)
 {
 	if (w->slot.quarantined)
 		return QUEUE_ALONE;
-	if (w->breaker.state != BREAKER_CLOSED || w->breaker.history)
+	if (w->breaker.state != BREAKER_CLOSED || w->breaker.history ||
+	    (w->appeared_ns && !w->seen))
 		return QUEUE_URGENT;
 	return w->slot.slow ? QUEUE_SLOW : QUEUE_NORMAL;
 }

@@ -122,6 +122,13 @@ static void replace_text(char **slot, const char *text)
 	*slot = text[0] ? strdup(text) : NULL;
 }
 
+void targets_forget_manner(struct watch *w)
+{
+	replace_text(&w->host, "");
+	replace_text(&w->prefix, "");
+	w->tls_only = w->plain_only = false;
+}
+
 static void apply_endpoint(const struct applying *a, const struct target *target,
                            const struct endpoint *e)
 {
@@ -133,9 +140,9 @@ static void apply_endpoint(const struct applying *a, const struct target *target
 		w = watch_set_get(a->set, e);
 	if (!w || w->epoch == a->t->epoch)
 		return; /* the first target that names an endpoint says how it is asked */
-	fresh = !w->configured;
+	fresh = !w->targeted;
 	w->epoch = a->t->epoch;
-	w->configured = true;
+	w->configured = w->targeted = true;
 	replace_text(&w->host, target->host);
 	replace_text(&w->prefix, target->path);
 	w->tls_only = target->scheme == TARGET_HTTPS;

@@ -25,6 +25,9 @@ int targets_configure(struct targets *t, const struct conf *conf);
 uint64_t targets_apply(struct targets *t, struct watch_set *set,
                        void (*added)(struct watch *w, void *arg), void *arg);
 
+/* The watch is no target any more: it is asked by its address, in the default way. */
+void targets_forget_manner(struct watch *w);
+
 /* Calls `ask` for each name whose time has come; a token names the question. */
 void targets_ask_due(struct targets *t, int64_t now_ms,
                      int (*ask)(const char *name, uint64_t token, void *arg), void *arg);

@@ -69,8 +69,27 @@ static void verb_status(struct agent *a, struct control_request *cr,
                         const struct control_peer *peer, const json_t *request)
 {
 	(void)peer;
-	(void)request;
-	control_answer(cr, report_status(a));
+	control_answer(cr, report_status(a, json_is_true(json_object_get(request, "all"))));
+}
+
+static void verb_explain(struct agent *a, struct control_request *cr,
+                         const struct control_peer *peer, const json_t *request)
+{
+	const char *text = json_string_value(json_object_get(request, "endpoint"));
+	json_t *answer;
+	struct endpoint e;
+
+	(void)peer;
+	if (!text || endpoint_parse(text, &e) < 0) {
+		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
+		return;
+	}
+	answer = report_explanation(a, &e);
+	if (answer)
+		control_answer(cr, answer);
+	else
+		control_answer_error(cr, "%s is not watched: no target, and nobody listens there",
+		                     text);
 }
 
 static void verb_blocks(struct agent *a, struct control_request *cr,
@@ -307,7 +326,7 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 	} verbs[] = {
 	    {"status", verb_status},         {"blocks", verb_blocks},   {"block", verb_block},
 	    {"block_list", verb_block_list}, {"unblock", verb_unblock}, {"reload", verb_reload},
-	    {"panic", verb_panic},           {"resume", verb_resume},
+	    {"panic", verb_panic},           {"resume", verb_resume},   {"explain", verb_explain},
 	};
 	const char *name = json_string_value(json_object_get(request, "verb"));
 
@@ -319,5 +338,5 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 	}
 	control_answer_error(cr,
 	                     "verb: expected status, blocks, block, block_list, unblock, reload, "
-	                     "panic or resume");
+	                     "panic, resume or explain");
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/watch.h"
 
+#include "daemon/agent/listeners.h"
+#include "daemon/agent/story.h"
+
 #include <event2/event.h>
 #include <string.h>
 
@@ -25,6 +28,7 @@ static void watch_free(struct watch *w)
 		event_free(w->manual_timer);
 	watch_forget_finding(w);
 	free(w->record.evidence);
+	story_free(w->story);
 	free(w->decision);
 	free(w->host);
 	free(w->prefix);
@@ -154,6 +158,8 @@ const char *watch_program(const struct watch *w, char text[static 128])
 		name = w->last->command.items[0];
 	else if (w->last && w->last->module)
 		name = w->last->module;
+	else if (w->listener)
+		name = w->listener->owner->command;
 	slash = strrchr(name, '/');
 	name = slash ? slash + 1 : name;
 	length = strlen(name);

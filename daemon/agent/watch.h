@@ -16,14 +16,30 @@
 struct agent;
 struct schedule;
 struct block_item;
+struct listener;
+struct story;
+struct claim;
+LIST_HEAD(claim_list, claim);
 
 struct watch {
 	struct endpoint endpoint;
 	/* how to ask (targets.c) */
 	char *host, *prefix; /* owned; NULL for the address, and for the default prefix */
 	bool tls_only, plain_only;
-	bool configured; /* stands in scan.targets; false: only a block or a decision keeps it */
-	uint64_t epoch;  /* of the last targets_apply() that named it */
+	/* It is a target or a listener's; false: only a block or a decision keeps it. */
+	bool configured;
+	bool targeted;  /* stands in scan.targets */
+	uint64_t epoch; /* of the last targets_apply() that named it */
+
+	/* who listens there (listeners.c) */
+	struct claim_list claims;
+	struct listener *listener; /* that of the claim which wins; NULL: none that we know of */
+	bool ambiguous;            /* two containers have this address: never blocked */
+	int64_t appeared_ns; /* when the listener was seen, until the first block; or 0 (local.c) */
+	int64_t young_since_ms; /* it began to listen: asked more often at first; or 0 */
+	bool told_blocked;      /* of the wall, to the story */
+	const char *told_error; /* likewise; static text */
+	struct story *story;    /* owned; NULL while there is none to tell (story.c) */
 
 	/* what was seen (observe.c) */
 	struct finding *last;         /* owned; kept only where there is something to tell */
@@ -120,5 +136,5 @@ struct watch *watch_set_at(const struct watch_set *set, size_t i);
 void watch_keep_finding(struct watch *w, struct finding *finding);
 void watch_forget_finding(struct watch *w);
 
-/* The program's name for people and labels, from the finding; "" when it is not known. */
+/* The program's name for people and labels, from finding or listener; "" when it is not known. */
 const char *watch_program(const struct watch *w, char text[static 128]);

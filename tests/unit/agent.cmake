@@ -2,3 +2,5 @@
 pw_unit_test(test_schedule pw_agent)
 pw_unit_test(test_wall pw_agent)
 pw_unit_test(test_targets pw_agent)
+pw_unit_test(test_rules pw_agent)
+pw_unit_test(test_listeners pw_agent)

@@ -39,12 +39,17 @@ static const char status[] =
     "\"alerts\":{\"queued\":1,\"sinks\":[{\"name\":\"hook\",\"delivered\":4,\"retries\":1,"
     "\"gave_up\":0,\"last_error\":\"HTTP 500\"}]},"
     "\"targets\":{\"endpoints\":2,\"unresolved\":[\"db.example\"]},"
+    "\"listeners\":{\"watched\":true,\"synced\":false,\"mode\":\"polling\",\"why_no_events\":\"no "
+    "tracefs\",\"count\":3,\"namespaces\":2,\"in_host\":2,\"in_containers\":1,\"probed\":2,"
+    "\"not_probed\":[{\"bound\":\"0.0.0.0:22\",\"process\":\"sshd\",\"not_probed\":\"its port is "
+    "protected\"}]},"
+    "\"counts\":{\"endpoints\":9,\"exposed\":3,\"open\":2,\"half_open\":1,\"blocked\":1},"
     "\"endpoints\":[{\"endpoint\":\"10.0.0.7:9100\",\"rule\":\"default\",\"state\":\"open\","
     "\"manual\":null,\"manual_until\":null,\"quarantined\":false,\"verdict\":\"confirmed\","
     "\"severity\":\"high\",\"risk\":\"HIGH_RISK\",\"last_probe\":\"2026-11-22T21:00:00Z\","
     "\"next_probe_ms\":540000,\"open_until\":null,\"blocked\":true,"
     "\"block_expires_ms\":1140000,\"block_error\":null,\"program\":\"evil\\u001b[2J\","
-    "\"go_version\":\"1.19\"},"
+    "\"go_version\":\"1.19\",\"open_left_ms\":2520000,\"packets\":17,\"unit\":\"a.service\"},"
     "{\"endpoint\":\"10.0.0.8:22\",\"rule\":\"d\",\"state\":\"closed\",\"manual\":\"block\","
     "\"manual_until\":\"2026-11-22T22:00:00Z\",\"quarantined\":false,\"verdict\":null,"
     "\"severity\":null,\"risk\":null,\"last_probe\":null,\"next_probe_ms\":0,"
@@ -68,13 +73,23 @@ static void test_status(void **state)
 	    "alerts     1 queued\n"
 	    "           hook: 4 delivered, 1 retries, 0 gave up; last error: HTTP 500\n"
 	    "targets    2 endpoints; NOT RESOLVED: db.example\n"
+	    "listeners  3 in 2 namespaces (2 of the host, 1 in containers), 2 probed; noticed by "
+	    "polling, no events: no tracefs; NOT UP TO DATE\n"
+	    "           not probed: 0.0.0.0:22 (sshd): its port is protected\n"
+	    "endpoints  9 watched, 3 exposed; breakers: 2 open, 1 half-open; 1 blocked\n"
 	    "\n"
 	    "ENDPOINT       RULE     STATE                                    VERDICT    SEVERITY  "
-	    "RISK       BLOCKED                   LAST PROBE            NEXT PROBE  PROGRAM\n"
-	    "10.0.0.7:9100  default  open                                     confirmed  high      "
-	    "HIGH_RISK  yes, 19m00s left          2026-11-22T21:00:00Z  9m00s       evil?[2J\n"
+	    "RISK       BLOCKED                   LAST PROBE            NEXT PROBE  PROGRAM   "
+	    "PACKETS  "
+	    "UNIT\n"
+	    "10.0.0.7:9100  default  open, for 42m00s                         confirmed  high      "
+	    "HIGH_RISK  yes, 19m00s left          2026-11-22T21:00:00Z  9m00s       evil?[2J  17   "
+	    "    "
+	    "a.service\n"
 	    "10.0.0.8:22    d        manual block until 2026-11-22T22:00:00Z  -          -         "
-	    "-          no: port 22 is protected  -                     0s          -\n");
+	    "-          no: port 22 is protected  -                     0s          -         -    "
+	    "    "
+	    "-\n");
 }
 
 static void test_status_survives_anything(void **state)
@@ -91,6 +106,35 @@ static void test_status_survives_anything(void **state)
 
 		assert_non_null(strstr(text, "pprofwall "));
 	}
+}
+
+static void test_explanation(void **state)
+{
+	auto_free char *text = render(
+	    "{\"ok\":true,\"endpoint\":\"10.0.0.7:9100\","
+	    "\"listener\":{\"bound\":\"0.0.0.0:9100\",\"process\":\"x\\u001b[2J\",\"pid\":7,"
+	    "\"uid\":0,"
+	    "\"since\":\"2026-11-22T21:00:00Z\",\"unit\":\"a.service\",\"executable\":null},"
+	    "\"watch\":{\"state\":\"open\",\"open_left_ms\":60000,\"verdict\":\"confirmed\","
+	    "\"action\":\"drop\",\"blocked\":true,\"block_expires_ms\":61000,\"packets\":3},"
+	    "\"breakers\":[{\"name\":\"a\",\"winner\":false,\"does_not_fit\":\"match.unit\"},"
+	    "{\"name\":\"b\",\"winner\":true,\"does_not_fit\":null}],"
+	    "\"story\":[{\"time\":\"T1\",\"what\":\"x listens\"}],\"story_dropped\":0}",
+	    verbs_print_explanation);
+	auto_free char *none = render("{\"ok\":true,\"story\":[1,{}]}", verbs_print_explanation);
+
+	(void)state;
+	assert_string_equal(
+	    text, "endpoint   10.0.0.7:9100\n"
+	          "listener   0.0.0.0:9100, x?[2J (pid 7, uid 0), since 2026-11-22T21:00:00Z\n"
+	          "unit       a.service\n"
+	          "state      open, for another 1m00s; last verdict: confirmed; action: drop\n"
+	          "block      in the kernel, expires in 1m01s, 3 packets held off\n"
+	          "breakers   a: does not fit by match.unit\n"
+	          "           b: the winner\n"
+	          "\n"
+	          "T1  x listens\n");
+	assert_non_null(none);
 }
 
 static void test_blocks(void **state)
@@ -128,9 +172,8 @@ static void test_spans(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_status),
-	    cmocka_unit_test(test_status_survives_anything),
-	    cmocka_unit_test(test_blocks),
+	    cmocka_unit_test(test_status),      cmocka_unit_test(test_status_survives_anything),
+	    cmocka_unit_test(test_explanation), cmocka_unit_test(test_blocks),
 	    cmocka_unit_test(test_spans),
 	};
 
