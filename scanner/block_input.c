@@ -26,13 +26,14 @@ struct reading {
 __attribute__((format(printf, 4, 5))) static int fail(const struct reading *r, int err,
                                                       size_t column, const char *format, ...)
 {
-	int n = snprintf(r->why, BLOCK_INPUT_ERROR_LEN, "%.200s:%llu:%zu: ", r->name,
-	                 (unsigned long long)r->line, column);
+	char what[BLOCK_INPUT_ERROR_LEN - 256];
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(r->why + n, BLOCK_INPUT_ERROR_LEN - (size_t)n, format, args);
+	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
+	snprintf(r->why, BLOCK_INPUT_ERROR_LEN, "%.200s:%llu:%zu: %s", r->name,
+	         (unsigned long long)r->line, column, what);
 	/* It may quote the input: a terminal must not obey it. */
 	for (char *c = r->why; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)

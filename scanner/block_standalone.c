@@ -6,6 +6,7 @@
  */
 #include "common/cleanup.h"
 #include "common/control.h"
+#include "conf/conf.h"
 #include "scanner/block.h"
 #include "scanner/control_client.h"
 #include "scanner/helper_run.h"
@@ -76,17 +77,18 @@ static bool find_in_environment(pid_t pid, char *buffer, struct endpoint *out)
 	return false;
 }
 
-/* The fourth field of stat, behind a name that may have anything in it. */
+/* The fourth field of stat, behind a name that may have anything in it; 0 when it is not known. */
 static pid_t find_parent(pid_t pid)
 {
 	char path[64], text[1024];
 	const char *end;
-	int parent;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	read_file(path, text, sizeof(text));
 	end = strrchr(text, ')');
-	return end && sscanf(end, ") %*c %d", &parent) == 1 ? (pid_t)parent : 0;
+	/* ") S 4711 ..." */
+	return end && strlen(end) > strlen(") S ") ? (pid_t)strtol(end + strlen(") S "), NULL, 10)
+	                                           : 0;
 }
 
 /* Of an ancestor too: sudo(8) takes the variable away. */
@@ -312,22 +314,33 @@ int standalone_unblock_main(int argc, char **argv)
 	return fflush(stdout) == 0 && !ferror(stdout) ? VERB_OK : VERB_UNREACHABLE;
 }
 
-/* The tool's lines as the daemon would answer. */
+/* One line of the tool, as the daemon would tell it; NULL for anything else. */
+static json_t *read_block(char *line)
+{
+	const char *endpoint = strsep(&line, " "), *word;
+	uint64_t numbers[3];
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+		word = strsep(&line, i + 1 < ARRAY_LEN(numbers) ? " " : "\n");
+		if (!word || conf_parse_number(word, INT64_MAX, &numbers[i]) != 0)
+			return NULL;
+	}
+	return json_pack("{s:s, s:s, s:b, s:n, s:n, s:I, s:I, s:I}", "endpoint", endpoint, "rule",
+	                 "standalone", "manual", 0, "reason", "who", "expires_ms",
+	                 (json_int_t)numbers[0], "packets", (json_int_t)numbers[1], "bytes",
+	                 (json_int_t)numbers[2]);
+}
+
 static json_t *read_list(FILE *in)
 {
 	json_t *blocks = json_array();
-	char line[256], endpoint[ENDPOINT_TEXT_LEN + 1];
-	int64_t expires_ms, packets, bytes;
+	char line[256];
 
 	while (fgets(line, sizeof(line), in)) {
-		if (sscanf(line, "%66s %" SCNd64 " %" SCNd64 " %" SCNd64, endpoint, &expires_ms,
-		           &packets, &bytes) != 4)
-			continue;
-		json_array_append_new(
-		    blocks, json_pack("{s:s, s:s, s:b, s:n, s:n, s:I, s:I, s:I}", "endpoint",
-		                      endpoint, "rule", "standalone", "manual", 0, "reason", "who",
-		                      "expires_ms", (json_int_t)expires_ms, "packets",
-		                      (json_int_t)packets, "bytes", (json_int_t)bytes));
+		json_t *block = read_block(line);
+
+		if (block)
+			json_array_append_new(blocks, block);
 	}
 	return json_pack("{s:b, s:o}", "ok", 1, "blocks", blocks);
 }

@@ -25,8 +25,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
                     "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
                     "evidence, alert_id, announced, serves) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
-    [PUT_MANUAL] = "INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
-                   "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)",
+    /* In parentheses: clang takes it for two that lack a comma. */
+    [PUT_MANUAL] = ("INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
+                    "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)"),
     [DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
 };
 
