@@ -56,31 +56,27 @@ static int adopt_ledger(const struct dump_element *e, void *closure)
 /* Whom the rule let through, until the agent says it anew. */
 static int adopt_allowed(struct table *t, const struct adoption *a, uint32_t rule)
 {
-	auto_free struct prefix *both = NULL;
-	size_t n_both = 0;
+	auto_free struct prefix *list = calloc(FIREWALL_ALLOW_MAX, sizeof(*list));
+	size_t count = 0;
 
+	if (!list)
+		return -ENOMEM;
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		auto_free struct prefix *list = NULL;
-		struct prefix *longer;
-		char name[NFT_NAME_MAXLEN];
-		size_t n;
-		int err =
-		    dump_prefixes(&t->nft, ruleset_allowed_name(a->conf, rule, families[i], name),
-		                  families[i], &list, &n);
+		const unsigned most = families[i] == AF_INET ? 32 : 128;
 
-		if (err == -ENOENT)
-			continue; /* the rule had none */
-		if (err)
-			return err;
-		longer = reallocarray(both, n_both + n + 1, sizeof(*both));
-		if (!longer)
-			return -ENOMEM;
-		both = longer;
-		if (n)
-			memcpy(both + n_both, list, n * sizeof(*both));
-		n_both += n;
+		for (unsigned bits = 0; bits <= most; bits++) {
+			char name[NFT_NAME_MAXLEN];
+			int err = dump_prefixes(&t->nft,
+			                        ruleset_list_name(RULESET_DYNAMIC,
+			                                          a->conf->breakers[rule - 1].name,
+			                                          families[i], bits, name),
+			                        families[i], bits, list, &count);
+
+			if (err && err != -ENOENT)
+				return err;
+		}
 	}
-	return allowed_set(a->shadow->allowed, rule, both, n_both);
+	return allowed_set(a->shadow->allowed, rule, list, count);
 }
 
 int table_adopt(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms)

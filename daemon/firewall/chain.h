@@ -9,7 +9,7 @@
 #include "conf/conf.h"
 #include "daemon/firewall/nft.h"
 
-/* Also the end of the names of a breaker's sets: "allow4_NAME". Returns text. */
+/* Returns text. */
 const char *chain_name_of_rule(const struct conf *conf, uint32_t rule,
                                char text[static NFT_NAME_MAXLEN]);
 /* A breaker that is no longer there gives BLOCKS_RULE_ORPHAN. */

@@ -208,91 +208,42 @@ int dump_peers(struct nft *nft, sa_family_t family, struct ledger_peers *peers)
 	return err;
 }
 
-/* Prefixes: an element for the first address, and one for the first behind the last */
+/* Prefixes */
 
-struct bounds {
+struct prefixes {
+	struct prefix *items;
+	size_t count;
 	sa_family_t family;
-	struct prefix *starts;
-	uint8_t (*ends)[16];
-	size_t n_starts, n_ends;
+	unsigned bits;
 };
 
-static int see_bound(struct nftnl_set_elem *element, void *closure)
+static int see_prefix(struct nftnl_set_elem *element, void *closure)
 {
-	struct bounds *b = closure;
-	uint32_t length, flags = 0;
+	struct prefixes *list = closure;
+	struct prefix p = {.family = list->family, .bits = (uint8_t)list->bits};
+	uint32_t length;
 	const void *key = nftnl_set_elem_get(element, NFTNL_SET_ELEM_KEY, &length);
 
-	if (nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_FLAGS))
-		flags = nftnl_set_elem_get_u32(element, NFTNL_SET_ELEM_FLAGS);
-	if (!key || length != (b->family == AF_INET ? 4 : 16))
+	if (!key || length != (p.family == AF_INET ? 4 : 16))
 		return -EPROTO;
-	if (b->n_starts == FIREWALL_ALLOW_MAX || b->n_ends == FIREWALL_ALLOW_MAX)
+	if (list->count == FIREWALL_ALLOW_MAX)
 		return -E2BIG;
-	if (flags & NFT_SET_ELEM_INTERVAL_END) {
-		memcpy(b->ends[b->n_ends++], key, length);
-	} else {
-		b->starts[b->n_starts] = (struct prefix){.family = b->family};
-		memcpy(b->starts[b->n_starts++].address, key, length);
-	}
+	memcpy(p.address, key, length);
+	list->items[list->count++] = p;
 	return 0;
 }
 
-static int compare_ends(const void *a, const void *b)
+int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, unsigned bits,
+                  struct prefix items[static FIREWALL_ALLOW_MAX], size_t *count)
 {
-	return memcmp(a, b, 16);
-}
-
-static int compare_starts(const void *a, const void *b)
-{
-	return prefix_compare(a, b);
-}
-
-/* The length with which a prefix from `p` ends there; `end` is NULL at the last address of all. */
-static bool find_bits(struct prefix *p, const uint8_t *end)
-{
-	const unsigned width = p->family == AF_INET ? 32 : 128;
-
-	for (unsigned bits = 0; bits <= width; bits++) {
-		uint8_t wanted[16];
-		bool has_end;
-
-		p->bits = (uint8_t)bits;
-		has_end = set_find_end(p, wanted);
-		if (end ? has_end && !memcmp(wanted, end, sizeof(wanted)) : !has_end)
-			return true;
-	}
-	return false;
-}
-
-int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, struct prefix **out,
-                  size_t *count)
-{
-	auto_free struct prefix *starts = calloc(FIREWALL_ALLOW_MAX, sizeof(*starts));
-	auto_free uint8_t(*ends)[16] = calloc(FIREWALL_ALLOW_MAX, sizeof(*ends));
-	struct bounds b = {.family = family, .starts = starts, .ends = ends};
-	size_t n = 0;
-	int err = starts && ends ? -EINTR : -ENOMEM;
+	struct prefixes list = {.items = items, .family = family, .bits = bits};
+	int err = -EINTR;
 
 	for (unsigned i = 0; i < DUMP_TRIES && err == -EINTR; i++) {
-		b.n_starts = b.n_ends = 0;
-		err = dump(nft, set, see_bound, &b);
+		list.count = *count;
+		err = dump(nft, set, see_prefix, &list);
 	}
-	if (err)
-		return err;
-	/* Disjoint as they are, the first end belongs to the first start. An empty set that once
-	 * had elements may begin with an end of nothing. */
-	qsort(starts, b.n_starts, sizeof(*starts), compare_starts);
-	qsort(ends, b.n_ends, sizeof(*ends), compare_ends);
-	for (size_t i = 0, e = 0; i < b.n_starts; i++) {
-		while (e < b.n_ends && memcmp(ends[e], starts[i].address, 16) <= 0)
-			e++;
-		if (find_bits(&starts[i], e < b.n_ends ? ends[e] : NULL))
-			starts[n++] = starts[i];
-		if (e < b.n_ends)
-			e++;
-	}
-	*out = steal_ptr(&starts);
-	*count = n;
-	return 0;
+	if (!err)
+		*count = list.count;
+	return err;
 }

@@ -8,6 +8,7 @@
 #include "common/prefix.h"
 #include "daemon/firewall/ledger.h"
 #include "daemon/firewall/nft.h"
+#include "daemon/firewall/wire.h"
 
 /* One element of a set or map of endpoints. */
 struct dump_element {
@@ -31,6 +32,6 @@ int dump_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, 
 /* Adds the peers of one family to the list. */
 int dump_peers(struct nft *nft, sa_family_t family, struct ledger_peers *peers);
 
-/* The prefixes of a set of addresses, in a malloc()ed array; what is none is left out. */
-int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, struct prefix **out,
-                  size_t *count);
+/* Adds the prefixes of a set, all of one length, to the list. */
+int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, unsigned bits,
+                  struct prefix items[static FIREWALL_ALLOW_MAX], size_t *count);

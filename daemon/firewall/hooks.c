@@ -195,6 +195,8 @@ void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
 		return;
 	begin_base_chain(batch, "output_nat");
 	accept_prober(batch, "output_nat", spec->prober_uid);
-	accept_loopback_output(batch, "output_nat");
+	/* The host's own way to a published port: it begins towards loopback, where the address is
+	 * the host's, and ends in a container without passing prerouting. */
+	add_lookup(batch, "output_nat", RULE_REQUESTS, true, RULE_KEY_CT_ORIGINAL_DESTINATION);
 	add_lookup(batch, "output_nat", RULE_REQUESTS, true, RULE_KEY_PACKET_DESTINATION);
 }

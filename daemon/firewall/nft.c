@@ -243,7 +243,8 @@ static int see_generation(const struct nlmsghdr *message, void *closure)
 int nft_get_generation(struct nft *nft, uint32_t *out)
 {
 	uint32_t generation = 0;
-	int err = nft_ask(nft, nft_request(nft, NFT_MSG_GETGEN, NLM_F_ACK), see_generation, &generation);
+	int err =
+	    nft_ask(nft, nft_request(nft, NFT_MSG_GETGEN, NLM_F_ACK), see_generation, &generation);
 
 	if (!err && !generation)
 		err = -EPROTO;

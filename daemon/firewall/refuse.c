@@ -78,15 +78,14 @@ const char *refuse_chain_name(enum conf_refuse how)
 
 /* One chain for each rule: who is let through */
 
-/* Clients in this set pass, in both directions. */
-static void let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
-                        const char *set)
+void refuse_let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
+                        unsigned bits, const char *set)
 {
 	struct rule r;
 
 	rule_begin(&r, batch, chain);
 	rule_match_family(&r, family);
-	rule_match_address(&r, family, RULE_KEY_CT_ORIGINAL_SOURCE, set);
+	rule_match_address(&r, family, RULE_KEY_CT_ORIGINAL_SOURCE, bits, set);
 	rule_verdict(&r, NFT_RETURN, NULL);
 	rule_end(&r);
 	/* Without conntrack the client is who the packet, or the reply to it, names. */
@@ -94,14 +93,14 @@ static void let_through(struct nft_batch *batch, const char *chain, sa_family_t 
 	rule_match_family(&r, family);
 	rule_match_traffic(&r, RULE_UNKNOWN_TRAFFIC);
 	rule_match_hook_prerouting(&r);
-	rule_match_address(&r, family, RULE_KEY_PACKET_SOURCE, set);
+	rule_match_address(&r, family, RULE_KEY_PACKET_SOURCE, bits, set);
 	rule_verdict(&r, NFT_RETURN, NULL);
 	rule_end(&r);
 	rule_begin(&r, batch, chain);
 	rule_match_family(&r, family);
 	rule_match_traffic(&r, RULE_UNKNOWN_TRAFFIC);
 	rule_match_hook_output(&r);
-	rule_match_address(&r, family, RULE_KEY_PACKET_DESTINATION, set);
+	rule_match_address(&r, family, RULE_KEY_PACKET_DESTINATION, bits, set);
 	rule_verdict(&r, NFT_RETURN, NULL);
 	rule_end(&r);
 }
@@ -139,13 +138,13 @@ static void let_resets_through(struct nft_batch *batch, const char *chain, enum 
 	rule_end(&r);
 }
 
-void refuse_add_rule_chain(struct nft_batch *batch, const char *chain,
-                           const struct refuse_rule *rule)
+void refuse_begin_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how,
+                             bool seal_local)
 {
 	struct rule r;
 
-	let_resets_through(batch, chain, rule->how);
-	if (!rule->seal_local)
+	let_resets_through(batch, chain, how);
+	if (!seal_local)
 		let_local_through(batch, chain);
 	/* Replies from a container to this host itself, among them those to our own probes: whom
 	 * seal_local cuts was refused in output. */
@@ -155,11 +154,13 @@ void refuse_add_rule_chain(struct nft_batch *batch, const char *chain,
 	rule_match_local_destination(&r);
 	rule_verdict(&r, NFT_RETURN, NULL);
 	rule_end(&r);
-	for (size_t i = 0; i < ARRAY_LEN(families); i++)
-		for (size_t k = 0; k < REFUSE_SETS; k++)
-			if (rule->let_through[k][i])
-				let_through(batch, chain, families[i], rule->let_through[k][i]);
+}
+
+void refuse_end_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how)
+{
+	struct rule r;
+
 	rule_begin(&r, batch, chain);
-	rule_verdict(&r, NFT_GOTO, refuse_chain_name(rule->how));
+	rule_verdict(&r, NFT_GOTO, refuse_chain_name(how));
 	rule_end(&r);
 }

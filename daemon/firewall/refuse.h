@@ -13,13 +13,11 @@ const char *refuse_chain_name(enum conf_refuse how);
 /* The rules of that chain, which must exist, and the sets of counters. */
 void refuse_add_chain(struct nft_batch *batch, enum conf_refuse how);
 
-enum { REFUSE_SETS = 3 }; /* protected sources; allow_from as written, and what it stands for */
-
-struct refuse_rule {
-	enum conf_refuse how;
-	bool seal_local;
-	/* Names of sets of addresses, for IPv4 and IPv6; NULL where there is none. */
-	const char *let_through[REFUSE_SETS][2];
-};
-void refuse_add_rule_chain(struct nft_batch *batch, const char *chain,
-                           const struct refuse_rule *rule);
+/* The chain of a rule: who passes whatever the lists say, ... */
+void refuse_begin_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how,
+                             bool seal_local);
+/* ... clients in a set of prefixes of one length, in both directions, ... */
+void refuse_let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
+                        unsigned bits, const char *set);
+/* ... and what becomes of all others. */
+void refuse_end_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how);

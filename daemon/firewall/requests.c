@@ -227,6 +227,7 @@ static int change_allowed(struct firewall *fw, uint32_t rule, struct allowed *be
                           int64_t now_ms)
 {
 	auto_batch struct nft_batch batch;
+	bool in_place = true;
 	int err;
 
 	nft_batch_init(&fw->table.nft, &batch);
@@ -234,8 +235,11 @@ static int change_allowed(struct firewall *fw, uint32_t rule, struct allowed *be
 		const struct conf_prefixes from = allowed_get(before, rule, families[i]);
 		const struct conf_prefixes to = allowed_get(fw->shadow.allowed, rule, families[i]);
 
+		in_place &= ruleset_has_sets_for(families[i], &from, &to);
 		ruleset_change_allowed(&batch, fw->running, rule, families[i], &from, &to);
 	}
+	if (!in_place)
+		return firewall_install(fw, now_ms);
 	/* A restored table has the new list in it. */
 	err = commit_change(fw, &batch, true, now_ms);
 	return err == -EAGAIN ? 0 : err;

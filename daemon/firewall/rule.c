@@ -307,9 +307,18 @@ static struct nftnl_expr *lookup(struct rule *r, const char *set)
 	return e;
 }
 
-void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, const char *set)
+void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, unsigned bits,
+                        const char *set)
 {
+	const uint32_t length = family == AF_INET ? 4 : 16;
+	const uint8_t none[16] = {0};
+	uint8_t mask[16] = {0};
+
 	load_address(r, family, key);
+	for (unsigned bit = 0; bit < bits; bit++)
+		mask[bit / 8] |= (uint8_t)(0x80U >> bit % 8);
+	if (bits < 8 * length)
+		mask_bits(r, mask, none, length);
 	lookup(r, set);
 }
 

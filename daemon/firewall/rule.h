@@ -65,8 +65,9 @@ enum rule_key {
 	RULE_KEY_CT_ORIGINAL_SOURCE,      /* the client (address alone) */
 };
 
-/* The packet's address is in the set. */
-void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, const char *set);
+/* The prefix of `bits` that the packet's address is in is in the set. */
+void rule_match_address(struct rule *r, sa_family_t family, enum rule_key key, unsigned bits,
+                        const char *set);
 /* The key is in the set (which counts it), or in the verdict map, which says how to go on. */
 void rule_match_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *set);
 void rule_jump_by_endpoint(struct rule *r, sa_family_t family, enum rule_key key, const char *map);

@@ -82,57 +82,108 @@ static void add_chains(struct nft_batch *batch, const struct conf *conf,
 }
 
 /*
- * The chain of a breaker, with the sets of whom it lets through; `common` says whom every rule
- * does. Up to four numbers of sets are taken from `id` on.
+ * Lists of clients. A set of intervals would hold any prefixes, but of a whole new table the kernel
+ * makes the elements of such sets visible a moment after everything else, and in that moment those
+ * who are let through are refused. Sets of single keys, one for each length of prefixes, take part
+ * in the transaction like the rest.
  */
-static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec *spec,
-                              uint32_t rule, uint32_t id, const struct refuse_rule *common)
+
+static bool has_length(const struct conf_prefixes *list, sa_family_t family, unsigned bits)
 {
-	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
-	char chain[NFT_NAME_MAXLEN], written[2][NFT_NAME_MAXLEN], dynamic[2][NFT_NAME_MAXLEN];
-	struct refuse_rule its = *common;
-
-	its.how = b->refuse;
-	its.seal_local = b->seal_local;
-	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		struct conf_prefixes said = {0};
-
-		snprintf(written[i], NFT_NAME_MAXLEN, "allow%c_%s", i ? '6' : '4', b->name);
-		if (set_add_prefixes(batch, written[i], families[i], id++, b->allow_from.items,
-		                     b->allow_from.count))
-			its.let_through[1][i] = written[i];
-		if (!b->allow_dynamic)
-			continue;
-		if (spec->allowed)
-			said = allowed_get(spec->allowed, rule, families[i]);
-		/* Also an empty one: it will be filled. */
-		ruleset_allowed_name(spec->conf, rule, families[i], dynamic[i]);
-		set_add(batch, dynamic[i], SET_ADDRESSES, families[i], id++);
-		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, dynamic[i], said.items, said.count);
-		its.let_through[2][i] = dynamic[i];
-	}
-	refuse_add_rule_chain(batch, chain_name_of_rule(spec->conf, rule, chain), &its);
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].family == family && list->items[i].bits == bits)
+			return true;
+	return false;
 }
 
-static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *spec,
-                            uint32_t next_id)
+static void add_list_of(struct nft_batch *batch, const char *chain, const char *list_name,
+                        const char *of, sa_family_t family, const struct conf_prefixes *list,
+                        bool add_sets, uint32_t *id)
 {
-	const struct conf *conf = spec->conf;
-	struct refuse_rule common = {.how = CONF_REFUSE_RESET};
+	for (unsigned bits = family == AF_INET ? 32 : 128; bits <= 128; bits--) {
+		char name[NFT_NAME_MAXLEN];
+
+		if (!has_length(list, family, bits))
+			continue;
+		ruleset_list_name(list_name, of, family, bits, name);
+		if (add_sets) {
+			set_add(batch, name, SET_ADDRESSES, family, (*id)++);
+			set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, list->items,
+			                 list->count);
+		}
+		refuse_let_through(batch, chain, family, bits, name);
+	}
+}
+
+/* `list` may be of both families, in any order. */
+static void add_list(struct nft_batch *batch, const char *chain, const char *list_name,
+                     const char *of, const struct conf_prefixes *list, bool add_sets, uint32_t *id)
+{
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		auto_free struct prefix *own = calloc(list->count + 1, sizeof(*own));
+		struct conf_prefixes simple = {own, 0};
+
+		if (!own) {
+			batch->failed = true;
+			return;
+		}
+		for (size_t k = 0; k < list->count; k++)
+			if (list->items[k].family == families[i])
+				own[simple.count++] = list->items[k];
+		simple.count = prefix_simplify(own, simple.count);
+		add_list_of(batch, chain, list_name, of, families[i], &simple, add_sets, id);
+	}
+}
+
+const char *ruleset_list_name(const char *list, const char *of, sa_family_t family, unsigned bits,
+                              char text[static NFT_NAME_MAXLEN])
+{
+	snprintf(text, NFT_NAME_MAXLEN, "%s%c_%u%s%s", list, family == AF_INET ? '4' : '6', bits,
+	         *of ? "_" : "", of);
+	return text;
+}
+
+/* The sets of protected sources are added by the first rule's chain. */
+static void add_protected(struct nft_batch *batch, const struct conf *conf, const char *chain,
+                          bool add_sets, uint32_t *id)
+{
+	add_list(batch, chain, "protect", "", &conf->protect.sources, add_sets, id);
+}
+
+/* The chain of a breaker, with the sets of whom it lets through. */
+static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec *spec,
+                              uint32_t rule, bool protect, uint32_t *id)
+{
+	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
 	char chain[NFT_NAME_MAXLEN];
 
-	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		const char *name = i ? "protect6" : "protect4";
+	chain_name_of_rule(spec->conf, rule, chain);
+	refuse_begin_rule_chain(batch, chain, b->refuse, b->seal_local);
+	if (protect)
+		add_protected(batch, spec->conf, chain, false, id);
+	add_list(batch, chain, "allow", b->name, &b->allow_from, true, id);
+	for (size_t i = 0; spec->allowed && i < ARRAY_LEN(families); i++) {
+		const struct conf_prefixes said = allowed_get(spec->allowed, rule, families[i]);
 
-		if (set_add_prefixes(batch, name, families[i], next_id++,
-		                     conf->protect.sources.items, conf->protect.sources.count))
-			common.let_through[0][i] = name;
+		add_list(batch, chain, RULESET_DYNAMIC, b->name, &said, true, id);
 	}
-	refuse_add_rule_chain(batch, chain_name_of_rule(conf, BLOCKS_RULE_ORPHAN, chain), &common);
-	refuse_add_rule_chain(batch, chain_name_of_rule(conf, FIREWALL_RULE_MANUAL, chain),
-	                      &common);
-	for (uint32_t rule = 1; rule <= conf->n_breakers; rule++, next_id += 4)
-		add_breaker_chain(batch, spec, rule, next_id, &common);
+	refuse_end_rule_chain(batch, chain, b->refuse);
+}
+
+static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *spec, uint32_t id)
+{
+	static const uint32_t fixed[] = {BLOCKS_RULE_ORPHAN, FIREWALL_RULE_MANUAL};
+
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+		char chain[NFT_NAME_MAXLEN];
+
+		chain_name_of_rule(spec->conf, fixed[i], chain);
+		refuse_begin_rule_chain(batch, chain, CONF_REFUSE_RESET, false);
+		add_protected(batch, spec->conf, chain, i == 0, &id);
+		refuse_end_rule_chain(batch, chain, CONF_REFUSE_RESET);
+	}
+	for (uint32_t rule = 1; rule <= spec->conf->n_breakers; rule++)
+		add_breaker_chain(batch, spec, rule, true, &id);
 }
 
 static uint32_t add_sets(struct nft_batch *batch, bool ledger)
@@ -195,12 +246,12 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 
 void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t rule)
 {
-	const struct refuse_rule nobody = {.how = CONF_REFUSE_RESET};
 	const struct ruleset_spec spec = {.conf = conf};
 	char name[NFT_NAME_MAXLEN];
+	uint32_t id = 1;
 
 	add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
-	add_breaker_chain(batch, &spec, rule, 1, &nobody);
+	add_breaker_chain(batch, &spec, rule, false, &id);
 }
 
 /*
@@ -252,12 +303,13 @@ void ruleset_put_ledger(struct nft_batch *batch, const struct block *endpoint, i
 	set_put_ledger(batch, NFT_MSG_NEWSETELEM, endpoint->endpoint.family, list, 1, now_ms);
 }
 
-const char *ruleset_allowed_name(const struct conf *conf, uint32_t rule, sa_family_t family,
-                                 char text[static NFT_NAME_MAXLEN])
+bool ruleset_has_sets_for(sa_family_t family, const struct conf_prefixes *from,
+                          const struct conf_prefixes *to)
 {
-	snprintf(text, NFT_NAME_MAXLEN, "dynamic%c_%s", family == AF_INET ? '4' : '6',
-	         conf->breakers[rule - 1].name);
-	return text;
+	for (unsigned bits = 0; bits <= 128; bits++)
+		if (has_length(from, family, bits) != has_length(to, family, bits))
+			return false;
+	return true;
 }
 
 void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, uint32_t rule,
@@ -266,13 +318,20 @@ void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, ui
 {
 	auto_free struct prefix *gone = calloc(from->count + 1, sizeof(*gone));
 	auto_free struct prefix *added = calloc(to->count + 1, sizeof(*added));
-	char name[NFT_NAME_MAXLEN];
+	size_t n_gone, n_added;
 
 	if (!gone || !added) {
 		batch->failed = true;
 		return;
 	}
-	ruleset_allowed_name(conf, rule, family, name);
-	set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, gone, allowed_subtract(from, to, gone));
-	set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, added, allowed_subtract(to, from, added));
+	n_gone = allowed_subtract(from, to, gone);
+	n_added = allowed_subtract(to, from, added);
+	for (unsigned bits = 0; bits <= 128; bits++) {
+		char name[NFT_NAME_MAXLEN];
+
+		ruleset_list_name(RULESET_DYNAMIC, conf->breakers[rule - 1].name, family, bits,
+		                  name);
+		set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, bits, gone, n_gone);
+		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, added, n_added);
+	}
 }

@@ -108,7 +108,6 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 	case SET_ADDRESSES:
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, address_type(family));
 		nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, family == AF_INET ? 4 : 16);
-		nftnl_set_set_u32(set, NFTNL_SET_FLAGS, NFT_SET_INTERVAL);
 		break;
 	case SET_BLOCKS:
 	case SET_HITS:
@@ -135,86 +134,33 @@ static void put_elements(struct nft_batch *batch, uint16_t type, struct nftnl_se
 
 /* Prefixes */
 
-static bool add_bound(struct nftnl_set *set, const uint8_t *address, uint32_t length,
-                      uint32_t flags)
-{
-	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
-
-	if (!element)
-		return false;
-	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, address, length);
-	if (flags)
-		nftnl_set_elem_set_u32(element, NFTNL_SET_ELEM_FLAGS, flags);
-	nftnl_set_elem_add(set, element);
-	return true;
-}
-
-bool set_find_end(const struct prefix *p, uint8_t end[static 16])
-{
-	memcpy(end, p->address, 16);
-	if (!p->bits)
-		return false;
-	for (unsigned bit = p->bits; bit-- > 0;) {
-		const uint8_t value = (uint8_t)(0x80U >> bit % 8);
-
-		end[bit / 8] ^= value;
-		if (end[bit / 8] & value)
-			return true;
-	}
-	return false;
-}
-
-static bool add_prefix(struct nftnl_set *set, const struct prefix *p, uint32_t length)
-{
-	uint8_t end[16];
-
-	if (!add_bound(set, p->address, length, 0))
-		return false;
-	return !set_find_end(p, end) || add_bound(set, end, length, NFT_SET_ELEM_INTERVAL_END);
-}
-
-void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name,
+void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name, unsigned bits,
                       const struct prefix *items, size_t count)
 {
-	for (size_t from = 0; from < count; from += ELEMENTS_A_MESSAGE) {
+	for (size_t i = 0; i < count;) {
 		auto_set struct nftnl_set *set = new_set(batch, name);
+		size_t n = 0;
 
 		if (!set)
 			return;
-		for (size_t i = from; i < count && i < from + ELEMENTS_A_MESSAGE; i++)
-			if (!add_prefix(set, &items[i], items[i].family == AF_INET ? 4 : 16))
+		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
+			struct nftnl_set_elem *element;
+
+			if (items[i].bits != bits)
+				continue;
+			element = nftnl_set_elem_alloc();
+			if (!element) {
 				batch->failed = true;
-		put_elements(batch, type, set);
+				return;
+			}
+			nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, items[i].address,
+			                   items[i].family == AF_INET ? 4 : 16);
+			nftnl_set_elem_add(set, element);
+			n++;
+		}
+		if (n)
+			put_elements(batch, type, set);
 	}
-}
-
-static size_t select_prefixes(struct prefix *out, sa_family_t family, const struct prefix *items,
-                              size_t count)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (items[i].family == family)
-			out[n++] = items[i];
-	return prefix_simplify(out, n);
-}
-
-bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t family, uint32_t id,
-                      const struct prefix *items, size_t count)
-{
-	auto_free struct prefix *list = calloc(count + 1, sizeof(*list));
-	size_t n;
-
-	if (!list) {
-		batch->failed = true;
-		return false;
-	}
-	n = select_prefixes(list, family, items, count);
-	if (!n)
-		return false;
-	set_add(batch, name, SET_ADDRESSES, family, id);
-	set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, list, n);
-	return true;
 }
 
 /* Blocks */

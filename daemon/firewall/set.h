@@ -8,7 +8,7 @@
 #include "daemon/firewall/nft.h"
 
 enum set_kind {
-	SET_ADDRESSES, /* disjoint prefixes */
+	SET_ADDRESSES, /* first addresses of prefixes of one length */
 	SET_BLOCKS,    /* endpoint : verdict, with timeouts */
 	SET_HITS,      /* endpoint, with timeouts and counters */
 	SET_LEDGER,    /* endpoint, with timeouts */
@@ -20,16 +20,11 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
              uint32_t id);
 
 /*
- * Elements of a set of addresses, all of one family and disjoint; `type` is NFT_MSG_NEWSETELEM or
- * NFT_MSG_DELSETELEM.
+ * Elements of a set of addresses: the prefixes of one family and length; others are passed over.
+ * `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM.
  */
-void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name,
+void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name, unsigned bits,
                       const struct prefix *items, size_t count);
-/* A new set of the prefixes of one family; false and no set when there are none. */
-bool set_add_prefixes(struct nft_batch *batch, const char *name, sa_family_t family, uint32_t id,
-                      const struct prefix *items, size_t count);
-/* The first address after the prefix; false when there is none. */
-bool set_find_end(const struct prefix *p, uint8_t end[static 16]);
 
 /*
  * The elements of one family's blocks, in the map and in the set of counters; `type` is

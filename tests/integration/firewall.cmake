@@ -4,6 +4,8 @@ add_test(NAME integration.firewall
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_firewall.py)
 add_test(NAME integration.firewall_lists
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_firewall_lists.py)
-set_tests_properties(integration.firewall integration.firewall_lists
+add_test(NAME integration.wall_paths
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_wall_paths.py)
+set_tests_properties(integration.firewall integration.firewall_lists integration.wall_paths
   PROPERTIES LABELS integration TIMEOUT 300
   ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=${PW_SANITIZE}")

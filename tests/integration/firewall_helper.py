@@ -23,7 +23,7 @@ FW_REQUEST, FW_REPLY, FW_EVENT, FW_ALLOW, FW_PEERS = range(160, 165)
  LEDGER_LIST) = range(1, 10)
 (OK, MALFORMED, STALE, BAD_RULE, BAD_ADDRESS, BAD_TIMEOUT, PROTECTED_PORT, TOO_MANY, TOO_FAST,
  PANICKED, NOT_FOUND, KERNEL, END) = range(13)
-MANUAL = 0
+MANUAL, ORPHAN = 0, 0xFFFFFFFF
 
 Reply = collections.namedtuple(
     "Reply", "version result port family zero address rule error expires_ms packets bytes blocks "

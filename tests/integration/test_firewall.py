@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from firewall_helper import (  # noqa: E402
     BAD_ADDRESS, BAD_RULE, BAD_TIMEOUT, BLOCK, FW_REPLY, FW_REQUEST, MALFORMED, MANUAL, NOT_FOUND,
-    OK, PANIC, PANICKED, PROBER_UID, PROTECTED_PORT, REQUEST, RESUME, STALE,
+    OK, ORPHAN, PANIC, PANICKED, PROBER_UID, PROTECTED_PORT, REQUEST, RESUME, STALE,
     STATUS, TOO_FAST, TOO_MANY, UID, VERSION, Helper)
 from frames import PING, PONG  # noqa: E402
 from lab import Lab, program, run, wait_until  # noqa: E402
@@ -536,7 +536,7 @@ class Lifecycle:
         adopted = blocks[(lab.TARGET, port)]
         self.assertEqual((adopted.rule, adopted.packets), (2, 2))
         self.assertTrue(10_000 < adopted.expires_ms < 18_500, adopted)
-        self.assertEqual(blocks[("10.0.0.2", 1000)].rule, MANUAL)  # an orphan
+        self.assertEqual(blocks[("10.0.0.2", 1000)].rule, ORPHAN)
         self.assert_reset(source=lab.STRANGER, port=port)
         self.assert_ok(self.helper.unblock(lab.TARGET, port))
         self.assert_open(source=lab.STRANGER, port=port)
@@ -777,7 +777,7 @@ class PlainTable(Rules, Lifecycle, Base):
             "flush ruleset", f"delete table {table}", f"flush chain {table} prerouting",
             f"flush map {table} block4", f"delete element {table} block4 {{ {key} }}",
             f"insert rule {table} prerouting accept", f"flush chain {table} refuse",
-            f"add element {table} allow4_default {{ {lab.STRANGER} }}",
+            f"add element {table} allow4_32_default {{ {lab.STRANGER} }}",
             f"add table {table} {{ flags dormant; }}"]
         for change in changes:
             with self.subTest(change):
