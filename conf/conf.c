@@ -63,6 +63,9 @@ static bool is_same_value(const struct conf_key *key, const void *a, const void 
 {
 	const char *left, *right;
 
+	if (key->type == CONF_TYPE_BOOL)
+		return memcmp((const char *)a + key->offset, (const char *)b + key->offset,
+		              sizeof(bool)) == 0;
 	if (key->type == CONF_TYPE_CHOICE)
 		return memcmp((const char *)a + key->offset, (const char *)b + key->offset,
 		              sizeof(unsigned)) == 0;

@@ -120,6 +120,14 @@ int local_set_helper(struct agent *a, int sock);
 /* The configuration is new. */
 void local_configure(struct agent *a);
 void local_tick(struct agent *a);
+/*
+ * A listener that has several addresses is asked at one of them each interval, and at the others
+ * each LOCAL_OTHERS_EVERY intervals while all is clean; what shows at the one is looked for at once
+ * at the others.
+ */
+enum { LOCAL_OTHERS_EVERY = 10 };
+int64_t local_stretch(const struct watch *w, int64_t in_ms);
+void local_alarm_others(struct agent *a, const struct watch *w);
 /* A block was acknowledged: how long it took, if it was a new listener's. */
 void local_note_block(struct agent *a, struct watch *w);
 /* Why a block is not even asked for, though its breaker is open: static text, or NULL. */

@@ -199,6 +199,43 @@ void local_tick(struct agent *a)
 	abandon_unclaimed(a);
 }
 
+/* The one address of a wildcard listener by which it is asked each interval. */
+static bool is_lead(const struct watch *w)
+{
+	const struct claim *c;
+
+	if (w->targeted || !w->listener || !w->listener->wildcard)
+		return true;
+	LIST_FOREACH (c, &w->listener->claims, of_listener) {
+		if (c->watch->listener == w->listener)
+			return c->watch == w;
+	}
+	return true;
+}
+
+int64_t local_stretch(const struct watch *w, int64_t in_ms)
+{
+	if (w->breaker.state != BREAKER_CLOSED || w->breaker.history || is_lead(w))
+		return in_ms;
+	return in_ms * LOCAL_OTHERS_EVERY;
+}
+
+void local_alarm_others(struct agent *a, const struct watch *w)
+{
+	const struct claim *c;
+
+	if (w->targeted || !w->listener || !w->listener->wildcard || !is_lead(w))
+		return;
+	LIST_FOREACH (c, &w->listener->claims, of_listener) {
+		struct watch *other = c->watch;
+
+		if (other != w && other->listener == w->listener && other->seen &&
+		    other->breaker.state == BREAKER_CLOSED && !other->breaker.history &&
+		    !other->slot.quarantined)
+			schedule_probe_in(a->schedule, other, 0);
+	}
+}
+
 void local_note_block(struct agent *a, struct watch *w)
 {
 	struct timespec ts;

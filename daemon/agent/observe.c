@@ -220,7 +220,7 @@ static int64_t next_probe_in(struct watch *w, const struct breaker_conf *conf,
 	int64_t age_ms = w->young_since_ms ? now - w->young_since_ms : INT64_MAX;
 
 	if (w->breaker.state != BREAKER_CLOSED || age_ms >= conf->interval_ms)
-		return in_ms;
+		return local_stretch(w, in_ms);
 	if (age_ms < 1000)
 		age_ms = 1000;
 	return in_ms < age_ms ? in_ms : age_ms;
@@ -243,6 +243,8 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 		if (seen == BREAKER_GONE && w->listener && listeners_is_synced(a->listeners))
 			seen = BREAKER_NO_VERDICT;
 		tell_probe(w, finding, seen);
+		if (seen == BREAKER_EXPOSED && w->breaker.state == BREAKER_CLOSED)
+			local_alarm_others(a, w);
 		remember(a, w, finding, seen);
 	} else {
 		a->probes[VERDICT_ERROR]++;

@@ -185,8 +185,23 @@ static void reads_every_other_form(void **state)
 	    "users: {agent: 65534, prober: '1001'}\n"
 	    "control: {group: 0}\n"
 	    "on_stop: \"remove\"\n");
+	auto_conf struct conf *m = load(
+	    "scan: {listeners: false, poll: 200ms}\n"
+	    "breakers:\n"
+	    "- {name: a, match: {ports: [80, \"81-82\"], process: [\"x*\"], loopback: false}}\n"
+	    "- {name: b, action: alert, match: {loopback: true, verdict: [likely]}}\n");
 
 	(void)state;
+	assert_false(m->scan.listeners);
+	assert_int_equal(m->scan.poll_ms, 200);
+	assert_int_equal(m->breakers[0].match.ports.count, 2);
+	assert_string_equal(m->breakers[0].match.process.items[0], "x*");
+	assert_int_equal(m->breakers[0].match.loopback, CONF_LOOPBACK_NEVER);
+	assert_int_equal(m->breakers[1].match.loopback, CONF_LOOPBACK_ONLY);
+	assert_string_equal(m->breakers[1].match.verdict.items[0], "likely");
+	assert_true(m->has_unmatched);
+	assert_string_equal(m->breakers[2].name, CONF_UNMATCHED);
+	assert_int_equal(m->breakers[2].action, CONF_ACTION_ALERT);
 	assert_string_equal(c->scan.ports.items[0], "6060");
 	assert_int_equal(c->scan.ports.count, 3);
 	assert_int_equal(c->scan.targets.count, 3);
@@ -278,6 +293,12 @@ static void dumps_what_loads_again(void **state)
 	    "protect: {ports: [], sources: ['::/0', 10.0.0.0/8]}\nusers: {agent: 65534}\n"
 	    "state: {directory: \"/a b/\\\"c\\\\d\\u00e9\"}\nfirewall: {mark: 1, mark_mask: 1}\n",
 	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
+	    "scan: {listeners: false, poll: 5s}\nbreakers: [{name: a, trip_after: 2, match: "
+	    "{ports: "
+	    "[80, top10], addresses: ['::/0'], process: ['/a \"b\"/*'], unit: [x.service], "
+	    "container: "
+	    "[any, abcdef], user: [root, 7], verdict: [likely], loopback: false}}, {name: b, "
+	    "match: {}}]\n",
 	};
 
 	(void)state;
@@ -521,7 +542,8 @@ static void keeps_errors_to_one_line(void **state)
 	file[sizeof(file) - 1] = '\0';
 	assert_null(conf_load(file, "xyz: x", 6, error));
 	assert_memory_equal(error, "...xxx", 6);
-	assert_non_null(strstr(error, "x:1:1: unknown key \"xyz\"; expected one of mode, enforce_percent, enforce_salt, scan"));
+	assert_non_null(strstr(error, "x:1:1: unknown key \"xyz\"; expected one of mode, "
+	                              "enforce_percent, enforce_salt, scan"));
 }
 
 int main(void)
