@@ -9,6 +9,7 @@
  * verb       further keys                             answers
  * status     -                                        see docs/control.md
  * blocks     -                                        "blocks": [...]
+ * impact     endpoint (or all)                        "endpoints": [...]
  * block      endpoint, reason, for_ms                 "endpoint", "expires_ms"
  * block_list endpoints, reason, for_ms, dry_run       "blocked", "already", "refused": [...]
  * unblock    endpoint, reason, for_ms                 "endpoint", "until"

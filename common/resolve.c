@@ -13,7 +13,15 @@ struct resolver {
 	struct evdns_base *dns;
 	unsigned n_questions, max_questions;
 	bool bulk;
+	bool freeing;
 	LIST_HEAD(, resolve_question) questions;
+};
+
+struct reverse_question {
+	struct resolver *resolver;
+	resolve_name_cb *done;
+	uint64_t token;
+	void *arg;
 };
 
 struct resolve_question {
@@ -128,6 +136,7 @@ void resolver_free(struct resolver *r)
 		return;
 	while ((q = LIST_FIRST(&r->questions)))
 		resolve_cancel(q);
+	r->freeing = true;
 	evdns_base_free(r->dns, 1);
 	/* evdns defers its last callbacks. */
 	event_base_loop(r->base, EVLOOP_NONBLOCK);
@@ -247,4 +256,51 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, ui
 	if (request)
 		q->request = request;
 	return 0;
+}
+
+/* evdns has a time limit of its own: it always comes to an end. */
+static void on_reverse(int result, char type, int count, int ttl, void *addresses, void *arg)
+{
+	struct reverse_question *q = arg;
+	char *const *names = addresses;
+	const char *name = result == DNS_ERR_NONE && type == DNS_PTR && count > 0 ? names[0] : NULL;
+
+	(void)ttl;
+	q->resolver->n_questions--;
+	if (!q->resolver->freeing)
+		q->done(name, q->token, q->arg);
+	free(q);
+}
+
+int resolver_ask_name(struct resolver *r, const struct endpoint *address, resolve_name_cb *done,
+                      uint64_t token, void *arg)
+{
+	struct evdns_request *request;
+	struct reverse_question *q;
+
+	if (r->n_questions >= r->max_questions)
+		return -EAGAIN;
+	q = malloc(sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	*q = (struct reverse_question){r, done, token, arg};
+	r->n_questions++;
+	if (address->family == AF_INET) {
+		struct in_addr in;
+
+		memcpy(&in, address->address, sizeof(in));
+		request =
+		    evdns_base_resolve_reverse(r->dns, &in, DNS_QUERY_NO_SEARCH, on_reverse, q);
+	} else {
+		struct in6_addr in;
+
+		memcpy(&in, address->address, sizeof(in));
+		request = evdns_base_resolve_reverse_ipv6(r->dns, &in, DNS_QUERY_NO_SEARCH,
+		                                          on_reverse, q);
+	}
+	if (request)
+		return 0;
+	r->n_questions--;
+	free(q);
+	return -ENOMEM;
 }

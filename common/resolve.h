@@ -56,5 +56,15 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, ui
 /* No callback after this. NULL is allowed. */
 void resolve_cancel(struct resolve_question *q);
 
+/*
+ * The other way round: the name of an address, by PTR; /etc/hosts is not asked. `name` is as the
+ * server sent it, for whoever owns the address to choose: check it before anybody sees it. NULL:
+ * there is none, or nobody said. It comes from the loop, or never, when the resolver is freed.
+ */
+typedef void resolve_name_cb(const char *name, uint64_t token, void *arg);
+/* Returns 0, -EAGAIN when there are too many questions, -ENOMEM. */
+int resolver_ask_name(struct resolver *r, const struct endpoint *address, resolve_name_cb *done,
+                      uint64_t token, void *arg);
+
 /* An answer's error, or resolver_ask()'s, in words for people: "no such name". */
 const char *resolve_strerror(int error);

@@ -6,7 +6,8 @@
  *	parent  <-> each child   IPC_PARENT_*, IPC_CHILD_*    (descriptor 3 of the child)
  *	agent   <-> prober       IPC_PROBE_*                  (descriptor 4 of the prober)
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
- *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*    (descriptor 4 of the sender)
+ *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*, IPC_REVERSE_*    (descriptor 4 of the
+ *sender)
  *
  * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
  * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
@@ -18,6 +19,7 @@
 #include "scanner/probe.h"
 
 #include <stdint.h>
+#include <string.h>
 
 enum { IPC_PARENT_FD = 3, IPC_PEER_FD = 4, IPC_DATA_FD = 5, IPC_TEXT_LEN = 512 };
 
@@ -60,6 +62,10 @@ enum ipc_type {
 	IPC_SEND_RESULT, /* struct ipc_send_result; one for each sink and final outcome or retry */
 	IPC_SEND_DONE,   /* empty; seq: every sink has delivered or given up */
 	IPC_RESOLVE_RESULT, /* struct ipc_addresses; seq as asked */
+	/* agent -> sender */
+	IPC_REVERSE_ASK, /* struct endpoint, port 0: what is its name? seq names the question */
+	/* sender -> agent */
+	IPC_REVERSE_RESULT, /* struct ipc_name; "" for none; seq as asked */
 
 	/* both ways */
 	IPC_PING = 120, /* empty, any peer; answered with IPC_PONG, same seq */
@@ -106,6 +112,18 @@ struct ipc_send_result {
 struct ipc_name {
 	char name[256];
 };
+
+/*
+ * What host names are made of. An address's name is chosen by whoever has the address: neither the
+ * sender nor the agent lets anything else through.
+ */
+static inline bool ipc_is_host_name(const char *name)
+{
+	size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                             "0123456789.-_");
+
+	return length > 0 && length < sizeof(struct ipc_name) && name[length] == '\0';
+}
 
 enum { IPC_MAX_ADDRESSES = 32 };
 

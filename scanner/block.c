@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/control.h"
 #include "scanner/control_client.h"
+#include "scanner/impact.h"
 #include "scanner/verbs.h"
 #include "scanner/verbs_table.h"
 
@@ -143,6 +144,7 @@ static void print_answer(const struct block_options *o, const json_t *answer, bo
 		       endpoint_format(&o->endpoints[0], endpoint),
 		       verbs_format_span(json_integer_value(json_object_get(answer, "expires_ms")),
 		                         span));
+		impact_print_cut(o->socket, &o->endpoints[0], stdout);
 	}
 }
 

@@ -2,6 +2,7 @@
 #include "build_info.h"
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "scanner/impact.h"
 #include "scanner/merge.h"
 #include "scanner/report.h"
 #include "scanner/scan.h"
@@ -27,6 +28,7 @@ static const struct {
     {"status", status_main, "what the daemon watches and what it does"},
     {"blocks", blocks_main, "what is blocked now"},
     {"explain", explain_main, "what has happened to an endpoint, and why"},
+    {"impact", impact_main, "whom a block would cut off"},
     {"block", block_main, "block an endpoint"},
     {"unblock", unblock_main, "let an endpoint through"},
     {"reload", reload_main, "make the daemon read its configuration again"},

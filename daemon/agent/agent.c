@@ -154,6 +154,7 @@ static void begin_service(struct agent *a)
 	if (err == 0) {
 		if (record_begin(a, &snapshot) < 0)
 			log_error("out of memory: alerts wait for the state longer than they need");
+		impact_restore(a->impact, &snapshot);
 		enforce_restore(a, &snapshot);
 		state_snapshot_free(&snapshot);
 	}
@@ -363,6 +364,22 @@ static void on_list_ended(bool complete, void *arg)
 	verbs_answer_list(a);
 }
 
+static void on_named(const char *name, uint64_t token, void *arg)
+{
+	impact_take_name(((struct agent *)arg)->impact, name, token);
+}
+
+static void on_peers(const struct firewall_peer *peers, size_t count, void *arg)
+{
+	impact_take_peers(((struct agent *)arg)->impact, peers, count);
+}
+
+static void on_peers_ended(bool complete, void *arg)
+{
+	(void)complete; /* what was told counts */
+	impact_take_peers_end(((struct agent *)arg)->impact);
+}
+
 static void on_restored(void *arg)
 {
 	(void)arg;
@@ -444,6 +461,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (!a->adopted)
 		return;
 	look_for_panic(a);
+	impact_tick(a->impact);
 	if (now - a->listed_ms >= AGENT_LIST_EVERY_MS) {
 		a->listed_ms = now;
 		record_retry(a);
@@ -469,6 +487,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .settled = enforce_settled,
 	    .found = on_found,
 	    .list_ended = on_list_ended,
+	    .peers = on_peers,
+	    .peers_ended = on_peers_ended,
 	    .restored = on_restored,
 	    .pong = on_wall_pong,
 	    .status = on_wall_status,
@@ -477,7 +497,12 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .arg = a,
 	};
 	const struct outbox_handlers outbox = {
-	    .resolved = on_resolved, .done = on_event_done, .pong = on_outbox_pong, .arg = a};
+	    .resolved = on_resolved,
+	    .done = on_event_done,
+	    .named = on_named,
+	    .pong = on_outbox_pong,
+	    .arg = a,
+	};
 	const struct timeval every = {.tv_usec = AGENT_PING_EVERY_MS * 1000};
 	int err;
 
@@ -496,6 +521,8 @@ static int make_parts(struct agent *a, int parent_sock)
 		err = outbox_new(a->base, &outbox, &a->outbox);
 	if (err == 0)
 		err = local_init(a);
+	if (err == 0)
+		err = impact_new(a, &a->impact);
 	if (err == 0)
 		err = channel_new(a->base, parent_sock, &parent, &a->parent);
 	return err;
@@ -526,6 +553,7 @@ static void free_parts(struct agent *a)
 	schedule_free(a->schedule);
 	wall_free(a->wall);
 	outbox_free(a->outbox);
+	impact_free(a->impact);
 	targets_free(a->targets);
 	if (a->state)
 		state_close(a->state);

@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
+#include "daemon/agent/impact.h"
 #include "daemon/agent/inventory.h"
 #include "daemon/agent/listeners.h"
 #include "daemon/agent/metrics.h"
@@ -34,13 +35,13 @@ struct agent_peer {
 };
 
 /* A client of the control socket whose answer waits for somebody else's. */
-enum waiter_kind { WAIT_RELOAD, WAIT_LIST, WAIT_PANIC, WAIT_WALL };
+enum waiter_kind { WAIT_RELOAD, WAIT_LIST, WAIT_PANIC, WAIT_WALL, WAIT_IMPACT };
 
 struct waiter {
 	TAILQ_ENTRY(waiter) link;
 	enum waiter_kind kind;
 	struct control_request *request;
-	struct endpoint endpoint; /* WAIT_WALL */
+	struct endpoint endpoint; /* WAIT_WALL; WAIT_IMPACT, family 0: all */
 	bool on;                  /* WAIT_WALL: block, WAIT_PANIC: panic; else unblock, resume */
 	int64_t since_ms;
 };
@@ -75,6 +76,7 @@ struct agent {
 	struct listeners *listeners;
 	int64_t synced_ms; /* when the inventory had first told everything; 0: not yet */
 	bool swept;        /* what was expected of it, and did not come, has been let go */
+	struct impact *impact;
 	struct state *state;
 	struct event *written;            /* the state has written something (record.c) */
 	struct watch_queue untold;        /* what waits for the state */
@@ -228,6 +230,7 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
                   const json_t *request, void *arg);
 void verbs_answer_reload(struct agent *a, const struct ipc_result *result);
 void verbs_answer_list(struct agent *a);
+void verbs_answer_impact(struct agent *a);
 /* `why` it failed, or NULL. */
 void verbs_answer_panic(struct agent *a, bool panic, const char *why);
 /* Answers those who have waited too long for somebody else's answer. */

@@ -347,6 +347,8 @@ void enforce_decide(struct agent *a, struct watch *w, const struct state_manual 
 	if (!hold(a, w, decision))
 		return;
 	w->decision_is_new = true;
+	/* Sockets that a block destroys tell nobody any more who was there. */
+	impact_consider(a->impact, w);
 	probe_soon(a, w);
 	enforce_apply(a, w);
 }
@@ -521,6 +523,7 @@ void enforce_set_panic(struct agent *a, bool panic, const char *reason)
 		            reason[0] ? ": " : "", reason);
 	else
 		log_warning("resumed: enforcing again");
+	impact_tell_again(a->impact);
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 

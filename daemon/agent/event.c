@@ -40,13 +40,14 @@ static json_t *breaker_to_json(const struct agent *a, const struct watch *w)
 static void describe(const struct agent *a, const struct watch *w, const char *event, char *out,
                      size_t size)
 {
-	char endpoint[ENDPOINT_TEXT_LEN], program[128], buffer[BLAST_REASON_LEN];
+	char endpoint[ENDPOINT_TEXT_LEN], program[128], buffer[BLAST_REASON_LEN], cut[256] = "";
 	const char *why = enforce_reason(a, w, buffer);
 	const char *action = enforce_action(a, w);
 	const char *what = w->last ? finding_verdict_name(w->last->verdict) : "no finding";
 	const char *done = "", *because = NULL;
 
 	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0) {
+		impact_describe(a->impact, w, cut, sizeof(cut));
 		if (strcmp(action, "drop") == 0)
 			done = "; the port is blocked";
 		else if (strcmp(action, "observe") == 0)
@@ -64,10 +65,10 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 			done = "; the block is lifted";
 	}
 	watch_program(w, program);
-	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s", event,
+	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s%s", event,
 	         endpoint_format(&w->endpoint, endpoint), program[0] ? " (" : "", program,
 	         program[0] ? ")" : "", what, w->high_risk ? ", HIGH_RISK" : "", done,
-	         because ? ": " : "", because ? because : "");
+	         because ? ": " : "", because ? because : "", cut);
 }
 
 uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
@@ -82,7 +83,7 @@ uint64_t event_send(struct agent *a, const char *event, struct watch *w, const c
 uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
                        const char *reason, const char *who)
 {
-	char now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[512];
+	char now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[1024];
 	json_t *json;
 
 	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
@@ -96,6 +97,7 @@ uint64_t event_send_as(struct agent *a, const char *id, const char *event, struc
 	                 a->conf->rollout.held_back, "action", enforce_action(a, w), "reason",
 	                 reason, "who", who, "text", text, "breaker", breaker_to_json(a, w),
 	                 "finding", w->last ? finding_to_json(w->last) : json_null());
+	json_object_set_new(json, "impact", impact_summarize(a->impact, w));
 	json_object_set_new(json, "listener",
 	                    w->listener ? report_listener(w->listener) : json_null());
 	return outbox_add(a->outbox, json);

@@ -264,6 +264,8 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
 		record_forget_exposure(w);
 	enforce_owe(a, w, decision.alert);
+	/* Before anything is blocked. */
+	impact_consider(a->impact, w);
 	if (decision.block || decision.unblock)
 		enforce_apply(a, w);
 	else if (w->owed != BREAKER_ALERT_NONE && !w->wall.pending)

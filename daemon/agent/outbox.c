@@ -138,6 +138,13 @@ static void on_frame(struct frame *f, void *arg)
 		addresses.text[sizeof(addresses.text) - 1] = '\0';
 		if (normalize(&addresses))
 			box->handlers.resolved(&addresses, f->seq, box->handlers.arg);
+	} else if (f->type == IPC_REVERSE_RESULT && f->length == sizeof(struct ipc_name)) {
+		struct ipc_name name;
+
+		memcpy(&name, f->body, sizeof(name));
+		name.name[sizeof(name.name) - 1] = '\0';
+		box->handlers.named(ipc_is_host_name(name.name) ? name.name : NULL, f->seq,
+		                    box->handlers.arg);
 	}
 }
 
@@ -218,6 +225,15 @@ int outbox_resolve(struct outbox *box, const char *name, uint64_t token)
 		return -ENOTCONN;
 	snprintf(question.name, sizeof(question.name), "%s", name);
 	return channel_send(box->sender, IPC_RESOLVE_NAME, token, &question, sizeof(question));
+}
+
+int outbox_ask_name(struct outbox *box, const struct endpoint *address, uint64_t token)
+{
+	struct endpoint question = *address;
+
+	if (!box->sender)
+		return -ENOTCONN;
+	return channel_send(box->sender, IPC_REVERSE_ASK, token, &question, sizeof(question));
 }
 
 void outbox_ping(struct outbox *box)

@@ -27,6 +27,8 @@ struct outbox_handlers {
 	void (*resolved)(const struct ipc_addresses *addresses, uint64_t token, void *arg);
 	/* Every sink has taken or refused the event that outbox_add() gave this number. */
 	void (*done)(uint64_t seq, void *arg);
+	/* To outbox_ask_name(); NULL: it has none, or nobody said. */
+	void (*named)(const char *name, uint64_t token, void *arg);
 	void (*pong)(void *arg);
 	void *arg;
 };
@@ -43,6 +45,8 @@ int outbox_set_sender(struct outbox *box, int sock);
 uint64_t outbox_add(struct outbox *box, json_t *event);
 /* Returns 0 or -errno; without a sender -ENOTCONN: ask again later. */
 int outbox_resolve(struct outbox *box, const char *name, uint64_t token);
+/* Asks for the name of an address (port 0). Returns as above. */
+int outbox_ask_name(struct outbox *box, const struct endpoint *address, uint64_t token);
 void outbox_ping(struct outbox *box);
 
 size_t outbox_length(const struct outbox *box);

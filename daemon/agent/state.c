@@ -214,6 +214,9 @@ void state_snapshot_free(struct state_snapshot *snapshot)
 {
 	free(snapshot->breakers);
 	free(snapshot->manuals);
+	for (size_t i = 0; i < snapshot->n_ledgers; i++)
+		free(snapshot->ledgers[i].peers);
+	free(snapshot->ledgers);
 	memset(snapshot, 0, sizeof(*snapshot));
 }
 
@@ -258,17 +261,19 @@ static int enqueue(struct state *st, struct state_item *item)
 	return 0;
 }
 
-static int save(struct state *st, const struct state_item *what)
+static int save_with_text(struct state *st, const struct state_item *what, const char *text)
 {
+	size_t length = strlen(text) + 1;
 	auto_free struct state_item *item = NULL;
 	int error;
 
 	if (!st)
 		return -ENODEV;
-	item = malloc(sizeof(*item));
+	item = malloc(sizeof(*item) + length);
 	if (!item)
 		return -ENOMEM;
 	*item = *what;
+	memcpy(item->text, text, length);
 	state_db_stamp(item);
 	pthread_mutex_lock(&st->lock);
 	error = enqueue(st, item);
@@ -276,6 +281,11 @@ static int save(struct state *st, const struct state_item *what)
 	if (!error)
 		(void)steal_ptr(&item);
 	return error;
+}
+
+static int save(struct state *st, const struct state_item *what)
+{
+	return save_with_text(st, what, "");
 }
 
 int state_save_breaker(struct state *st, const struct state_breaker *b)
@@ -325,6 +335,20 @@ uint64_t state_written_ticket(struct state *st)
 int state_notify_fd(const struct state *st)
 {
 	return st->notify_fd;
+}
+
+int state_save_ledger(struct state *st, const struct state_ledger *l)
+{
+	return save_with_text(
+	    st,
+	    &(struct state_item){.kind = STATE_KIND_LEDGER, .endpoint = l->endpoint, .ledger = *l},
+	    l->peers);
+}
+
+int state_delete_ledger(struct state *st, const struct endpoint *e)
+{
+	return save(
+	    st, &(struct state_item){.kind = STATE_KIND_LEDGER, .remove = true, .endpoint = *e});
 }
 
 void state_get_health(struct state *st, struct state_health *out)

@@ -53,12 +53,22 @@ struct state_manual {
 	char who[STATE_WHO_LEN]; /* "alice (loginuid 1000) as root" */
 };
 
+/* Who was seen at an endpoint (daemon/agent/ledger.h). */
+struct state_ledger {
+	struct endpoint endpoint;
+	int64_t since_ms;
+	char *peers;      /* text of ledger_format_peers(); in a snapshot it is the snapshot's */
+	int64_t shift_ms; /* in a snapshot: to be added to the times in `peers` */
+};
+
 /* What was found at the start; owned by the caller, freed with state_snapshot_free(). */
 struct state_snapshot {
 	struct state_breaker *breakers;
 	size_t n_breakers;
 	struct state_manual *manuals; /* those past their end are left out and deleted */
 	size_t n_manuals;
+	struct state_ledger *ledgers;
+	size_t n_ledgers;
 	bool is_new; /* the database was made just now: what was before it is not known */
 };
 
@@ -91,6 +101,10 @@ int state_save_breaker(struct state *st, const struct state_breaker *b);
 int state_delete_breaker(struct state *st, const struct endpoint *e);
 int state_save_manual(struct state *st, const struct state_manual *m);
 int state_delete_manual(struct state *st, const struct endpoint *e);
+
+/* `peers` is copied. */
+int state_save_ledger(struct state *st, const struct state_ledger *l);
+int state_delete_ledger(struct state *st, const struct endpoint *e);
 
 /*
  * Writes have tickets, in the order of the calls. What was queued when state_last_ticket() said N

@@ -18,7 +18,15 @@ enum {
 	CLOCK_TOLERANCE_MS = 2000, /* slewing, and the time between two clock_gettime() */
 };
 
-enum statement { PUT_BREAKER, DELETE_BREAKER, PUT_MANUAL, DELETE_MANUAL, STATEMENT_COUNT };
+enum statement {
+	PUT_BREAKER,
+	DELETE_BREAKER,
+	PUT_MANUAL,
+	DELETE_MANUAL,
+	PUT_LEDGER,
+	DELETE_LEDGER,
+	STATEMENT_COUNT
+};
 
 static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_BREAKER] = "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
@@ -29,6 +37,9 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_MANUAL] = ("INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
                     "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)"),
     [DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
+    [PUT_LEDGER] = "INSERT OR REPLACE INTO ledgers (endpoint, saved_ms, boot_id, boot_ms, "
+                   "since_ms, peers) VALUES (?,?,?,?,?,?)",
+    [DELETE_LEDGER] = "DELETE FROM ledgers WHERE endpoint = ?",
 };
 
 /*
@@ -61,6 +72,12 @@ static const char schema2_sql[] =
     "COMMIT;";
 
 static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql};
+
+/* It stands alone: no version needs to tell of it. */
+static const char ledgers_sql[] =
+    "CREATE TABLE IF NOT EXISTS ledgers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+    " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
+    " peers TEXT NOT NULL) WITHOUT ROWID;";
 
 struct state_db {
 	sqlite3 *sqlite;
@@ -208,6 +225,8 @@ static int open_file(const char *path, struct state_db *db, char why[static STAT
 	                why);
 	if (!error)
 		error = check_schema(db, why);
+	if (!error)
+		error = execute(db, ledgers_sql, why);
 	return error ? error : prepare(db, why);
 }
 
@@ -312,6 +331,19 @@ static bool read_manual(const struct state_db *db, sqlite3_stmt *row, int64_t no
 	return m->until_ms > now_ms;
 }
 
+static bool read_ledger(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+{
+	struct state_ledger *l = slot;
+	const unsigned char *peers = sqlite3_column_text(row, 5);
+
+	if (!peers || !read_endpoint(row, &l->endpoint))
+		return false;
+	l->shift_ms = find_shift(db, row, now_ms);
+	l->since_ms = sqlite3_column_int64(row, 4) + l->shift_ms;
+	l->peers = strdup((const char *)peers);
+	return l->peers != NULL;
+}
+
 struct table {
 	const char *count_sql, *select_sql;
 	size_t size;
@@ -336,6 +368,14 @@ static const struct table manuals_table = {
     .size = sizeof(struct state_manual),
     .read = read_manual,
     .remove = DELETE_MANUAL,
+};
+
+static const struct table ledgers_table = {
+    .count_sql = "SELECT count(*) FROM ledgers",
+    .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, since_ms, peers FROM ledgers",
+    .size = sizeof(struct state_ledger),
+    .read = read_ledger,
+    .remove = DELETE_LEDGER,
 };
 
 /* On a disk that is full it stays, and is left out again the next time. */
@@ -384,14 +424,17 @@ static int load(struct state_db *db, struct state_snapshot *snapshot,
                 char why[static STATE_ERROR_LEN])
 {
 	struct state_snapshot found = {0};
-	void *breakers = NULL, *manuals = NULL;
+	void *breakers = NULL, *manuals = NULL, *ledgers = NULL;
 	int error = load_table(db, &breakers_table, &breakers, &found.n_breakers, why);
 
 	if (!error)
 		error = load_table(db, &manuals_table, &manuals, &found.n_manuals, why);
+	if (!error)
+		error = load_table(db, &ledgers_table, &ledgers, &found.n_ledgers, why);
 	found.breakers = breakers;
 	found.manuals = manuals;
 	found.is_new = db->is_new;
+	found.ledgers = ledgers;
 	if (error)
 		state_snapshot_free(&found);
 	else
@@ -485,17 +528,34 @@ static enum statement bind_manual(struct state_db *db, const struct state_manual
 	return PUT_MANUAL;
 }
 
+static enum statement bind_ledger(struct state_db *db, const struct state_ledger *l,
+                                  const char *peers)
+{
+	sqlite3_stmt *s = db->statements[PUT_LEDGER];
+
+	sqlite3_bind_int64(s, 5, l->since_ms);
+	bind_text(s, 6, peers);
+	return PUT_LEDGER;
+}
+
+static enum statement bind_item(struct state_db *db, const struct state_item *item)
+{
+	switch (item->kind) {
+	case STATE_KIND_BREAKER:
+		return item->remove ? DELETE_BREAKER : bind_breaker(db, &item->breaker);
+	case STATE_KIND_MANUAL:
+		return item->remove ? DELETE_MANUAL : bind_manual(db, &item->manual);
+	case STATE_KIND_LEDGER: break;
+	}
+	return item->remove ? DELETE_LEDGER : bind_ledger(db, &item->ledger, item->text);
+}
+
 static int write_item(struct state_db *db, const struct state_item *item,
                       char why[static STATE_ERROR_LEN])
 {
 	char endpoint[ENDPOINT_TEXT_LEN];
-	bool breaker = item->kind == STATE_KIND_BREAKER;
-	enum statement which = breaker ? DELETE_BREAKER : DELETE_MANUAL;
-	sqlite3_stmt *statement;
+	sqlite3_stmt *statement = db->statements[bind_item(db, item)];
 
-	if (!item->remove)
-		which = breaker ? bind_breaker(db, &item->breaker) : bind_manual(db, &item->manual);
-	statement = db->statements[which];
 	bind_text(statement, 1, endpoint_format(&item->endpoint, endpoint));
 	if (!item->remove) {
 		sqlite3_bind_int64(statement, 2, item->saved_ms);

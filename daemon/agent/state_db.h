@@ -9,7 +9,7 @@
 
 #include <sys/queue.h>
 
-enum state_kind { STATE_KIND_BREAKER, STATE_KIND_MANUAL };
+enum state_kind { STATE_KIND_BREAKER, STATE_KIND_MANUAL, STATE_KIND_LEDGER };
 
 /* One write: a row to put in, or to take out. */
 struct state_item {
@@ -23,7 +23,9 @@ struct state_item {
 	union {
 		struct state_breaker breaker;
 		struct state_manual manual;
+		struct state_ledger ledger; /* its peers are the text below */
 	};
+	char text[];
 };
 TAILQ_HEAD(state_items, state_item);
 

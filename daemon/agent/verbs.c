@@ -36,6 +36,21 @@ static void wait_for(struct agent *a, struct control_request *cr, enum waiter_ki
 	TAILQ_INSERT_TAIL(&a->waiters, w, link);
 }
 
+/* Frees the waiter. */
+static void answer_impact(struct agent *a, struct waiter *w)
+{
+	json_t *answer = impact_report(a->impact, w->endpoint.family ? &w->endpoint : NULL);
+	char text[ENDPOINT_TEXT_LEN];
+
+	if (answer)
+		control_answer(w->request, answer);
+	else
+		control_answer_error(w->request,
+		                     "%s is not observed: it is neither exposed nor blocked",
+		                     endpoint_format(&w->endpoint, text));
+	free(w);
+}
+
 void verbs_check_deadlines(struct agent *a)
 {
 	int64_t now = clock_monotonic_ms();
@@ -45,6 +60,10 @@ void verbs_check_deadlines(struct agent *a)
 	/* Oldest first. */
 	while ((w = TAILQ_FIRST(&a->waiters)) && now - w->since_ms >= ANSWER_MS) {
 		TAILQ_REMOVE(&a->waiters, w, link);
+		if (w->kind == WAIT_IMPACT) { /* what was known before still is */
+			answer_impact(a, w);
+			continue;
+		}
 		control_answer_error(w->request, "the %s process does not answer",
 		                     w->kind == WAIT_RELOAD ? "parent" : "firewall");
 		free(w);
@@ -109,6 +128,32 @@ void verbs_answer_list(struct agent *a)
 		control_answer(w->request, report_blocks(a));
 		free(w);
 	}
+}
+
+static void verb_impact(struct agent *a, struct control_request *cr,
+                        const struct control_peer *peer, const json_t *request)
+{
+	const json_t *text = json_object_get(request, "endpoint");
+	struct endpoint e = {0};
+
+	(void)peer;
+	if (text && !json_is_null(text) &&
+	    (!json_is_string(text) || endpoint_parse(json_string_value(text), &e) < 0)) {
+		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
+		return;
+	}
+	wait_for(a, cr, WAIT_IMPACT, &e, false);
+	impact_refresh(a->impact, e.family ? &e : NULL);
+	if (impact_is_fresh(a->impact)) /* nobody was to be asked */
+		verbs_answer_impact(a);
+}
+
+void verbs_answer_impact(struct agent *a)
+{
+	struct waiter *w;
+
+	while ((w = next_waiter(a, WAIT_IMPACT, NULL)))
+		answer_impact(a, w);
 }
 
 /* Reads what decisions have in common; answers the error itself. */
@@ -327,6 +372,7 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 	    {"status", verb_status},         {"blocks", verb_blocks},   {"block", verb_block},
 	    {"block_list", verb_block_list}, {"unblock", verb_unblock}, {"reload", verb_reload},
 	    {"panic", verb_panic},           {"resume", verb_resume},   {"explain", verb_explain},
+	    {"impact", verb_impact},
 	};
 	const char *name = json_string_value(json_object_get(request, "verb"));
 
@@ -338,5 +384,5 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 	}
 	control_answer_error(cr,
 	                     "verb: expected status, blocks, block, block_list, unblock, reload, "
-	                     "panic, resume or explain");
+	                     "panic, resume, explain or impact");
 }

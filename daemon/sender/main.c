@@ -131,6 +131,30 @@ static void take_question(struct sender *s, const struct frame *f)
 		answer_name(s, f->seq, &failed);
 }
 
+/* Whoever has the address chose its name: what no host name is made of goes no further. */
+static void on_reverse(const char *name, uint64_t seq, void *arg)
+{
+	struct ipc_name reply = {0};
+
+	if (name && ipc_is_host_name(name))
+		memcpy(reply.name, name, strlen(name));
+	tell_agent(arg, IPC_REVERSE_RESULT, seq, &reply, sizeof(reply));
+}
+
+static void take_reverse(struct sender *s, const struct frame *f)
+{
+	struct endpoint address;
+	int rc = -EINVAL;
+
+	if (f->length == sizeof(address)) {
+		memcpy(&address, f->body, sizeof(address));
+		if (address.family == AF_INET || address.family == AF_INET6)
+			rc = resolver_ask_name(s->resolver, &address, on_reverse, f->seq, s);
+	}
+	if (rc < 0)
+		on_reverse(NULL, f->seq, s);
+}
+
 static void on_agent_frame(struct frame *f, void *arg)
 {
 	struct sender *s = arg;
@@ -138,6 +162,7 @@ static void on_agent_frame(struct frame *f, void *arg)
 	switch (f->type) {
 	case IPC_SEND_EVENT: take_event(s, f); break;
 	case IPC_RESOLVE_NAME: take_question(s, f); break;
+	case IPC_REVERSE_ASK: take_reverse(s, f); break;
 	case IPC_PING: tell_agent(s, IPC_PONG, f->seq, NULL, 0); break;
 	case IPC_PONG: break;
 	default: log_error("message %u from the agent: not for the sender", f->type);
