@@ -69,8 +69,7 @@ static bool is_about_us(const struct nlmsghdr *m)
 	const struct nfgenmsg *family = mnl_nlmsg_get_payload(m);
 	bool ours = false;
 
-	/* The end of a transaction says nothing of tables. */
-	if (m->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES || (m->nlmsg_type & 0xff) == NFT_MSG_NEWGEN)
+	if (m->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
 		return false;
 	if (mnl_nlmsg_get_payload_len(m) < sizeof(*family) || family->nfgen_family != NFPROTO_INET)
 		return false;
@@ -78,26 +77,43 @@ static bool is_about_us(const struct nlmsghdr *m)
 	return ours;
 }
 
-int monitor_read(int fd, bool *touched)
+/* What every transaction's events end with; it says nothing of tables. */
+static bool is_end(const struct nlmsghdr *m)
+{
+	return m->nlmsg_type == (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN);
+}
+
+static void see_events(const struct nlmsghdr *m, int left, bool *pending, bool *touched)
+{
+	for (; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left)) {
+		if (is_end(m)) {
+			*touched |= *pending;
+			*pending = false;
+		} else {
+			*pending |= is_about_us(m);
+		}
+	}
+}
+
+int monitor_read(int fd, bool *pending, bool *touched)
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[EVENT_BUFFER_BYTES];
 	bool seen = false;
 
 	for (;;) {
-		const struct nlmsghdr *m = (const void *)buffer;
 		ssize_t length = recv(fd, buffer, sizeof(buffer), 0);
-		int left = (int)length;
 
+		/* The end that is waited for may be among what was lost. */
 		if (length < 0 && errno == ENOBUFS) {
 			seen = true;
+			*pending = false;
 			continue;
 		}
 		if (length < 0 && errno == EAGAIN)
 			break;
 		if (length <= 0)
 			return length ? -errno : -EIO;
-		for (; mnl_nlmsg_ok(m, left); m = mnl_nlmsg_next(m, &left))
-			seen |= is_about_us(m);
+		see_events((const void *)buffer, (int)length, pending, &seen);
 	}
 	*touched = seen;
 	return 0;

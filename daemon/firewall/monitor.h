@@ -15,6 +15,7 @@
 int monitor_open(uint32_t own_portid, int *fd);
 /*
  * Reads all that is waiting. *touched: our table was changed, or events were lost, so that it may
- * have been. Returns 0 or -errno.
+ * have been; only at the end of the transaction that did it, so that it is told once. Until then it
+ * is kept in *pending, which is false at first. Returns 0 or -errno.
  */
-int monitor_read(int fd, bool *touched);
+int monitor_read(int fd, bool *pending, bool *touched);

@@ -140,5 +140,5 @@ int table_install(struct table *t, const struct conf *conf, const struct shadow 
 
 int table_read_monitor(struct table *t, bool *touched)
 {
-	return monitor_read(t->monitor_fd, touched);
+	return monitor_read(t->monitor_fd, &t->touched, touched);
 }

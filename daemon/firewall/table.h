@@ -20,6 +20,7 @@ struct table {
 	struct nft nft;
 	uid_t prober_uid;
 	int monitor_fd; /* -1 while the table is owned, or there is none */
+	bool touched;   /* by somebody else, in a transaction whose end we have not seen */
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
 	bool installed; /* it is in the kernel, as far as we know */
 	uint32_t reconciliations; /* times that somebody else's change was undone */

@@ -6,6 +6,9 @@ add_test(NAME integration.firewall_lists
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_firewall_lists.py)
 add_test(NAME integration.wall_paths
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_wall_paths.py)
-set_tests_properties(integration.firewall integration.firewall_lists integration.wall_paths
+add_test(NAME integration.wall_flush
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_wall_flush.py)
+set_tests_properties(
+  integration.firewall integration.firewall_lists integration.wall_paths integration.wall_flush
   PROPERTIES LABELS integration TIMEOUT 300
   ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SANITIZED=${PW_SANITIZE}")
