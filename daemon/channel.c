@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -12,6 +13,7 @@ struct queued_frame {
 	uint64_t seq;
 	size_t length;
 	uint16_t type;
+	int fd; /* travels with it, or -1 */
 	uint8_t body[];
 };
 
@@ -26,6 +28,13 @@ struct channel {
 	TAILQ_HEAD(, queued_frame) queue;
 	struct frame in;
 };
+
+static void free_queued(struct queued_frame *q)
+{
+	if (q->fd >= 0)
+		close(q->fd);
+	free(q);
+}
 
 static void end(struct channel *ch, int error)
 {
@@ -71,13 +80,13 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while ((q = TAILQ_FIRST(&ch->queue))) {
-		int err = frame_send(ch->sock, q->type, q->seq, q->body, q->length, -1);
+		int err = frame_send(ch->sock, q->type, q->seq, q->body, q->length, q->fd);
 
 		if (err == -EAGAIN)
 			return;
 		TAILQ_REMOVE(&ch->queue, q, link);
 		ch->queued--;
-		free(q);
+		free_queued(q);
 		if (err < 0)
 			return; /* the reading side sees the end and says so */
 	}
@@ -128,7 +137,7 @@ void channel_free(struct channel *ch)
 		close(ch->in.fd);
 	while ((q = TAILQ_FIRST(&ch->queue))) {
 		TAILQ_REMOVE(&ch->queue, q, link);
-		free(q);
+		free_queued(q);
 	}
 	close(ch->sock);
 	free(ch);
@@ -136,12 +145,18 @@ void channel_free(struct channel *ch)
 
 int channel_send(struct channel *ch, uint16_t type, uint64_t seq, const void *body, size_t length)
 {
+	return channel_send_fd(ch, type, seq, body, length, -1);
+}
+
+int channel_send_fd(struct channel *ch, uint16_t type, uint64_t seq, const void *body,
+                    size_t length, int fd)
+{
 	struct queued_frame *q;
 
 	if (ch->ended)
 		return -EPIPE;
 	if (TAILQ_EMPTY(&ch->queue)) {
-		int err = frame_send(ch->sock, type, seq, body, length, -1);
+		int err = frame_send(ch->sock, type, seq, body, length, fd);
 
 		if (err != -EAGAIN)
 			return err;
@@ -151,6 +166,11 @@ int channel_send(struct channel *ch, uint16_t type, uint64_t seq, const void *bo
 	q = malloc(sizeof(*q) + length);
 	if (!q)
 		return -ENOMEM;
+	q->fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0 && q->fd < 0) {
+		free(q);
+		return -EMFILE;
+	}
 	q->type = type;
 	q->seq = seq;
 	q->length = length;

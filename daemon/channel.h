@@ -31,4 +31,7 @@ void channel_free(struct channel *ch);
 
 /* Sends now, or queues; the body is copied then. Returns 0, -ENOBUFS, -ENOMEM, -EPIPE. */
 int channel_send(struct channel *ch, uint16_t type, uint64_t seq, const void *body, size_t length);
+/* The same with a descriptor, which stays the caller's; also -EMFILE. */
+int channel_send_fd(struct channel *ch, uint16_t type, uint64_t seq, const void *body,
+                    size_t length, int fd);
 size_t channel_queued(const struct channel *ch);
