@@ -69,6 +69,8 @@ static bool is_same_value(const struct conf_key *key, const void *a, const void 
 	if (key->type == CONF_TYPE_CHOICE)
 		return memcmp((const char *)a + key->offset, (const char *)b + key->offset,
 		              sizeof(unsigned)) == 0;
+	if (key->type == CONF_TYPE_BOOL)
+		return ((const char *)a)[key->offset] == ((const char *)b)[key->offset];
 	memcpy(&left, (const char *)a + key->offset, sizeof(left));
 	memcpy(&right, (const char *)b + key->offset, sizeof(right));
 	return strcmp(left, right) == 0;

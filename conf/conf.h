@@ -145,9 +145,10 @@ struct conf {
 		int64_t slack_ms;   /* kernel timeout = open_for + slack; default 10 min */
 		uint32_t mark;      /* set on our own probes on loopback... */
 		uint32_t mark_mask; /* ...within these bits */
+		bool verify;        /* a block is tried from a namespace of our own */
 	} firewall;
 	struct {
-		char *agent, *prober, *firewall, *sender; /* user names or numbers */
+		char *agent, *prober, *firewall, *sender, *inventory; /* names or numbers */
 	} users;
 };
 

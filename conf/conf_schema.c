@@ -169,6 +169,8 @@ const struct conf_key conf_schema[] = {
      .help = "Packet mark of our own probes on loopback; within mark_mask"},
     {"firewall.mark_mask", CONF(BITS, firewall.mark_mask), RANGE(1, UINT32_MAX),
      .preset = "0xf0000000", .help = "The bits of the mark that are ours"},
+    {"firewall.verify", CONF(BOOL, firewall.verify), .flags = CONF_KEY_RESTART, .preset = "true",
+     .help = "Believe a block only when a stranger is refused, in a network namespace of our own"},
 
     SECTION("users", "Whom the processes run as"),
     {"users.agent", CONF(ACCOUNT, users.agent), .min = 1, .flags = CONF_KEY_RESTART,
@@ -179,6 +181,8 @@ const struct conf_key conf_schema[] = {
      .preset = "pprofwall-firewall", .help = "The firewall process"},
     {"users.sender", CONF(ACCOUNT, users.sender), .min = 1, .flags = CONF_KEY_RESTART,
      .preset = "pprofwall-sender", .help = "The sender of alerts"},
+    {"users.inventory", CONF(ACCOUNT, users.inventory), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-inventory", .help = "The finder of listening sockets"},
 };
 /* clang-format on */
 

@@ -170,6 +170,8 @@ static void fills_in_defaults(void **state)
 	assert_string_equal(c->users.prober, "pprofwall-prober");
 	assert_string_equal(c->users.firewall, "pprofwall-firewall");
 	assert_string_equal(c->users.sender, "pprofwall-sender");
+	assert_string_equal(c->users.inventory, "pprofwall-inventory");
+	assert_true(c->firewall.verify);
 }
 
 static void reads_every_other_form(void **state)
@@ -181,7 +183,7 @@ static void reads_every_other_form(void **state)
 	    "- {name: b, remind_every: 0, open_for: \"30d\", seal_local: true, action: alert}\n"
 	    "protect: {ports: [], sources: [10.0.0.0/8, '::/0']}\n"
 	    "metrics: {listen: off}\n"
-	    "firewall: {mark: 3, mark_mask: 0xF, persist: off}\n"
+	    "firewall: {mark: 3, mark_mask: 0xF, persist: off, verify: false}\n"
 	    "users: {agent: 65534, prober: '1001'}\n"
 	    "control: {group: 0}\n"
 	    "on_stop: \"remove\"\n");
@@ -219,6 +221,7 @@ static void reads_every_other_form(void **state)
 	assert_int_equal(c->firewall.mark, 3);
 	assert_int_equal(c->firewall.mark_mask, 15);
 	assert_int_equal(c->firewall.persist, CONF_PERSIST_OFF);
+	assert_false(c->firewall.verify);
 	assert_string_equal(c->users.agent, "65534");
 	assert_string_equal(c->users.prober, "1001");
 	assert_string_equal(c->control.group, "0");
@@ -415,6 +418,8 @@ static void names_what_needs_a_restart(void **state)
 	    {"users: {prober: x}", "users.prober"},
 	    {"users: {firewall: x}", "users.firewall"},
 	    {"users: {sender: x}", "users.sender"},
+	    {"users: {inventory: x}", "users.inventory"},
+	    {"firewall: {verify: false}", "firewall.verify"},
 	};
 	auto_conf struct conf *running = load("mode: observe");
 
