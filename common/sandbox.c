@@ -186,6 +186,18 @@ int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_
 	return verify_flags(why);
 }
 
+unsigned sandbox_choose_held(const int *wanted, unsigned n, int *held)
+{
+	unsigned count = 0;
+
+	if (capng_get_caps_process() < 0)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		if (capng_have_capability(CAPNG_PERMITTED, (unsigned)wanted[i]) == 1)
+			held[count++] = wanted[i];
+	return count;
+}
+
 int sandbox_parse_id(const char *text, uint32_t *out)
 {
 	unsigned long long value;

@@ -51,7 +51,8 @@ enum sandbox_filter {
 	SANDBOX_FILTER_FILES,    /* evidence: makes new files, and nothing else; no sockets */
 	SANDBOX_FILTER_KEEPER,   /* replaces files in folders that are open; no sockets */
 	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
-	SANDBOX_FILTER_DISCOVER, /* the sockets it was given (packet, netlink), and new TCP ones */
+	SANDBOX_FILTER_INVENTORY, /* reads files, enters network namespaces, asks netlink */
+	SANDBOX_FILTER_DISCOVER,  /* the sockets it was given (packet, netlink), and new TCP ones */
 };
 
 struct sandbox_spec {
@@ -76,6 +77,12 @@ int sandbox_drop(const struct sandbox_spec *spec, char why[static SANDBOX_ERROR_
  * by now: none can be made afterwards. Does nothing where SANDBOX_SANITIZED.
  */
 int sandbox_filter(enum sandbox_filter filter, char why[static SANDBOX_ERROR_LEN]);
+
+/*
+ * For a process that can do with less: copies those of `wanted` that are in the permitted set (an
+ * old kernel, a container may not have all) to `held`, with room for n. Returns how many.
+ */
+unsigned sandbox_choose_held(const int *wanted, unsigned n, int *held);
 
 /* A uid or gid, from 1, in plain decimal. Returns 0 or -EINVAL. */
 int sandbox_parse_id(const char *text, uint32_t *out);

@@ -6,10 +6,11 @@
  *	parent  <-> each child   IPC_PARENT_*, IPC_CHILD_*    (descriptor 3 of the child)
  *	agent   <-> prober       IPC_PROBE_*                  (descriptor 4 of the prober)
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
- *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*, IPC_REVERSE_*    (descriptor 4 of the
- *sender)
+ *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*, IPC_REVERSE_* (descriptor 4 of the sender)
+ *	agent   <-> inventory    daemon/inventory/wire.h      (descriptor 4 of the inventory)
  *
  * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
+ * A restarted inventory finds there what the first one sent along with READY: its own namespace.
  * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
  * Bodies are the fixed-size structs below unless JSON is stated; padding is named and zero.
  * Numbers are host byte order: both ends run on one machine from one build.
@@ -28,8 +29,8 @@ enum ipc_role {
 	IPC_ROLE_FIREWALL,
 	IPC_ROLE_PROBER,
 	IPC_ROLE_SENDER,
-	IPC_ROLE_COUNT,
-	IPC_ROLE_INVENTORY = IPC_ROLE_COUNT /* not started by the parent yet */
+	IPC_ROLE_INVENTORY,
+	IPC_ROLE_COUNT
 };
 
 enum ipc_type {
@@ -44,7 +45,8 @@ enum ipc_type {
 	IPC_PARENT_STOP, /* end in an orderly way: agent and sender flush, firewall obeys on_stop */
 	IPC_PARENT_RELOADED, /* agent only: struct ipc_result of a reload, when it is over */
 	/* child -> parent */
-	IPC_CHILD_READY = 32, /* empty: serving (after the first COMMIT) */
+	IPC_CHILD_READY = 32, /* empty: serving (after the first COMMIT); inventory: may carry a
+	                         descriptor, which the parent hands to the next one */
 	IPC_CHILD_CONF,       /* struct ipc_result for CONF and COMMIT; seq as asked */
 	IPC_CHILD_ALIVE,      /* agent only, empty, about every second: for the watchdog */
 	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */

@@ -231,7 +231,7 @@ static void take_peer(struct agent *a, struct frame *f)
 	if (f->length != sizeof(peer) || sock < 0)
 		return;
 	memcpy(&peer, f->body, sizeof(peer));
-	if (peer.role > IPC_ROLE_INVENTORY)
+	if (peer.role >= IPC_ROLE_COUNT)
 		return;
 	f->fd = -1;
 	a->peers[peer.role] =

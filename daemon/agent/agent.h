@@ -55,7 +55,7 @@ struct agent {
 	int exit_status;
 
 	struct channel *parent;
-	struct agent_peer peers[IPC_ROLE_COUNT + 1];
+	struct agent_peer peers[IPC_ROLE_COUNT];
 	struct event *tick;
 	int64_t listed_ms;
 

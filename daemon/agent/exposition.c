@@ -127,6 +127,7 @@ static void write_processes(struct evbuffer *out, const struct agent *a)
 	static const char *const names[IPC_ROLE_COUNT] = {
 	    [IPC_ROLE_PROBER] = "prober",
 	    [IPC_ROLE_SENDER] = "sender",
+	    [IPC_ROLE_INVENTORY] = "inventory",
 	};
 
 	metrics_family(out, "pprofwall_process_restarts_total", METRICS_COUNTER,

@@ -7,7 +7,8 @@
  *
  * The first WATCH brings all there is: each namespace with its addresses before its listeners, then
  * SYNCED. From then on changes come as they are seen, and SYNCED again after every full poll.
- * Strings are NUL-terminated, UTF-8 as the kernel gave them, control characters replaced by '?'.
+ * Strings are NUL-terminated and valid UTF-8, whatever a process calls itself: other bytes and
+ * control characters become U+FFFD, and what is too long is cut.
  */
 #pragma once
 
@@ -22,6 +23,10 @@ enum {
 	INVENTORY_UNIT_LEN = 128,
 	INVENTORY_CONTAINER_LEN = 72,
 	INVENTORY_COMMAND_LEN = 16,
+	INVENTORY_POLL_MIN_MS = 100,
+	INVENTORY_POLL_MAX_MS = 3600 * 1000,
+	INVENTORY_TIMEOUT_MIN_MS = 10,
+	INVENTORY_TIMEOUT_MAX_MS = 10 * 1000,
 };
 
 /* Frame types; from 192, apart from those in daemon/ipc.h (PING and PONG are shared). */
@@ -53,8 +58,8 @@ struct inventory_request {
 	uint8_t zero;
 	uint8_t address[16]; /* PEERS, CONNECT: as in struct endpoint; PEERS: unspecified for all */
 	uint64_t netns;      /* PEERS, SOCKET; else 0 */
-	uint32_t poll_ms;    /* WATCH: between full polls where there are no events, >= 100 */
-	uint32_t timeout_ms; /* CONNECT: 10..10000 */
+	uint32_t poll_ms;    /* WATCH: between full polls where there are no events */
+	uint32_t timeout_ms; /* CONNECT */
 };
 _Static_assert(sizeof(struct inventory_request) == 40, "fixed on the wire");
 
@@ -122,7 +127,9 @@ struct inventory_listener {
 	int64_t seen_ns;  /* CLOCK_MONOTONIC: of the event, or when the poll that saw it began */
 	uint32_t sockets; /* that share it */
 	uint32_t uid;     /* of the (first) socket */
-	int32_t pid;      /* of a process that holds it, the lowest; 0: not found */
+	/* Of a process that holds it: who called listen(), when an event told of it, else the
+	 * lowest of its namespace; 0: not found. */
+	int32_t pid;
 	uint32_t zero2;
 	char command[INVENTORY_COMMAND_LEN]; /* comm; "" when not known, as the rest */
 	char executable[INVENTORY_TEXT_LEN]; /* where /proc/PID/exe points to */
@@ -155,3 +162,6 @@ struct inventory_status {
 	int64_t poll_cpu_ns; /* CPU time of the last full poll */
 	char why_no_events[128]; /* "" with INVENTORY_BY_EVENTS */
 };
+
+/* Copies a request that is well formed to *out; else returns false and leaves *out alone. */
+bool inventory_wire_check(const void *bytes, size_t length, struct inventory_request *out);

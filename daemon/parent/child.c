@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/frame.h"
+#include "daemon/parent/spawner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,7 @@ static const struct {
     [IPC_ROLE_FIREWALL] = {"firewall", "pprofwall-firewall", false, NULL},
     [IPC_ROLE_PROBER] = {"prober", "pprofwall-prober", true, "signatures.yaml"},
     [IPC_ROLE_SENDER] = {"sender", "pprofwall-sender", true, NULL},
+    [IPC_ROLE_INVENTORY] = {"inventory", "pprofwall-inventory", true, NULL},
 };
 
 const char *child_role_name(enum ipc_role role)
@@ -95,9 +97,8 @@ static int place_descriptors(const struct child *c, int sock, int peer)
 	return programs;
 }
 
-/* In the child, between fork and exec. */
-static void run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
-                        const char *config_path)
+void child_run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
+                       const char *config_path)
 {
 	char uid[16], gid[16], prober[16];
 	const char *argv[10] = {roles[c->role].program, "--uid", uid, "--gid", gid};
@@ -121,6 +122,8 @@ static void run_program(const struct child *c, int sock, int peer, uid_t prober_
 		argv[n++] = "--config";
 		argv[n++] = config_path;
 	}
+	if (c->verify)
+		argv[n++] = "--verify";
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* exec does not write to them; its prototype is older than const. */
@@ -133,6 +136,7 @@ int child_start(struct child *c, uid_t prober_uid, const char *config_path, int6
 	int parent_pair[2] = {-1, -1}, agent_pair[2] = {-1, -1};
 	auto_close int parent_end = -1, child_end = -1, agent_end = -1, peer_end = -1;
 	int err = frame_socketpair(parent_pair);
+	pid_t pid;
 
 	if (err < 0)
 		return err;
@@ -145,14 +149,12 @@ int child_start(struct child *c, uid_t prober_uid, const char *config_path, int6
 		agent_end = agent_pair[0];
 		peer_end = agent_pair[1];
 	}
-	c->pid = fork();
-	if (c->pid < 0) {
-		err = -errno;
-		c->pid = 0;
-		return err;
-	}
-	if (c->pid == 0)
-		run_program(c, child_end, peer_end, prober_uid, config_path);
+	pid = c->spawner ? spawner_start_child(c->spawner, child_end, peer_end, c->data) : fork();
+	if (pid < 0)
+		return c->spawner ? pid : -errno;
+	if (pid == 0)
+		child_run_program(c, child_end, peer_end, prober_uid, config_path);
+	c->pid = pid;
 	c->sock = steal_fd(&parent_end);
 	c->peer = steal_fd(&agent_end);
 	c->ready = false;

@@ -22,7 +22,8 @@ struct child {
 	int sock;            /* parent <-> child, or -1 */
 	int peer;            /* the agent's end of agent <-> child until it was sent, or -1 */
 	bool ready;          /* IPC_CHILD_READY came */
-	bool restarts_alone; /* prober and sender; the death of another one ends the service */
+	bool restarts_alone; /* not agent and firewall: their death ends the service */
+	bool verify;         /* inventory: to make a network namespace of its own */
 	unsigned restarts;
 	int exit_status;       /* wait(2) status of the one before */
 	int64_t started_ms;    /* CLOCK_MONOTONIC */
@@ -34,10 +35,13 @@ struct child {
 	 */
 	int programs; /* O_PATH descriptor of the directory; for life, as is the next */
 	int data;     /* what the child reads on IPC_DATA_FD, or -1 */
-	char program[PATHS_MAX_LEN]; /* absolute path */
+	const struct spawner *spawner; /* who forks it, or NULL: we do */
+	char program[PATHS_MAX_LEN];   /* absolute path */
 };
 
-/* "agent", "firewall", "prober", "sender" */
+struct spawner;
+
+/* "agent", "firewall", "prober", "sender", "inventory" */
 const char *child_role_name(enum ipc_role role);
 
 /* Fills the struct; finds the program beside our own. Returns 0 or -errno. */
@@ -47,6 +51,9 @@ int child_init(struct child *c, enum ipc_role role, struct child_identity identi
  * closed. `prober_uid` is for the firewall, `config_path` for messages. Returns 0 or -errno.
  */
 int child_start(struct child *c, uid_t prober_uid, const char *config_path, int64_t now_ms);
+/* In the child, between fork and exec; does not return. */
+_Noreturn void child_run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
+                                 const char *config_path);
 /* The process is gone: closes the sockets and works out when to start another. */
 void child_record_death(struct child *c, int wait_status, int64_t now_ms);
 

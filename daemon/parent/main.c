@@ -112,7 +112,7 @@ int main(int argc, char **argv)
 {
 	const sigset_t signals = block_signals();
 	struct options o = {0};
-	struct parent p = {.signal_fd = -1, .config_fd = -1};
+	struct parent p = {.signal_fd = -1, .config_fd = -1, .spawner = {.sock = -1}};
 	char default_config[PATHS_MAX_LEN], why[CONF_ERROR_LEN];
 	int status;
 

@@ -169,6 +169,11 @@ static bool reap(struct parent *p)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == p->spawner.pid) {
+			log_error("the spawner of the inventory process is gone; the service ends");
+			p->spawner.pid = 0;
+			go_on = false;
+		}
 		for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 			struct child *c = &p->children[role];
 
@@ -236,6 +241,9 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 	}
 	if (got < 0)
 		return false;
+	/* The inventory's own namespace outlives it: to make one takes what we have given up. */
+	if (f->type == IPC_CHILD_READY && c->role == IPC_ROLE_INVENTORY && c->data < 0)
+		c->data = steal_fd(&f->fd);
 	if (f->fd >= 0)
 		close(f->fd);
 	if (f->type == IPC_CHILD_READY && f->length == 0) {
@@ -259,7 +267,7 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 static int stop_all(struct parent *p)
 {
 	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
-	                                      IPC_ROLE_FIREWALL};
+	                                      IPC_ROLE_INVENTORY, IPC_ROLE_FIREWALL};
 	int exit_status = 0;
 
 	notify_stopping();
@@ -300,6 +308,28 @@ static int stop_all(struct parent *p)
 	return exit_status;
 }
 
+/* While we have every capability. */
+static int start_all(struct parent *p, char why[static CONF_ERROR_LEN])
+{
+	struct child *inventory = &p->children[IPC_ROLE_INVENTORY];
+	int err;
+
+	inventory->verify = p->conf->firewall.verify;
+	err = spawner_start(&p->spawner, inventory);
+	if (err < 0)
+		snprintf(why, CONF_ERROR_LEN, "fork: %s", strerror(-err));
+	for (int role = 0; err == 0 && role < IPC_ROLE_COUNT; role++) {
+		struct child *c = &p->children[role];
+
+		err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid, p->config_path,
+		                  clock_monotonic_ms());
+		if (err < 0)
+			snprintf(why, CONF_ERROR_LEN, "%.400s: %s", c->program, strerror(-err));
+	}
+	inventory->spawner = &p->spawner; /* from the second time on */
+	return err;
+}
+
 int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 {
 	/* To restart children under other uids, to signal them, and nothing else. */
@@ -315,12 +345,11 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 		struct child *c = &p->children[role];
 
 		err = child_init(c, (enum ipc_role)role, p->setup.identities[role]);
-		if (err == 0)
-			err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid,
-			                  p->config_path, clock_monotonic_ms());
 		if (err < 0)
 			snprintf(why, CONF_ERROR_LEN, "%.400s: %s", c->program, strerror(-err));
 	}
+	if (err == 0)
+		err = start_all(p, why);
 	if (err < 0)
 		return err;
 	err = setup_write_pidfile(&p->setup, p->children[IPC_ROLE_FIREWALL].pid);
@@ -429,4 +458,5 @@ void parent_end(struct parent *p)
 			waitpid(c->pid, NULL, 0);
 		}
 	}
+	spawner_end(&p->spawner);
 }

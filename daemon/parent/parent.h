@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The supervisor: starts the children, restarts prober and sender, carries configurations to them,
+ * The supervisor: starts the children, restarts those that it can, carries configurations to them,
  * and ends the service when agent or firewall is gone. It reads nothing but its children's
  * fixed-size messages. One thread; poll(2) and a signalfd, no library's loop.
  */
@@ -8,12 +8,14 @@
 
 #include "conf/conf.h"
 #include "daemon/parent/setup.h"
+#include "daemon/parent/spawner.h"
 
 struct parent {
 	const char *config_path;
 	struct conf *conf; /* of the start: paths and users, which no reload changes */
 	struct setup setup;
 	struct child children[IPC_ROLE_COUNT];
+	struct spawner spawner;
 	int signal_fd;
 	int config_fd; /* memfd of the configuration in force */
 	uint64_t generation;

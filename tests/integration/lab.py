@@ -400,7 +400,8 @@ def parse_metrics(text):
 class Lab:
     TARGET, ALLOWED, STRANGER = "10.91.0.2", "10.91.0.3", "10.91.0.4"
     TARGET6, ALLOWED6, STRANGER6 = "fd91::2", "fd91::3", "fd91::4"
-    USERS = {"agent": "64101", "prober": "64102", "firewall": "64103", "sender": "64104"}
+    USERS = {"agent": "64101", "prober": "64102", "firewall": "64103", "sender": "64104",
+             "inventory": "64106"}
     _serial = itertools.count()
 
     def __init__(self):

@@ -32,6 +32,8 @@ ALLOWED = {
     "libexec/pprofwall/pprofwall-prober": BASE | DROP | LOOP | HTTP | CURL | YAML,
     "libexec/pprofwall/pprofwall-firewall": BASE | DROP | LOOP | YAML | NETLINK,
     "libexec/pprofwall/pprofwall-sender": BASE | DROP | LOOP | HTTP | CURL | YAML,
+    # Netlink, but never the packet filter.
+    "libexec/pprofwall/pprofwall-inventory": BASE | DROP | LOOP | {"libmnl.so.0"},
 }
 
 
@@ -55,6 +57,7 @@ class Boundaries(unittest.TestCase):
         self.assertLessEqual(CURL, needed("libexec/pprofwall/pprofwall-prober"))
         self.assertLessEqual(CURL, needed("libexec/pprofwall/pprofwall-sender"))
         self.assertLessEqual(NETLINK, needed("libexec/pprofwall/pprofwall-firewall"))
+        self.assertIn("libmnl.so.0", needed("libexec/pprofwall/pprofwall-inventory"))
 
     def test_programs_are_hardened(self):
         for program in ALLOWED:

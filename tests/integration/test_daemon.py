@@ -97,6 +97,11 @@ def capabilities(*numbers):
 
 
 CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_NET_ADMIN = 5, 6, 7, 12
+CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON = 2, 19, 21, 38
+
+
+INVENTORY_CAPABILITIES = capabilities(CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH,
+                                      CAP_PERFMON)
 
 
 class Privileges(DaemonTest):
@@ -109,6 +114,7 @@ class Privileges(DaemonTest):
             "prober": (64102, 0, "2"),
             "firewall": (64103, capabilities(CAP_NET_ADMIN), "2"),
             "sender": (64104, 0, "2"),
+            "inventory": (64106, INVENTORY_CAPABILITIES, "2"),
         }
         for role, (uid, caps, seccomp) in expected.items():
             with self.subTest(role):
@@ -380,6 +386,35 @@ class Deaths(DaemonTest):
         # It still delivers.
         self.daemon.ctl("unblock", ENDPOINT, "--reason", "test", "--for", "1s")
         self.hook.wait_event("opened", timeout=20 * SLOW)
+
+    def test_a_killed_inventory_is_restarted_with_all_that_it_needs(self):
+        """The parent has given up what it takes, and so somebody else starts it."""
+        daemon = self.start()
+        before = daemon.children()
+        vantage = os.readlink(self.vantage_of(before["inventory"]))
+        for count in (1, 2):
+            old = daemon.child("inventory")
+            os.kill(old, signal.SIGKILL)
+            wait_until(lambda: daemon.children().get("inventory") not in (None, old),  # noqa: B023
+                       10 * SLOW, "another inventory")
+            daemon.wait_metric("pprofwall_process_restarts_total", count, 20 * SLOW,
+                               process="inventory")
+            daemon.wait_ready(20 * SLOW)
+        after = daemon.children()
+        self.assertEqual({r: p for r, p in after.items() if r != "inventory"},
+                         {r: p for r, p in before.items() if r != "inventory"})
+        status = read_status(after["inventory"])
+        self.assertEqual(status["Uid"].split(), ["64106"] * 4)
+        self.assertEqual(int(status["CapPrm"], 16), INVENTORY_CAPABILITIES)
+        self.assertEqual(int(status["CapBnd"], 16), 0)
+        # The namespace from which blocks are tried is the same one.
+        self.assertEqual(os.readlink(self.vantage_of(after["inventory"])), vantage)
+
+    def vantage_of(self, pid):
+        """Its descriptor of a network namespace that is not its own."""
+        own = os.readlink(f"/proc/{pid}/ns/net")
+        return next(path for path in (f"/proc/{pid}/fd/{fd}" for fd in os.listdir(f"/proc/{pid}/fd"))
+                    if os.readlink(path).startswith("net:") and os.readlink(path) != own)
 
     def tarpit(self, port):
         """Accepts, and never answers; returns an Event-like list of connections."""

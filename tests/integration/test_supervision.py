@@ -148,7 +148,7 @@ class Supervision(unittest.TestCase):
             before = last_probe()
             wait_until(lambda: last_probe() != before, 10 * SLOW, "another probe")
         wait_probe()  # right after it none is under way, that would be quarantined
-        for role in ("prober", "sender"):
+        for role in ("prober", "sender", "inventory"):
             old = daemon.child(role)
             os.kill(old, signal.SIGKILL)
             wait_until(lambda: daemon.children().get(role, old) != old, 10 * SLOW, "a new one")

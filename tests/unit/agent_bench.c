@@ -116,7 +116,7 @@ struct bench *bench_new(void)
 	struct bench *b = calloc(1, sizeof(*b));
 
 	assert_non_null(b);
-	b->parent = b->firewall = b->prober = b->sender = -1;
+	b->parent = b->firewall = b->prober = b->sender = b->inventory = -1;
 	snprintf(b->directory, sizeof(b->directory), "/tmp/pprofwall-unit-XXXXXX");
 	assert_non_null(mkdtemp(b->directory));
 	snprintf(b->socket, sizeof(b->socket), "%s/control.sock", b->directory);
@@ -178,6 +178,7 @@ void bench_start(struct bench *b, const char *extra)
 	b->firewall = introduce(b, IPC_ROLE_FIREWALL, 0);
 	b->prober = introduce(b, IPC_ROLE_PROBER, 0);
 	b->sender = introduce(b, IPC_ROLE_SENDER, 0);
+	b->inventory = introduce(b, IPC_ROLE_INVENTORY, 0);
 	bench_reload(b, extra);
 	receive_type(b, b->firewall, FIREWALL_REQUEST);
 	memcpy(&request, b->frame.body, sizeof(request));
@@ -204,7 +205,8 @@ static void close_peers(struct bench *b)
 	cleanup_close(&b->firewall);
 	cleanup_close(&b->prober);
 	cleanup_close(&b->sender);
-	b->parent = b->firewall = b->prober = b->sender = -1;
+	cleanup_close(&b->inventory);
+	b->parent = b->firewall = b->prober = b->sender = b->inventory = -1;
 }
 
 void bench_kill(struct bench *b)

@@ -23,7 +23,7 @@ enum { BENCH_MAX_BLOCKS = 8 };
 
 struct bench {
 	pid_t pid;
-	int parent, firewall, prober, sender; /* our ends */
+	int parent, firewall, prober, sender, inventory; /* our ends */
 	uint64_t generation, prober_restarts;
 	/* What LIST answers; the test sets it. */
 	struct firewall_reply blocks[BENCH_MAX_BLOCKS];

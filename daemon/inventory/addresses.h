@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The addresses of the network namespace that the thread is in, by rtnetlink(7).
+ */
+#pragma once
+
+#include "daemon/inventory/wire.h"
+
+struct addresses {
+	struct inventory_address *items; /* sorted, each once */
+	uint32_t count;                  /* at most INVENTORY_MAX_ADDRESSES */
+	bool truncated;                  /* there are more */
+};
+
+/* Returns 0 or -errno, *out being empty then. */
+int addresses_list(struct addresses *out);
+bool addresses_are_equal(const struct addresses *a, const struct addresses *b);
+void addresses_free(struct addresses *a);

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/inventory/dump.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { OWNER_TRIES = 3 };
+
+struct reading {
+	struct diag_list listeners, mptcp;
+	struct addresses addresses;
+};
+
+int dump_places_open(struct dump_places *p)
+{
+	struct stat st;
+
+	*p = DUMP_PLACES_CLOSED;
+	p->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	p->home_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (p->proc_fd < 0 || p->home_fd < 0 || fstat(p->home_fd, &st) < 0)
+		return -errno;
+	p->home_netns = st.st_ino;
+	return 0;
+}
+
+void dump_places_close(struct dump_places *p)
+{
+	if (p->proc_fd >= 0)
+		close(p->proc_fd);
+	if (p->home_fd >= 0)
+		close(p->home_fd);
+	*p = DUMP_PLACES_CLOSED;
+}
+
+int dump_act_inside(const struct dump_places *p, const struct namespaces_ref *ref,
+                    int (*act)(void *arg), void *arg)
+{
+	auto_close int fd = -1;
+	int result;
+
+	if (ref->netns == p->home_netns)
+		return act(arg);
+	fd = namespaces_open(p->proc_fd, ref);
+	if (fd < 0)
+		return fd == -ESTALE || fd == -ESRCH ? -ENOENT : fd;
+	/* One thread, so this is the whole process. */
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return -errno;
+	result = act(arg);
+	if (setns(p->home_fd, CLONE_NEWNET) < 0) {
+		/* What we would say from here on would be about somebody else. */
+		log_error("no way back to our network namespace: %s", strerror(errno));
+		_exit(EXIT_FAILURE);
+	}
+	return result;
+}
+
+static int read_netns(void *arg)
+{
+	struct reading *r = arg;
+	int err = diag_list_listeners(&r->listeners);
+
+	return err ? err : addresses_list(&r->addresses);
+}
+
+static int read_mptcp(void *arg)
+{
+	struct reading *r = arg;
+
+	return diag_list_mptcp(&r->mptcp);
+}
+
+static int read_again(void *arg)
+{
+	struct reading *r = arg;
+
+	return diag_list_listeners(&r->listeners);
+}
+
+static int compare_listener(const void *socket, const void *listener)
+{
+	return diag_compare(socket, &(*(struct table_listener *const *)listener)->socket);
+}
+
+static bool is_in(const struct table_netns *ns, const struct diag_socket *s)
+{
+	return ns->n_listeners && bsearch(s, ns->listeners, ns->n_listeners,
+	                                  sizeof(ns->listeners[0]), compare_listener);
+}
+
+static bool has_new(const struct table_netns *ns, const struct diag_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (!is_in(ns, &list->items[i]))
+			return true;
+	}
+	return false;
+}
+
+static int compare_sockets(const void *a, const void *b)
+{
+	return diag_compare(a, b);
+}
+
+static bool lacks_known(const struct table_netns *ns, const struct diag_list *list)
+{
+	for (size_t i = 0; i < ns->n_listeners; i++) {
+		if (!list->count || !bsearch(&ns->listeners[i]->socket, list->items, list->count,
+		                             sizeof(list->items[0]), compare_sockets))
+			return true;
+	}
+	return false;
+}
+
+/* The sockets that programs hold, where these are not the ones that listen. */
+static void note_mptcp(const struct table_netns *ns, const struct diag_list *mptcp)
+{
+	for (size_t i = 0; i < ns->n_listeners && mptcp->count; i++) {
+		struct table_listener *l = ns->listeners[i];
+		const struct diag_socket *above = bsearch(&l->socket, mptcp->items, mptcp->count,
+		                                          sizeof(mptcp->items[0]), compare_sockets);
+
+		if (above)
+			l->held_inode = above->inode;
+	}
+}
+
+bool dump_lacks_owners(const struct table_netns *ns)
+{
+	for (size_t i = 0; i < ns->n_listeners; i++) {
+		const struct table_listener *l = ns->listeners[i];
+
+		if (!l->owner.pid && l->owner_tries < OWNER_TRIES)
+			return true;
+	}
+	return false;
+}
+
+static size_t collect(struct table_netns *ns, struct owner_search *searches)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ns->n_listeners; i++) {
+		struct table_listener *l = ns->listeners[i];
+
+		if (l->owner.pid || l->owner_tries >= OWNER_TRIES)
+			continue;
+		l->owner_tries++;
+		if (l->held_inode)
+			searches[n++].inode = l->held_inode;
+	}
+	return n;
+}
+
+static int compare_searches(const void *a, const void *b)
+{
+	const struct owner_search *x = a, *y = b;
+
+	return (x->inode > y->inode) - (x->inode < y->inode);
+}
+
+void dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
+                      const struct namespaces *seen)
+{
+	auto_free struct owner_search *searches = NULL;
+	size_t n;
+
+	if (ns->n_listeners == 0)
+		return;
+	searches = calloc(ns->n_listeners, sizeof(*searches));
+	n = searches ? collect(ns, searches) : 0;
+	if (n == 0)
+		return;
+	qsort(searches, n, sizeof(*searches), compare_searches);
+	owner_find(p->proc_fd, seen, ns->ref.netns, ns->hint, searches, n);
+	for (size_t i = 0; i < ns->n_listeners; i++) {
+		struct table_listener *l = ns->listeners[i];
+		struct owner_search wanted = {.inode = l->held_inode};
+		const struct owner_search *hit;
+
+		if (l->owner.pid)
+			continue;
+		hit = bsearch(&wanted, searches, n, sizeof(*searches), compare_searches);
+		if (!hit || !hit->owner.pid)
+			continue;
+		l->owner = hit->owner;
+		table_touch(t, l);
+	}
+}
+
+int dump_netns(const struct dump_places *p, struct table *t, struct table_netns *ns,
+               const struct namespaces *seen, int64_t seen_ns)
+{
+	struct reading r = {0};
+	int err = dump_act_inside(p, &ns->ref, read_netns, &r);
+
+	/* Told in pieces, a list that changes meanwhile may skip some: who is missing is asked for
+	 * once more. */
+	if (err == 0 && r.listeners.in_pieces && lacks_known(ns, &r.listeners)) {
+		diag_list_free(&r.listeners);
+		err = dump_act_inside(p, &ns->ref, read_again, &r);
+	}
+	/* Who is new may be of MPTCP. Kernels that do not know it have none. */
+	if (err == 0 && has_new(ns, &r.listeners))
+		(void)dump_act_inside(p, &ns->ref, read_mptcp, &r);
+	if (err == 0) {
+		table_set_addresses(t, ns, &r.addresses);
+		err = table_set_listeners(t, ns, &r.listeners, seen_ns);
+	}
+	if (err == 0) {
+		note_mptcp(ns, &r.mptcp);
+		dump_find_owners(p, t, ns, seen);
+	}
+	diag_list_free(&r.listeners);
+	diag_list_free(&r.mptcp);
+	addresses_free(&r.addresses);
+	return err;
+}
+
+void dump_check_owners(const struct dump_places *p, struct table *t, struct table_netns *ns)
+{
+	struct owner now = {0};
+	pid_t read = 0;
+
+	for (size_t i = 0; i < ns->n_listeners; i++) {
+		struct table_listener *l = ns->listeners[i];
+
+		if (!l->owner.pid)
+			continue;
+		if (read != l->owner.pid || now.start != l->owner.start) {
+			now = l->owner;
+			/* A parent may have left its socket to a child. */
+			if (!owner_refresh(p->proc_fd, &now))
+				now = (struct owner){.start = l->owner.start};
+			read = l->owner.pid;
+		}
+		if (!now.pid)
+			l->owner_tries = 0;
+		if (memcmp(&now, &l->owner, sizeof(now)) == 0)
+			continue;
+		l->owner = now;
+		table_touch(t, l);
+	}
+}

@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/inventory/inventory.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/inventory/dump.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum {
+	POLL_WITH_EVENTS_MS = 30 * 1000,
+	SLICE_MS = 10,
+	/* The record is written a moment before the socket can be found. */
+	EVENT_DELAY_MS = 2,
+	DUMP_GAP_MS = 20,  /* between two dumps of a namespace */
+	READ_GAP_MS = 5,   /* between two looks into the rings */
+	LOST_GAP_MS = 500, /* between two full polls that events ask for */
+	CHECK_OWNERS_MS = 10 * 1000,
+};
+
+/* After an event: soon, should the first look have come too early; and late, for who owns it now.
+ */
+static const int follow_up_ms[] = {DUMP_GAP_MS, 1000};
+
+struct inventory {
+	struct event_base *base;
+	struct inventory_handlers handlers;
+	struct events *events;
+	char why_no_events[EVENTS_WHY_LEN];
+	struct dump_places places;
+	uint64_t hidden;
+	struct table table;
+	struct namespaces seen; /* of the last look at /proc */
+	bool watching;
+	uint32_t poll_ms;
+	struct event *poll, *slice, *soon, *readable, *read_again;
+	/* Of the full poll under way: where it is, NULL when none is. */
+	struct table_netns *cursor;
+	bool polling, again, check_owners;
+	int64_t owners_due_ns;
+	int64_t poll_began_ns, poll_cpu_began_ns, poll_ended_ms;
+	struct inventory_status status;
+};
+
+static int64_t cpu_ns(void)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static void start_timer(struct event *timer, int64_t in_ms)
+{
+	const struct timeval tv = {.tv_sec = (time_t)(in_ms / 1000),
+	                           .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
+
+	evtimer_add(timer, &tv);
+}
+
+static void remove_netns(struct inventory *inv, struct table_netns *ns)
+{
+	if (inv->cursor == ns)
+		inv->cursor = TAILQ_NEXT(ns, link);
+	table_remove(&inv->table, ns);
+}
+
+/* Looks at one namespace. One that cannot be opened any more is looked for by the next poll. */
+static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
+{
+	int err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns);
+
+	ns->dumped_ms = clock_monotonic_ms();
+	inv->handlers.news(inv->handlers.arg);
+	return err;
+}
+
+/* Full polls */
+
+static void end_poll(struct inventory *inv)
+{
+	int64_t next = inv->again ? LOST_GAP_MS : inv->events ? POLL_WITH_EVENTS_MS : inv->poll_ms;
+
+	inv->polling = inv->again = false;
+	inv->poll_ended_ms = clock_monotonic_ms();
+	inv->status.polls++;
+	inv->status.poll_cpu_ns = cpu_ns() - inv->poll_cpu_began_ns;
+	start_timer(inv->poll, next);
+	inv->handlers.synced(inv->handlers.arg);
+}
+
+static void on_slice(evutil_socket_t fd, short what, void *arg)
+{
+	struct inventory *inv = arg;
+	int64_t until = clock_monotonic_ms() + SLICE_MS;
+
+	(void)fd;
+	(void)what;
+	while (inv->cursor && clock_monotonic_ms() < until) {
+		struct table_netns *ns = inv->cursor;
+
+		inv->cursor = TAILQ_NEXT(ns, link);
+		if (inv->check_owners)
+			dump_check_owners(&inv->places, &inv->table, ns);
+		if (dump(inv, ns, inv->poll_began_ns) < 0)
+			inv->status.skipped++;
+	}
+	if (inv->cursor)
+		start_timer(inv->slice, 0);
+	else
+		end_poll(inv);
+}
+
+static bool is_listed(const struct namespaces *n, uint64_t netns)
+{
+	size_t low = 0, high = n->n_refs;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (n->refs[middle].netns == netns)
+			return true;
+		if (n->refs[middle].netns < netns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+/* Known from an event, perhaps, and held by a thread alone: then through that. */
+static bool is_there_still(const struct inventory *inv, const struct table_netns *ns)
+{
+	return ns->host || (ns->ref.task &&
+	                    namespaces_of_task(inv->places.proc_fd, ns->ref.task) == ns->ref.netns);
+}
+
+static void add_netns(struct inventory *inv, const struct namespaces_ref *ref)
+{
+	struct table_netns *ns = table_find(&inv->table, ref->netns);
+
+	if (ref->netns == inv->hidden)
+		return;
+	if (!ns) {
+		(void)table_add(&inv->table, ref, ref->netns == inv->places.home_netns);
+		return;
+	}
+	/* Its task may be another by now. */
+	struct namespaces_ref copy;
+
+	if (namespaces_copy_ref(ref, &copy) == 0) {
+		namespaces_free_ref(&ns->ref);
+		ns->ref = copy;
+	}
+}
+
+static int look_around(struct inventory *inv)
+{
+	struct namespaces found;
+	int err = namespaces_find(inv->places.proc_fd, &found);
+
+	if (err < 0)
+		return err;
+	namespaces_free(&inv->seen);
+	inv->seen = found;
+	return 0;
+}
+
+static void begin_poll(struct inventory *inv)
+{
+	struct table_netns *ns, *next;
+	int err;
+
+	event_del(inv->poll);
+	inv->polling = true;
+	inv->poll_began_ns = monotonic_ns();
+	inv->poll_cpu_began_ns = cpu_ns();
+	inv->status.skipped = 0;
+	inv->check_owners = inv->poll_began_ns >= inv->owners_due_ns;
+	if (inv->check_owners)
+		inv->owners_due_ns = inv->poll_began_ns + CHECK_OWNERS_MS * INT64_C(1000000);
+	err = look_around(inv);
+	if (err < 0) {
+		log_error("/proc: %s", strerror(-err));
+		inv->status.skipped++;
+	}
+	for (size_t i = 0; err == 0 && i < inv->seen.n_refs; i++)
+		add_netns(inv, &inv->seen.refs[i]);
+	for (ns = TAILQ_FIRST(&inv->table.namespaces); err == 0 && ns; ns = next) {
+		next = TAILQ_NEXT(ns, link);
+		if (!is_listed(&inv->seen, ns->ref.netns) && !is_there_still(inv, ns))
+			remove_netns(inv, ns);
+	}
+	inv->cursor = TAILQ_FIRST(&inv->table.namespaces);
+	start_timer(inv->slice, 0);
+}
+
+static void on_poll(evutil_socket_t fd, short what, void *arg)
+{
+	struct inventory *inv = arg;
+
+	(void)fd;
+	(void)what;
+	if (!inv->polling)
+		begin_poll(inv);
+}
+
+/* Something has happened, and we cannot say where. */
+static void poll_soon(struct inventory *inv)
+{
+	int64_t in = inv->poll_ended_ms + LOST_GAP_MS - clock_monotonic_ms();
+
+	if (inv->polling)
+		inv->again = true;
+	else
+		start_timer(inv->poll, in > 0 ? in : 0);
+}
+
+/* Events */
+
+static void plan_soon(struct inventory *inv)
+{
+	const struct table_netns *ns;
+	int64_t first = 0, now = clock_monotonic_ms();
+
+	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
+		if (ns->due_ms && (!first || ns->due_ms < first))
+			first = ns->due_ms;
+	}
+	if (first)
+		start_timer(inv->soon, first > now ? first - now : 0);
+}
+
+/* Not of whom listen() came, and not of whom the last poll saw: somebody new. */
+static void find_owners_anew(struct inventory *inv)
+{
+	struct table_netns *ns;
+
+	if (look_around(inv) < 0)
+		return;
+	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
+		if (dump_lacks_owners(ns))
+			dump_find_owners(&inv->places, &inv->table, ns, &inv->seen);
+	}
+	inv->handlers.news(inv->handlers.arg);
+}
+
+static void on_soon(evutil_socket_t fd, short what, void *arg)
+{
+	struct inventory *inv = arg;
+	int64_t now = clock_monotonic_ms();
+	struct table_netns *ns, *next;
+	bool lacking = false;
+
+	(void)fd;
+	(void)what;
+	for (ns = TAILQ_FIRST(&inv->table.namespaces); ns; ns = next) {
+		next = TAILQ_NEXT(ns, link);
+		if (!ns->due_ms || ns->due_ms > now)
+			continue;
+		ns->due_ms = 0;
+		if (ns->follow_ups == ARRAY_LEN(follow_up_ms))
+			dump_check_owners(&inv->places, &inv->table, ns);
+		if (dump(inv, ns, ns->event_ns) < 0) {
+			/* Whom we had it from has ended; there may be others. */
+			poll_soon(inv);
+			continue;
+		}
+		lacking = lacking || dump_lacks_owners(ns);
+		if (ns->follow_ups < ARRAY_LEN(follow_up_ms))
+			ns->due_ms = now + follow_up_ms[ns->follow_ups++];
+	}
+	if (lacking)
+		find_owners_anew(inv);
+	plan_soon(inv);
+}
+
+/* A process that is gone: its listeners say where it was. Returns false if nobody knows. */
+static bool plan_by_owner(struct inventory *inv, const struct events_record *r)
+{
+	struct table_netns *ns;
+	bool found = false;
+
+	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
+		for (size_t i = 0; i < ns->n_listeners; i++) {
+			if (r->process <= 0 || ns->listeners[i]->owner.pid != r->process)
+				continue;
+			ns->due_ms = clock_monotonic_ms() + EVENT_DELAY_MS;
+			ns->follow_ups = 0;
+			found = true;
+			break;
+		}
+	}
+	return found;
+}
+
+static void on_record(const struct events_record *r, void *arg)
+{
+	struct inventory *inv = arg;
+	struct namespaces_ref ref = {.task = r->task};
+	int64_t due = clock_monotonic_ms() + EVENT_DELAY_MS;
+	struct table_netns *ns;
+
+	inv->status.events++;
+	ref.netns = r->task > 0 ? namespaces_of_task(inv->places.proc_fd, r->task) : 0;
+	if (ref.netns && ref.netns == inv->hidden)
+		return;
+	if (!ref.netns) {
+		if (!plan_by_owner(inv, r))
+			poll_soon(inv);
+		return;
+	}
+	ns = table_find(&inv->table, ref.netns);
+	if (!ns)
+		ns = table_add(&inv->table, &ref, ref.netns == inv->places.home_netns);
+	if (!ns)
+		return;
+	if (due < ns->dumped_ms + DUMP_GAP_MS)
+		due = ns->dumped_ms + DUMP_GAP_MS;
+	if (!ns->due_ms || due < ns->due_ms)
+		ns->due_ms = due;
+	ns->event_ns = r->time_ns;
+	ns->follow_ups = 0;
+	ns->hint = r->process;
+}
+
+static void read_events(struct inventory *inv)
+{
+	uint64_t lost = events_read(inv->events, on_record, inv);
+
+	inv->status.lost += lost;
+	if (lost)
+		poll_soon(inv);
+	plan_soon(inv);
+	/* In a storm of events, by and by. */
+	start_timer(inv->read_again, READ_GAP_MS);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	read_events(arg);
+}
+
+static void on_read_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct inventory *inv = arg;
+
+	(void)fd;
+	(void)what;
+	event_add(inv->readable, NULL);
+}
+
+/* The outside */
+
+void inventory_watch(struct inventory *inv, uint32_t poll_ms)
+{
+	inv->watching = true;
+	inv->poll_ms = poll_ms;
+	if (inv->readable)
+		event_add(inv->readable, NULL);
+	if (inv->polling)
+		return;
+	start_timer(inv->poll, 0);
+}
+
+void inventory_unwatch(struct inventory *inv)
+{
+	inv->watching = inv->polling = false;
+	inv->cursor = NULL;
+	event_del(inv->poll);
+	event_del(inv->slice);
+	event_del(inv->soon);
+	if (inv->readable) {
+		event_del(inv->readable);
+		event_del(inv->read_again);
+	}
+	table_clear(&inv->table);
+	namespaces_free(&inv->seen);
+}
+
+struct table *inventory_table(struct inventory *inv)
+{
+	return &inv->table;
+}
+
+void inventory_fill_status(const struct inventory *inv, struct inventory_status *out)
+{
+	*out = inv->status;
+	out->version = INVENTORY_WIRE_VERSION;
+	out->mode = inv->events ? INVENTORY_BY_EVENTS : INVENTORY_BY_POLL;
+	out->namespaces = inv->table.n_namespaces;
+	out->listeners = inv->table.n_listeners;
+	memcpy(out->why_no_events, inv->why_no_events, sizeof(out->why_no_events));
+}
+
+int inventory_act_inside(struct inventory *inv, uint64_t netns, int (*act)(void *arg), void *arg)
+{
+	const struct table_netns *ns = table_find(&inv->table, netns);
+
+	return ns ? dump_act_inside(&inv->places, &ns->ref, act, arg) : -ENOENT;
+}
+
+static int set_up(struct inventory *inv)
+{
+	int err = dump_places_open(&inv->places);
+
+	if (err < 0)
+		return err;
+	inv->poll = evtimer_new(inv->base, on_poll, inv);
+	inv->slice = evtimer_new(inv->base, on_slice, inv);
+	inv->soon = evtimer_new(inv->base, on_soon, inv);
+	if (inv->events) {
+		inv->readable =
+		    event_new(inv->base, events_fd(inv->events), EV_READ, on_readable, inv);
+		inv->read_again = evtimer_new(inv->base, on_read_again, inv);
+	}
+	return inv->poll && inv->slice && inv->soon &&
+	               (!inv->events || (inv->readable && inv->read_again))
+	           ? 0
+	           : -ENOMEM;
+}
+
+int inventory_new(struct event_base *base, struct events *events, const char *why_no_events,
+                  uint64_t hidden, const struct inventory_handlers *handlers,
+                  struct inventory **out)
+{
+	struct inventory *inv = calloc(1, sizeof(*inv));
+	int err;
+
+	if (!inv) {
+		events_free(events);
+		return -ENOMEM;
+	}
+	inv->base = base;
+	inv->events = events;
+	inv->hidden = hidden;
+	inv->handlers = *handlers;
+	inv->places = DUMP_PLACES_CLOSED;
+	if (!events)
+		snprintf(inv->why_no_events, sizeof(inv->why_no_events), "%s", why_no_events);
+	table_init(&inv->table);
+	err = set_up(inv);
+	if (err < 0) {
+		inventory_free(inv);
+		return err;
+	}
+	*out = inv;
+	return 0;
+}
+
+void inventory_free(struct inventory *inv)
+{
+	struct event **all[] = {&inv->poll, &inv->slice, &inv->soon, &inv->readable,
+	                        &inv->read_again};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		if (*all[i])
+			event_free(*all[i]);
+	}
+	table_clear(&inv->table);
+	namespaces_free(&inv->seen);
+	dump_places_close(&inv->places);
+	events_free(inv->events);
+	free(inv);
+}
