@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { GO_ON = -1, ONE_TIMEOUT_MS = 5000, LIST_TIMEOUT_MS = 40 * 1000 };
+enum { GO_ON = -1, ONE_TIMEOUT_MS = 5000, LIST_TIMEOUT_MS = 250 * 1000 };
 
 AUTO_CLEANUP(json, json_t *, json_decref)
 #define auto_json __attribute__((cleanup(cleanup_json)))

@@ -10,10 +10,12 @@
 #include <string.h>
 
 enum {
-	WINDOW = 64, /* asked of the helper at once: each answer has a deadline of its own */
+	/* Asked of the helper at once. Each answer has a deadline of its own, a change of the rules
+	 * waits for all processors of the kernel (50 ms under load), and breakers wait in line. */
+	WINDOW = 8,
 	COUNT_MS = WALL_ANSWER_MS,
-	LIST_MS = 20 * 1000,
-	TAKE_BACK_MS = 5 * 1000,
+	LIST_MS = 10 * 1000,
+	ITEM_MS = 50,
 };
 
 enum phase { COUNTING, BLOCKING, TAKING_BACK };
@@ -207,6 +209,11 @@ void block_list_settled(struct agent *a, struct watch *w)
 	event_active(list->step, EV_TIMEOUT, 0);
 }
 
+static int64_t time_for(const struct block_list *list)
+{
+	return list->phase == COUNTING ? COUNT_MS : LIST_MS + (int64_t)list->n_items * ITEM_MS;
+}
+
 void block_list_check_deadline(struct agent *a)
 {
 	struct block_list *list = a->block_list;
@@ -215,9 +222,10 @@ void block_list_check_deadline(struct agent *a)
 	if (!list)
 		return;
 	if (list->phase == TAKING_BACK) {
-		if (now - list->took_back_ms >= TAKE_BACK_MS)
-			finish(list); /* the wall still does what was asked of it, when it can */
-	} else if (now - list->since_ms >= (list->phase == COUNTING ? COUNT_MS : LIST_MS)) {
+		/* The wall still does what was asked of it, when it can. */
+		if (now - list->took_back_ms >= time_for(list))
+			finish(list);
+	} else if (now - list->since_ms >= time_for(list)) {
 		fail(list, "the firewall process does not answer in time");
 		if (list->phase == COUNTING)
 			finish(list);
