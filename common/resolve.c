@@ -8,9 +8,12 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#define HOSTS_FILE "/etc/hosts"
+
 struct resolver {
 	struct event_base *base;
 	struct evdns_base *dns;
+	struct evdns_base *hosts; /* knows no server: only /etc/hosts, for resolver_ask_ttl() */
 	unsigned n_questions, max_questions;
 	bool bulk;
 	bool freeing;
@@ -24,11 +27,20 @@ struct reverse_question {
 	void *arg;
 };
 
+/* One of the two questions that make up one of resolver_ask_ttl(). */
+struct half {
+	struct resolve_question *question;
+	sa_family_t family;
+	struct evdns_request *request; /* NULL: evdns has no more to say */
+	int result;                    /* DNS_ERR_* */
+};
+
 struct resolve_question {
 	LIST_ENTRY(resolve_question) link;
 	struct resolver *resolver;                 /* NULL once nobody waits for it any more */
 	struct evdns_getaddrinfo_request *request; /* NULL: evdns has no more to say */
-	struct event *timer;                       /* the deadline, or "answer is ready" */
+	struct half halves[2];
+	struct event *timer; /* the deadline, or "answer is ready" */
 	resolve_done_cb *done;
 	uint64_t token;
 	void *arg;
@@ -72,10 +84,14 @@ int resolver_new(struct event_base *base, struct resolver **out)
 	r->base = base;
 	LIST_INIT(&r->questions);
 	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-	if (!r->dns) {
+	r->hosts = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+	if (!r->dns || !r->hosts) {
+		if (r->dns)
+			evdns_base_free(r->dns, 0);
 		free(r);
 		return -ENOMEM;
 	}
+	evdns_base_load_hosts(r->hosts, HOSTS_FILE);
 	r->max_questions = RESOLVE_MAX_QUESTIONS;
 	configure(r->dns, false);
 	*out = r;
@@ -95,8 +111,15 @@ void resolver_reload(struct resolver *r)
 	evdns_base_clear_nameservers_and_suspend(r->dns);
 	evdns_base_clear_host_addresses(r->dns);
 	evdns_base_search_clear(r->dns);
+	evdns_base_clear_host_addresses(r->hosts);
+	evdns_base_load_hosts(r->hosts, HOSTS_FILE);
 	configure(r->dns, r->bulk);
 	evdns_base_resume(r->dns);
+}
+
+static bool is_asking(const struct resolve_question *q)
+{
+	return q->request || q->halves[0].request || q->halves[1].request;
 }
 
 /* Nobody waits for it; its memory goes when evdns has let go of it, too. */
@@ -111,21 +134,30 @@ static void release(struct resolve_question *q)
 		event_free(q->timer);
 		q->timer = NULL;
 	}
-	if (!q->request)
+	if (!is_asking(q))
 		free(q);
 }
 
 void resolve_cancel(struct resolve_question *q)
 {
 	struct evdns_getaddrinfo_request *request;
+	struct evdns_request *halves[2];
+	struct evdns_base *dns;
 
 	if (!q)
 		return;
 	request = q->request;
+	dns = q->resolver->dns;
+	halves[0] = q->halves[0].request;
+	halves[1] = q->halves[1].request;
 	release(q);
-	/* Its callback still comes, from the loop or at once, and frees the question. */
+	/* Their callbacks still come, from the loop or at once, and the last frees the question. */
 	if (request)
 		evdns_getaddrinfo_cancel(request);
+	for (size_t i = 0; i < 2; i++) {
+		if (halves[i])
+			evdns_cancel_request(dns, halves[i]);
+	}
 }
 
 void resolver_free(struct resolver *r)
@@ -138,9 +170,19 @@ void resolver_free(struct resolver *r)
 		resolve_cancel(q);
 	r->freeing = true;
 	evdns_base_free(r->dns, 1);
+	evdns_base_free(r->hosts, 1);
 	/* evdns defers its last callbacks. */
 	event_base_loop(r->base, EVLOOP_NONBLOCK);
 	free(r);
+}
+
+/* What one of two questions has brought by now is not thrown away. */
+static void time_out(const struct resolve_question *q, struct resolve_answer *answer)
+{
+	if (answer->count == 0)
+		answer->error = -ETIMEDOUT;
+	else if (q->halves[0].request || q->halves[1].request)
+		answer->unanswered = q->halves[0].request ? AF_INET : AF_INET6;
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -153,8 +195,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (q->request)
-		answer.error = -ETIMEDOUT;
+	if (is_asking(q))
+		time_out(q, &answer);
 	resolve_cancel(q);
 	done(&answer, token, done_arg);
 }
@@ -179,6 +221,7 @@ const char *resolve_strerror(int error)
 	switch (error) {
 	case -ENOENT: return "no such name";
 	case -EIO: return "the name has no address, or DNS failed";
+	case -ENODATA: return "the name has no address";
 	case -ETIMEDOUT: return "no answer in time";
 	default: return strerror(-error);
 	}
@@ -220,23 +263,19 @@ static void on_evdns(int result, struct evutil_addrinfo *list, void *arg)
 	event_active(q->timer, EV_TIMEOUT, 0);
 }
 
-int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
-                 void *arg, struct resolve_question **out)
+/* A question with its deadline, and nobody asked yet. */
+static struct resolve_question *new_question(struct resolver *r, resolve_done_cb *done,
+                                             uint64_t token, void *arg)
 {
 	static const struct timeval deadline = {RESOLVE_DEADLINE_MS / 1000, 0};
-	const struct evutil_addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-	struct evdns_getaddrinfo_request *request;
-	struct resolve_question *q;
+	struct resolve_question *q = calloc(1, sizeof(*q));
 
-	if (r->n_questions >= r->max_questions)
-		return -EAGAIN;
-	q = calloc(1, sizeof(*q));
 	if (!q)
-		return -ENOMEM;
+		return NULL;
 	q->timer = evtimer_new(r->base, on_timer, q);
 	if (!q->timer || event_add(q->timer, &deadline) < 0) {
 		release(q);
-		return -ENOMEM;
+		return NULL;
 	}
 	q->resolver = r;
 	q->done = done;
@@ -244,15 +283,37 @@ int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, ui
 	q->arg = arg;
 	LIST_INSERT_HEAD(&r->questions, q, link);
 	r->n_questions++;
-	*out = q;
+	return q;
+}
 
-	if (endpoint_parse_address(name, &q->answer.addresses[0]) == 0) {
-		q->answer.count = 1;
-		event_active(q->timer, EV_TIMEOUT, 0);
+static const struct evutil_addrinfo any_family = {.ai_family = AF_UNSPEC,
+                                                  .ai_socktype = SOCK_STREAM};
+
+static bool answer_number(struct resolve_question *q, const char *name)
+{
+	if (endpoint_parse_address(name, &q->answer.addresses[0]) < 0)
+		return false;
+	q->answer.count = 1;
+	event_active(q->timer, EV_TIMEOUT, 0);
+	return true;
+}
+
+int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
+                 void *arg, struct resolve_question **out)
+{
+	struct evdns_getaddrinfo_request *request;
+	struct resolve_question *q;
+
+	if (r->n_questions >= r->max_questions)
+		return -EAGAIN;
+	q = new_question(r, done, token, arg);
+	if (!q)
+		return -ENOMEM;
+	*out = q;
+	if (answer_number(q, name))
 		return 0;
-	}
 	/* NULL when it has been answered already: then on_evdns() has been here. */
-	request = evdns_getaddrinfo(r->dns, name, NULL, &hints, on_evdns, q);
+	request = evdns_getaddrinfo(r->dns, name, NULL, &any_family, on_evdns, q);
 	if (request)
 		q->request = request;
 	return 0;
@@ -303,4 +364,138 @@ int resolver_ask_name(struct resolver *r, const struct endpoint *address, resolv
 	r->n_questions--;
 	free(q);
 	return -ENOMEM;
+};
+
+/* What evdns finds in a file, it answers within the question; it has nowhere else to look. */
+struct hosts_lookup {
+	struct resolve_answer *answer;
+};
+
+static void on_hosts(int result, struct evutil_addrinfo *list, void *arg)
+{
+	struct hosts_lookup *lookup = arg;
+
+	(void)result;
+	for (struct evutil_addrinfo *ai = list;
+	     lookup->answer && ai && lookup->answer->count < RESOLVE_MAX_ADDRESSES;
+	     ai = ai->ai_next)
+		add_address(lookup->answer, ai->ai_addr);
+	if (list)
+		evutil_freeaddrinfo(list);
+	if (!lookup->answer)
+		free(lookup);
+}
+
+static int look_into_hosts(struct resolver *r, const char *name, struct resolve_answer *answer)
+{
+	struct hosts_lookup *lookup = calloc(1, sizeof(*lookup));
+	struct evdns_getaddrinfo_request *request;
+
+	if (!lookup)
+		return -ENOMEM;
+	lookup->answer = answer;
+	request = evdns_getaddrinfo(r->hosts, name, NULL, &any_family, on_hosts, lookup);
+	lookup->answer = NULL;
+	if (request)
+		evdns_getaddrinfo_cancel(request); /* on_hosts() comes once more, and frees */
+	else
+		free(lookup);
+	return answer->count > 0 ? 0 : -ENOENT;
+}
+
+static bool says_none(int result)
+{
+	return result == DNS_ERR_NODATA || result == DNS_ERR_NOTEXIST;
+}
+
+/* Both questions are answered. */
+static void conclude(struct resolve_question *q)
+{
+	struct resolve_answer *answer = &q->answer;
+	const struct half *h = q->halves;
+
+	if (answer->count > 0) {
+		for (size_t i = 0; i < 2; i++) {
+			if (h[i].result != DNS_ERR_NONE && !says_none(h[i].result))
+				answer->unanswered = h[i].family;
+		}
+	} else if (says_none(h[0].result) && says_none(h[1].result)) {
+		bool exists = h[0].result == DNS_ERR_NODATA || h[1].result == DNS_ERR_NODATA;
+
+		answer->error = exists ? -ENODATA : -ENOENT;
+	} else if (h[0].result == DNS_ERR_TIMEOUT || h[1].result == DNS_ERR_TIMEOUT) {
+		answer->error = -ETIMEDOUT;
+	} else {
+		answer->error = -EIO;
+	}
+	event_active(q->timer, EV_TIMEOUT, 0);
+}
+
+static void take_records(struct resolve_answer *answer, sa_family_t family, int count, int ttl_s,
+                         const void *records)
+{
+	size_t length = family == AF_INET ? 4 : 16;
+	uint32_t ttl = ttl_s < RESOLVE_TTL_MIN_S ? RESOLVE_TTL_MIN_S : (uint32_t)ttl_s;
+
+	if (ttl > RESOLVE_TTL_MAX_S)
+		ttl = RESOLVE_TTL_MAX_S;
+	if (answer->ttl_s == 0 || ttl < answer->ttl_s)
+		answer->ttl_s = ttl;
+	for (int i = 0; i < count && answer->count < RESOLVE_MAX_ADDRESSES; i++) {
+		struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+		struct sockaddr_in v4 = {.sin_family = AF_INET};
+		const char *record = (const char *)records + (size_t)i * length;
+
+		memcpy(family == AF_INET ? (void *)&v4.sin_addr : (void *)&v6.sin6_addr, record,
+		       length);
+		add_address(answer, family == AF_INET ? (const struct sockaddr *)&v4
+		                                      : (const struct sockaddr *)&v6);
+	}
+}
+
+static void on_records(int result, char type, int count, int ttl_s, void *records, void *arg)
+{
+	struct half *half = arg;
+	struct resolve_question *q = half->question;
+
+	half->request = NULL;
+	half->result = result;
+	if (!q->resolver) {
+		release(q);
+		return;
+	}
+	if (result == DNS_ERR_NONE && count > 0 &&
+	    type == (half->family == AF_INET ? DNS_IPv4_A : DNS_IPv6_AAAA))
+		take_records(&q->answer, half->family, count, ttl_s, records);
+	else if (result == DNS_ERR_NONE)
+		half->result = DNS_ERR_NODATA;
+	if (!is_asking(q))
+		conclude(q);
+}
+
+int resolver_ask_ttl(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
+                     void *arg, struct resolve_question **out)
+{
+	struct resolve_question *q;
+
+	if (r->n_questions >= r->max_questions)
+		return -EAGAIN;
+	q = new_question(r, done, token, arg);
+	if (!q)
+		return -ENOMEM;
+	*out = q;
+	if (answer_number(q, name))
+		return 0;
+	if (look_into_hosts(r, name, &q->answer) == 0) {
+		event_active(q->timer, EV_TIMEOUT, 0);
+		return 0;
+	}
+	q->halves[0] = (struct half){.question = q, .family = AF_INET, .result = DNS_ERR_UNKNOWN};
+	q->halves[1] = (struct half){.question = q, .family = AF_INET6, .result = DNS_ERR_UNKNOWN};
+	/* Their callbacks come from the loop. */
+	q->halves[0].request = evdns_base_resolve_ipv4(r->dns, name, 0, on_records, &q->halves[0]);
+	q->halves[1].request = evdns_base_resolve_ipv6(r->dns, name, 0, on_records, &q->halves[1]);
+	if (!is_asking(q))
+		conclude(q);
+	return 0;
 }

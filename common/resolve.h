@@ -16,16 +16,21 @@ enum {
 	RESOLVE_BULK_QUESTIONS = 1024,
 	RESOLVE_DEADLINE_MS = 5000,
 	RESOLVE_MAX_ADDRESSES = 32,
+	RESOLVE_TTL_MIN_S = 5,    /* a TTL of 0 is no reason to ask all the time... */
+	RESOLVE_TTL_MAX_S = 3600, /* ...nor one of a week to believe it for so long */
 };
 
 struct resolver;
 struct resolve_question;
 
 struct resolve_answer {
-	/* 0; -ENOENT: no such name; -ETIMEDOUT; -EIO: the resolver failed, or the name has no
-	 * address (evdns does not tell these two apart) */
+	/* 0; -ENOENT: no such name; -ETIMEDOUT; -ENODATA: the name has no address; -EIO: the
+	 * resolver failed (resolver_ask() does not tell these two apart, and says -EIO) */
 	int error;
 	size_t count;
+	/* These two of resolver_ask_ttl(): */
+	uint32_t ttl_s;         /* how long it holds; 0: not known, as of /etc/hosts */
+	sa_family_t unanswered; /* AF_INET or AF_INET6: of that family nothing was learnt; or 0 */
 	struct endpoint addresses[RESOLVE_MAX_ADDRESSES]; /* port 0, each one once */
 };
 
@@ -53,6 +58,12 @@ void resolver_reload(struct resolver *r);
  */
 int resolver_ask(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
                  void *arg, struct resolve_question **out);
+/*
+ * As above, and says how long the answer holds: the least TTL of its records, within
+ * RESOLVE_TTL_MIN_S..RESOLVE_TTL_MAX_S. /etc/hosts comes before DNS here, too.
+ */
+int resolver_ask_ttl(struct resolver *r, const char *name, resolve_done_cb *done, uint64_t token,
+                     void *arg, struct resolve_question **out);
 /* No callback after this. NULL is allowed. */
 void resolve_cancel(struct resolve_question *q);
 

@@ -132,6 +132,9 @@ enum { IPC_MAX_ADDRESSES = 32 };
 struct ipc_addresses {
 	int32_t error; /* 0 or a negative errno; -ENOENT for no such name */
 	uint32_t count;
+	uint32_t ttl_s;      /* how long it holds; 0: not known, as of /etc/hosts */
+	uint16_t unanswered; /* AF_INET or AF_INET6: of that family nothing was learnt; or 0 */
+	uint16_t zero;
 	struct endpoint addresses[IPC_MAX_ADDRESSES]; /* port 0 */
 	char text[128];
 };

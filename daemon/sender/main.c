@@ -108,6 +108,8 @@ static void answer_name(struct sender *s, uint64_t seq, const struct resolve_ans
 		snprintf(reply.text, sizeof(reply.text), "%s", resolve_strerror(answer->error));
 	else
 		reply.count = (uint32_t)answer->count;
+	reply.ttl_s = answer->ttl_s;
+	reply.unanswered = answer->unanswered;
 	for (uint32_t i = 0; i < reply.count; i++)
 		reply.addresses[i] = answer->addresses[i];
 	tell_agent(s, IPC_RESOLVE_RESULT, seq, &reply, sizeof(reply));
@@ -126,7 +128,8 @@ static void take_question(struct sender *s, const struct frame *f)
 
 	if (f->length == sizeof(*name) && memchr(name->name, '\0', sizeof(name->name)) &&
 	    name->name[0])
-		failed.error = resolver_ask(s->resolver, name->name, on_name, f->seq, s, &unused);
+		failed.error =
+		    resolver_ask_ttl(s->resolver, name->name, on_name, f->seq, s, &unused);
 	if (failed.error < 0)
 		answer_name(s, f->seq, &failed);
 }

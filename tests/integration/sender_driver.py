@@ -25,6 +25,7 @@ UID, GID = 61511, 61512
 
 SEND_RESULT = struct.Struct("=Ii64s128s")
 NAME = struct.Struct("=256s")
+ADDRESSES = struct.Struct("=iIIHH")
 ENDPOINT = struct.Struct("=HHI16s")
 SEND_EVENT, RESOLVE_NAME, SEND_RESULT_TYPE, SEND_DONE, RESOLVE_RESULT = 96, 97, 98, 99, 100
 OUTCOMES = ("delivered", "retry", "gave-up")
@@ -119,13 +120,15 @@ class Sender:
         self.agent.send(RESOLVE_NAME, NAME.pack(name.encode()), seq=seq)
 
     def addresses(self, timeout=10):
-        """The next answer: (seq, error, [address])."""
+        """The next answer: (seq, error, [address]); `holds` is how long, and what is lacking."""
         frame = self.agent.receive(timeout)
         assert frame.type == RESOLVE_RESULT, frame
-        error, count = struct.unpack_from("=iI", frame.body)
+        error, count, *self.holds, zero = ADDRESSES.unpack_from(frame.body)
+        assert zero == 0
         found = []
         for i in range(count):
-            family, port, _, raw = ENDPOINT.unpack_from(frame.body, 8 + i * ENDPOINT.size)
+            family, port, _, raw = ENDPOINT.unpack_from(frame.body,
+                                                          ADDRESSES.size + i * ENDPOINT.size)
             assert port == 0
             size = 4 if family == socket.AF_INET else 16
             found.append(socket.inet_ntop(family, raw[:size]))
@@ -256,12 +259,17 @@ class Receiver:
 
 
 class NameServer:
-    """Answers A and AAAA questions from a table; a name that is mapped to None gets no answer."""
+    """Answers A and AAAA questions from a table, which may change meanwhile.
 
-    def __init__(self, table):
+    A name that is mapped to None gets no answer, one in `failing` SERVFAIL, or, as (name, 28), for
+    AAAA only. `ttls` has seconds where 60 is not meant, `asked` what was asked.
+    """
+
+    def __init__(self, table, port=0):
         self._table = table
+        self.ttls, self.failing, self.asked = {}, set(), []
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 0))
+        self._sock.bind(("127.0.0.1", port))
         self.port = self._sock.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -290,10 +298,14 @@ class NameServer:
             family = socket.AF_INET6 if ":" in text else socket.AF_INET
             if kind == (28 if family == socket.AF_INET6 else 1):
                 records.append(socket.inet_pton(family, text))
+        self.asked.append((name, kind))
         code = 0 if name in self._table else 3
+        if name in self.failing or (name, kind) in self.failing:
+            code, records = 2, []
+        ttl = self.ttls.get(name, 60)
         head = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(records), 0, 0)
         return head + question + b"".join(
-            struct.pack(">HHHIH", 0xc00c, kind, 1, 60, len(raw)) + raw for raw in records)
+            struct.pack(">HHHIH", 0xc00c, kind, 1, ttl, len(raw)) + raw for raw in records)
 
     def close(self):
         self._sock.sendto(b"stop", ("127.0.0.1", self.port))

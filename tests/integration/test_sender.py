@@ -3,6 +3,7 @@
 """pprofwall-sender against receivers that behave, fail, hang, lie and move."""
 import errno
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -354,7 +355,7 @@ class Names(SenderTest):
                   "fixed.example": (0, {"192.0.2.9"}),
                   "192.0.2.77": (0, {"192.0.2.77"}),
                   "::1": (0, {"::1"}),
-                  "empty.example": (-errno.EIO, set()),
+                  "empty.example": (-errno.ENODATA, set()),
                   "nowhere.example": (-errno.ENOENT, set())}
         names = list(wanted)
         for seq, name in enumerate(names):
@@ -366,6 +367,27 @@ class Names(SenderTest):
         self.assertEqual(sender.addresses(), (99, -errno.EINVAL, []))
         sender.agent.send(driver.RESOLVE_NAME, b"x" * 256, seq=98)
         self.assertEqual(sender.addresses(), (98, -errno.EINVAL, []))
+
+    def test_how_long_an_answer_holds(self):
+        """The least TTL, from 5 s to an hour; and what half of an answer lacks is said."""
+        server = NameServer({**self.TABLE, "long.example": ["192.0.2.3"],
+                             "short.example": ["192.0.2.4"]})
+        self.addCleanup(server.close)
+        server.ttls = {"one.example": 77, "long.example": 86400, "short.example": 0}
+        server.failing = {("both.example", 28)}
+        sender = self.sender([], files={
+            "/etc/resolv.conf": f"nameserver 127.0.0.1:{server.port}\n",
+            "/etc/hosts": "192.0.2.9 fixed.example\n"})
+        for seq, (name, ttl_s, lacks, addresses) in enumerate([
+                ("one.example", 77, 0, ["192.0.2.1"]),
+                ("long.example", 3600, 0, ["192.0.2.3"]),
+                ("short.example", 5, 0, ["192.0.2.4"]),
+                ("both.example", 60, socket.AF_INET6, ["192.0.2.2"]),
+                ("fixed.example", 0, 0, ["192.0.2.9"])]):
+            sender.ask(seq, name)
+            self.assertEqual(sender.addresses(), (seq, 0, addresses), name)
+            self.assertEqual(sender.holds, [ttl_s, lacks], name)
+        self.assertNotIn("fixed.example", [name for name, _ in server.asked])
 
     def test_without_the_files_that_say_where_names_are(self):
         """A minimal installation has neither; an address needs them as little as localhost."""
