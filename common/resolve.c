@@ -364,7 +364,7 @@ int resolver_ask_name(struct resolver *r, const struct endpoint *address, resolv
 	r->n_questions--;
 	free(q);
 	return -ENOMEM;
-};
+}
 
 /* What evdns finds in a file, it answers within the question; it has nowhere else to look. */
 struct hosts_lookup {

@@ -19,6 +19,7 @@ enum {
 	CONF_MAX_BREAKERS = 255,
 	CONF_MAX_ALERTS = 64,
 	CONF_MAX_PREFIXES = 4096, /* in one list */
+	CONF_MAX_SOURCES = 64,    /* files, and names, in one allow_from */
 	CONF_MAX_TARGETS = 65536,
 	CONF_MAX_MATCHES = 1024, /* in one list of a match */
 	CONF_ERROR_LEN = 512,
@@ -46,6 +47,12 @@ struct conf_strings {
 	char **items;
 	struct conf_mark *marks; /* one for each item, for errors found later */
 	size_t count;
+};
+
+/* What a list of addresses holds beside them; others find out what they stand for. */
+struct conf_sources {
+	struct conf_strings files; /* absolute paths, without the '@' */
+	struct conf_strings names; /* DNS names, as written */
 };
 
 struct conf_ports {
@@ -79,10 +86,11 @@ struct conf_breaker {
 	int64_t unknown_after_ms;    /* open and unreachable for so long: alert `unknown` */
 	enum finding_severity severity; /* the least that counts as exposed */
 	enum conf_action action;
-	bool seal_local; /* cut host-local clients too */
-	bool whole_port; /* block it even if it serves more than profiling */
-	enum conf_refuse refuse; /* how a client that may not connect is told */
-	struct conf_prefixes allow_from;
+	bool seal_local;                   /* cut host-local clients too */
+	bool whole_port;                   /* block it even if it serves more than profiling */
+	enum conf_refuse refuse;           /* how a client that may not connect is told */
+	struct conf_prefixes allow_from;   /* what it says by address... */
+	struct conf_sources allow_sources; /* ...and by file and name */
 	bool allow_dynamic; /* allow_from has files or names: the agent says what they stand for */
 };
 

@@ -95,6 +95,33 @@ static size_t list_count(const struct conf_key *key, const void *slot)
 	return ((const struct conf_strings *)slot)->count;
 }
 
+/* Addresses first, then files, then names. */
+static void put_sources(const struct dump *d, const struct conf_key *key, const char *base,
+                        int indent)
+{
+	const struct conf_prefixes *prefixes = (const void *)(base + key->offset);
+	const struct conf_sources *sources = (const void *)(base + key->extra);
+	char text[PREFIX_TEXT_LEN];
+
+	if (prefixes->count + sources->files.count + sources->names.count == 0)
+		fputs(" []", d->out);
+	for (size_t i = 0; i < prefixes->count; i++) {
+		fprintf(d->out, "\n%*s- ", indent + 2, "");
+		put_text(d, prefix_format(&prefixes->items[i], text));
+	}
+	for (size_t i = 0; i < sources->files.count; i++) {
+		auto_free char *file = NULL;
+
+		fprintf(d->out, "\n%*s- ", indent + 2, "");
+		if (asprintf(&file, "@%s", sources->files.items[i]) >= 0)
+			put_text(d, file);
+	}
+	for (size_t i = 0; i < sources->names.count; i++) {
+		fprintf(d->out, "\n%*s- ", indent + 2, "");
+		put_text(d, sources->names.items[i]);
+	}
+}
+
 static void put_list(const struct dump *d, const struct conf_key *key, const char *base, int indent)
 {
 	const void *slot = base + key->offset;
@@ -125,7 +152,9 @@ static void put_key(const struct dump *d, const struct conf_key *key, const char
 		put_records(d, key, base);
 		return;
 	}
-	if (conf_type_is_list(key->type)) {
+	if (key->type == CONF_TYPE_SOURCES) {
+		put_sources(d, key, base, indent);
+	} else if (conf_type_is_list(key->type)) {
 		put_list(d, key, base, indent);
 	} else if (key->type != CONF_TYPE_SECTION) {
 		fputc(' ', d->out);

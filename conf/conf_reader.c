@@ -148,6 +148,8 @@ static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
 	const yaml_node_t *window = find_value(r, mapping, "trip_window");
 	const yaml_node_t *match = find_value(r, mapping, "match");
 
+	breaker->allow_dynamic =
+	    breaker->allow_sources.files.count + breaker->allow_sources.names.count > 0;
 	if (!window)
 		breaker->trip_window = breaker->trip_after;
 	if (breaker->trip_window < breaker->trip_after)

@@ -112,8 +112,10 @@ const struct conf_key conf_schema[] = {
      .help = "Block the port even if it serves more than profiling, and allow_from names nobody"},
     {"breakers[].refuse", BREAKER(CHOICE, refuse), .choices = refusals, .preset = "reset",
      .help = "reset: who may not connect is told so at once; drop: hears nothing"},
-    {"breakers[].allow_from", BREAKER(PREFIXES, allow_from), RANGE(0, CONF_MAX_PREFIXES),
-     .help = "Who may still connect to a blocked port, such as the Prometheus servers"},
+    {"breakers[].allow_from", BREAKER(SOURCES, allow_from),
+     .extra = offsetof(struct conf_breaker, allow_sources), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "Who may still connect to a blocked port, such as the Prometheus servers: addresses, "
+             "prefixes, @/path of a file of these, DNS names"},
 
     SECTION("protect", "What is never blocked, whatever a breaker says"),
     {"protect.ports", CONF(PORTS, protect.ports), RANGE(0, UINT16_MAX), .preset = "22",
@@ -330,6 +332,7 @@ const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EX
 	    [CONF_TYPE_PREFIXES] = "a list of addresses and prefixes",
 	    [CONF_TYPE_URL_PATHS] = "a list of paths such as /debug/pprof/",
 	    [CONF_TYPE_TEXTS] = "a list of texts",
+	    [CONF_TYPE_SOURCES] = "a list of addresses, prefixes, @files and DNS names",
 	};
 
 	if (key->type == CONF_TYPE_CHOICE)

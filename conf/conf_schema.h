@@ -29,6 +29,7 @@ enum conf_type {
 	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */
 	CONF_TYPE_URL_PATHS,  /* struct conf_strings; with a slash at both ends */
 	CONF_TYPE_TEXTS,      /* struct conf_strings */
+	CONF_TYPE_SOURCES,    /* struct conf_prefixes, and at `extra` struct conf_sources */
 };
 
 enum conf_key_flags {
@@ -49,7 +50,7 @@ struct conf_key {
 	enum conf_type type;
 	unsigned flags;
 	size_t offset; /* in struct conf, or in the record's struct */
-	size_t extra;  /* RECORDS: offset of the count; LISTEN: of the bool */
+	size_t extra;  /* RECORDS: offset of the count; LISTEN, SOURCES: see there */
 	size_t size;   /* RECORDS: of one record */
 	int64_t min, max;
 	int64_t item_max; /* URL_PATHS, TEXTS: bytes of one item; `max` is of items */

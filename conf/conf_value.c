@@ -401,6 +401,84 @@ static int add_prefix(const struct input *in)
 	}
 }
 
+/* A typing error of an address must not become a name: 10.0.0.300, 10.0.9.l, 10.0.0.0-8. */
+static bool looks_like_address(const char *text)
+{
+	const char *last = strrchr(text, '.');
+	unsigned numeric = 0, labels = 1;
+
+	if (strpbrk(text, ":/%"))
+		return true;
+	for (const char *label = text; *label; label += strcspn(label, ".")) {
+		label += *label == '.';
+		numeric += strspn(label, "0123456789") == strcspn(label, ".");
+	}
+	for (const char *p = text; *p; p++)
+		labels += *p == '.';
+	last = last ? last + 1 : text;
+	return (*last >= '0' && *last <= '9') || (labels == 4 && numeric >= 3);
+}
+
+/* RFC 1035, 2.3.1 and RFC 1123, 2.1, and the underscore that some zones have. */
+static bool is_dns_name(const char *text)
+{
+	enum { NAME_MAX_LEN = 253, LABEL_MAX_LEN = 63 };
+	size_t length;
+
+	if (strlen(text) > NAME_MAX_LEN || !strchr(text, '.'))
+		return false;
+	for (const char *label = text; *label; label += length + 1) {
+		length = strcspn(label, ".");
+		if (length == 0 || length > LABEL_MAX_LEN || label[0] == '-' ||
+		    label[length - 1] == '-' || strspn(label, LETTERS_AND_DIGITS "_-") != length)
+			return false;
+		if (label[length] == '\0')
+			break;
+	}
+	return true;
+}
+
+static int append_source(const struct input *in, struct conf_strings *list, const char *text)
+{
+	char *copy;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcasecmp(list->items[i], text) == 0)
+			return refuse_for(in, "is there twice", "each only once");
+	}
+	if (list->count == CONF_MAX_SOURCES)
+		return refuse_for(in, "is one too many", "at most 64 files and 64 names");
+	copy = strdup(text);
+	if (!copy)
+		return conf_fail_memory(in->diag, in->scalar->at);
+	list->marks[list->count] = in->scalar->at;
+	list->items[list->count++] = copy;
+	return 0;
+}
+
+static int add_source(const struct input *in)
+{
+	struct conf_sources *sources = (void *)((char *)in->base + in->key->extra);
+	const char *text = in->scalar->text;
+
+	if (text[0] == '@') {
+		if (text[1] != '/' || in->scalar->length > 1024 ||
+		    text[in->scalar->length - 1] == '/' ||
+		    !conf_text_is_clean(text, in->scalar->length))
+			return refuse_for(in, "is no file",
+			                  "@ and an absolute path, such as "
+			                  "@/etc/pprofwall/scrapers.txt");
+		return append_source(in, &sources->files, text + 1);
+	}
+	if (looks_like_address(text))
+		return add_prefix(in);
+	if (!is_dns_name(text))
+		return refuse_for(in, "is no address",
+		                  "an address, a prefix such as 10.0.0.0/8, @/path of a file, or a "
+		                  "DNS name with a dot");
+	return append_source(in, &sources->names, text);
+}
+
 static bool is_null(const struct conf_scalar *scalar)
 {
 	static const char *const nulls[] = {"", "~", "null", "Null", "NULL"};
@@ -425,6 +503,7 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 	    [CONF_TYPE_PORTS] = add_port,        [CONF_TYPE_PREFIXES] = add_prefix,
 	    [CONF_TYPE_URL_PATH] = set_url_path, [CONF_TYPE_URL_PATHS] = add_url_path,
 	    [CONF_TYPE_TEXT] = set_text,         [CONF_TYPE_TEXTS] = add_text,
+	    [CONF_TYPE_SOURCES] = add_source,
 	};
 	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
 	char expected[CONF_EXPECT_LEN];
@@ -452,6 +531,7 @@ static void free_strings(struct conf_strings *list)
 void conf_value_free(const struct conf_key *key, void *base)
 {
 	void *slot = (char *)base + key->offset;
+	struct conf_sources *sources = (void *)((char *)base + key->extra);
 	char *text = NULL;
 
 	switch (key->type) {
@@ -475,6 +555,10 @@ void conf_value_free(const struct conf_key *key, void *base)
 		free(((struct conf_ports *)slot)->items);
 		memset(slot, 0, sizeof(struct conf_ports));
 		return;
+	case CONF_TYPE_SOURCES:
+		free_strings(&sources->files);
+		free_strings(&sources->names);
+		/* fallthrough */
 	case CONF_TYPE_PREFIXES:
 		free(((struct conf_prefixes *)slot)->items);
 		memset(slot, 0, sizeof(struct conf_prefixes));
@@ -491,6 +575,23 @@ void conf_value_free(const struct conf_key *key, void *base)
 	}
 }
 
+static int reserve_strings(struct conf_strings *list, size_t count)
+{
+	list->items = calloc(count, sizeof(*list->items));
+	list->marks = calloc(count, sizeof(*list->marks));
+	return list->items && list->marks ? 0 : -ENOMEM;
+}
+
+static int reserve_sources(struct conf_sources *sources, size_t count)
+{
+	if (count > CONF_MAX_SOURCES)
+		count = CONF_MAX_SOURCES;
+	return reserve_strings(&sources->files, count) < 0 ||
+	               reserve_strings(&sources->names, count) < 0
+	           ? -ENOMEM
+	           : 0;
+}
+
 int conf_list_reserve(const struct conf_key *key, void *base, size_t count)
 {
 	void *slot = (char *)base + key->offset;
@@ -504,17 +605,17 @@ int conf_list_reserve(const struct conf_key *key, void *base, size_t count)
 		list->items = calloc(count, sizeof(*list->items));
 		return list->items ? 0 : -ENOMEM;
 	}
-	if (key->type == CONF_TYPE_PREFIXES) {
+	if (key->type == CONF_TYPE_PREFIXES || key->type == CONF_TYPE_SOURCES) {
 		struct conf_prefixes *list = slot;
 
 		list->items = calloc(count, sizeof(*list->items));
-		return list->items ? 0 : -ENOMEM;
+		if (!list->items)
+			return -ENOMEM;
+		return key->type == CONF_TYPE_PREFIXES
+		           ? 0
+		           : reserve_sources((void *)((char *)base + key->extra), count);
 	}
-	struct conf_strings *list = slot;
-
-	list->items = calloc(count, sizeof(*list->items));
-	list->marks = calloc(count, sizeof(*list->marks));
-	return list->items && list->marks ? 0 : -ENOMEM;
+	return reserve_strings(slot, count);
 }
 
 static void free_records(const struct conf_table *table, const struct conf_key *key, void *base)

@@ -64,10 +64,27 @@ static int make_rules(struct agent *a, char error[static CONF_ERROR_LEN])
 	return err;
 }
 
+static int check_candidate(struct agent *a, char error[static CONF_ERROR_LEN])
+{
+	const char *fixed = a->conf ? conf_find_fixed_change(a->conf, a->candidate) : NULL;
+	int err;
+
+	if (fixed) {
+		snprintf(error, CONF_ERROR_LEN,
+		         "%.300s: %s cannot change while the service runs; restart it",
+		         a->config_path, fixed);
+		return -EINVAL;
+	}
+	/* At the start, what is wrong with a file of allow_from stops nobody. */
+	err = a->conf ? admit_check(a->candidate, a->config_path, error) : 0;
+	if (err == 0)
+		err = make_rules(a, error);
+	return err < 0 ? err : bind_metrics(a, error);
+}
+
 static void check_conf(struct agent *a, const struct frame *f)
 {
 	char error[CONF_ERROR_LEN] = "";
-	const char *fixed;
 	int err = -EINVAL;
 
 	drop_candidate(a);
@@ -75,15 +92,7 @@ static void check_conf(struct agent *a, const struct frame *f)
 	if (a->candidate) {
 		conf_forget_secrets(a->candidate);
 		conf_rollout_apply(a->candidate, a->host_id);
-		fixed = a->conf ? conf_find_fixed_change(a->conf, a->candidate) : NULL;
-		if (fixed)
-			snprintf(error, sizeof(error),
-			         "%.300s: %s cannot change while the service runs; restart it",
-			         a->config_path, fixed);
-		else
-			err = make_rules(a, error);
-		if (!fixed && err == 0)
-			err = bind_metrics(a, error);
+		err = check_candidate(a, error);
 	}
 	if (err < 0)
 		drop_candidate(a);
@@ -132,6 +141,16 @@ static int ask_name(const char *name, uint64_t token, void *arg)
 	return outbox_resolve(a->outbox, name, token);
 }
 
+static void configure_sources(struct agent *a, const struct state_snapshot *before)
+{
+	int err = admit_configure(a->admit);
+
+	if (err < 0)
+		log_error("allow_from: %s", strerror(-err));
+	admit_restore(a->admit, before);
+	admit_give(a->admit);
+}
+
 static void begin_service(struct agent *a)
 {
 	struct state_snapshot snapshot = {0};
@@ -148,6 +167,7 @@ static void begin_service(struct agent *a)
 		(void)state_panic_read(a->conf->state.directory, a->panic_reason);
 		log_warning("panic marker found: nothing is enforced until `pprofwall resume`");
 	}
+	configure_sources(a, &snapshot);
 	targets_configure(a->targets, a->conf);
 	apply_targets(a, false);
 	local_configure(a);
@@ -163,7 +183,10 @@ static void begin_service(struct agent *a)
 
 static void change_service(struct agent *a, const struct conf *old)
 {
+	static const struct state_snapshot nothing;
+
 	observe_renumber(a, old);
+	configure_sources(a, &nothing);
 	targets_configure(a->targets, a->conf);
 	apply_targets(a, false);
 	local_configure(a);
@@ -327,8 +350,15 @@ static void on_resolved(const struct ipc_addresses *addresses, uint64_t token, v
 {
 	struct agent *a = arg;
 
-	if (targets_take_answer(a->targets, token, addresses, clock_monotonic_ms()))
+	if (token & ALLOW_TOKEN)
+		admit_take_answer(a->admit, token, addresses);
+	else if (targets_take_answer(a->targets, token, addresses, clock_monotonic_ms()))
 		apply_targets(a, true);
+}
+
+static void on_allow_answered(uint32_t rule, const struct firewall_reply *reply, void *arg)
+{
+	admit_answered(((struct agent *)arg)->admit, rule, reply);
 }
 
 static void on_found(const struct firewall_reply *block, void *arg)
@@ -457,6 +487,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	verbs_check_deadlines(a);
 	record_check(a);
 	targets_ask_due(a->targets, now, ask_name, a);
+	admit_tick(a->admit, now);
 	local_tick(a);
 	if (!a->adopted)
 		return;
@@ -493,6 +524,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .pong = on_wall_pong,
 	    .status = on_wall_status,
 	    .panic_answered = on_panic_answered,
+	    .allow_answered = on_allow_answered,
 	    .gone = on_wall_gone,
 	    .arg = a,
 	};
@@ -517,6 +549,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	err = schedule_new(a->base, &schedule, &a->schedule);
 	if (err == 0)
 		err = wall_new(a->base, &wall, &a->wall);
+	if (err == 0)
+		err = admit_new(a, &a->admit);
 	if (err == 0)
 		err = outbox_new(a->base, &outbox, &a->outbox);
 	if (err == 0)
@@ -552,6 +586,7 @@ static void free_parts(struct agent *a)
 	watch_set_free(a->watches);
 	schedule_free(a->schedule);
 	wall_free(a->wall);
+	admit_free(a->admit);
 	outbox_free(a->outbox);
 	impact_free(a->impact);
 	targets_free(a->targets);

@@ -9,6 +9,7 @@
 
 #include "common/host_id.h"
 #include "conf/conf.h"
+#include "daemon/agent/admit.h"
 #include "daemon/agent/control_server.h"
 #include "daemon/agent/http_server.h"
 #include "daemon/agent/impact.h"
@@ -71,6 +72,7 @@ struct agent {
 	struct targets *targets;
 	struct schedule *schedule;
 	struct wall *wall;
+	struct admit *admit;
 	struct outbox *outbox;
 	struct inventory *inventory;
 	struct listeners *listeners;
@@ -202,6 +204,9 @@ uint64_t event_send(struct agent *a, const char *event, struct watch *w, const c
 /* The same event again, or one whose id was remembered before it was sent. */
 uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
                        const char *reason, const char *who);
+/* Of a file or name in allow_from, not of an endpoint; takes over `rules`. */
+void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
+                       const char *reason);
 
 /* report.c */
 /* `all`: every endpoint, else those with something to tell. */

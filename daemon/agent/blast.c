@@ -23,7 +23,7 @@ const char *blast_describe(const struct finding_list *serves, char out[static BL
 
 bool blast_may_block(const struct conf_breaker *rule, const char *serves, bool in_kernel)
 {
-	if (rule->whole_port || rule->allow_from.count > 0)
+	if (rule->whole_port || rule->allow_from.count > 0 || rule->allow_dynamic)
 		return true;
 	return serves ? serves[0] == '\0' : in_kernel;
 }

@@ -12,7 +12,8 @@
 
 enum {
 	RETRY_REFUSED_MS = 10 * 1000,
-	RETRY_STALE_MS = 100, /* until the agent, too, has taken the new configuration */
+	RETRY_WAITING_MS = 20, /* for what comes within moments */
+	RETRY_STALE_MS = 100,  /* until the agent, too, has taken the new configuration */
 	RENEW_AT_MOST_MS = 5 * 60 * 1000,
 };
 
@@ -89,10 +90,50 @@ const char *enforce_reason(const struct agent *a, const struct watch *w,
 	return blast_reason(rule, w->serves_known ? w->serves : NULL, out);
 }
 
+static void set_timer(struct agent *a, struct watch *w, struct event **timer,
+                      event_callback_fn callback, int64_t in_ms)
+{
+	struct timeval delay;
+
+	if (in_ms < 1)
+		in_ms = 1;
+	delay =
+	    (struct timeval){.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (in_ms % 1000) * 1000};
+	w->agent = a;
+	if (!*timer)
+		*timer = evtimer_new(a->base, callback, w);
+	if (*timer)
+		event_add(*timer, &delay);
+}
+
+static void on_renew(evutil_socket_t fd, short what, void *arg);
+
+/* No block of a rule goes in before the firewall knows all whom the rule lets through. */
+static bool must_wait(struct agent *a, struct watch *w, const struct wanted *wanted)
+{
+	enum admit_gate gate = ADMIT_OPEN;
+
+	if (wanted->rule != FIREWALL_RULE_MANUAL)
+		gate = admit_gate(a->admit, wanted->rule - 1);
+	/* A block that is there waits, too: this rule's may be another than the one it has. */
+	if (gate == ADMIT_OPEN || (gate == ADMIT_REFUSED && w->wall.in_kernel))
+		return false;
+	if (gate == ADMIT_WAIT) {
+		set_timer(a, w, &w->renew_timer, on_renew, RETRY_WAITING_MS);
+		return true;
+	}
+	w->wall.error = "the firewall does not take the rule's allow_from";
+	if (!w->wall.pending)
+		enforce_settled(w, a);
+	return true;
+}
+
 void enforce_apply(struct agent *a, struct watch *w)
 {
 	struct wanted wanted = find_wanted(a, w);
 
+	if (wanted.block && must_wait(a, w, &wanted))
+		return;
 	if (wanted.block) {
 		w->lifting = false;
 		wall_block(a->wall, w, wanted.rule, wanted.timeout_ms);
@@ -119,22 +160,6 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 	/* A block of an earlier configuration has run out. */
 	w->wall.in_kernel = false;
 	enforce_drop_unused(w->agent, w);
-}
-
-static void set_timer(struct agent *a, struct watch *w, struct event **timer,
-                      event_callback_fn callback, int64_t in_ms)
-{
-	struct timeval delay;
-
-	if (in_ms < 1)
-		in_ms = 1;
-	delay =
-	    (struct timeval){.tv_sec = (time_t)(in_ms / 1000), .tv_usec = (in_ms % 1000) * 1000};
-	w->agent = a;
-	if (!*timer)
-		*timer = evtimer_new(a->base, callback, w);
-	if (*timer)
-		event_add(*timer, &delay);
 }
 
 static void plan_renewal(struct agent *a, struct watch *w)

@@ -102,3 +102,26 @@ uint64_t event_send_as(struct agent *a, const char *id, const char *event, struc
 	                    w->listener ? report_listener(w->listener) : json_null());
 	return outbox_add(a->outbox, json);
 }
+
+void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
+                       const char *reason)
+{
+	char id[STATE_ALERT_ID_LEN], now[CLOCK_TEXT_LEN], text[1024];
+	auto_free char *clean = NULL, *sentence = NULL;
+
+	event_make_id(id);
+	/* Both may have been cut within a character. */
+	(void)finding_set(&clean, reason ? reason : "");
+	snprintf(text, sizeof(text), "pprofwall: %s: %.300s of allow_from%s%.500s", event, source,
+	         reason ? ": " : "", reason ? reason : "");
+	(void)finding_set(&sentence, text);
+	outbox_add(a->outbox,
+	           json_pack("{s:i, s:s, s:s, s:s, s:s, s:n, s:s, s:b, s:s, s:s?, s:n, s:s, s:n, "
+	                     "s:n, s:s, s:o}",
+	                     "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
+	                     clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
+	                     "mode", a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe",
+	                     "held_back", a->conf->rollout.held_back, "action", "none", "reason",
+	                     reason ? clean : NULL, "who", "text", sentence ? sentence : "",
+	                     "breaker", "finding", "source", source, "rules", rules));
+}

@@ -221,6 +221,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	          "Probes that the prober did not answer.", (double)schedule.lost);
 	write_listeners(out, a);
 	write_firewall(out, a);
+	admit_expose(a->admit, out);
 	write_alerts(out, a);
 	write_processes(out, a);
 	write_one(out, "pprofwall_state_write_failures_total", METRICS_COUNTER,

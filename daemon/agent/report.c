@@ -172,6 +172,7 @@ json_t *report_status(const struct agent *a, bool all)
 	    "targets", targets, "endpoints", endpoints_to_json(a, all, n_targets));
 	json_object_set_new(status, "counts", report_counts(a));
 	json_object_set_new(status, "listeners", report_listeners(a, all));
+	json_object_set_new(status, "allow_from", admit_report(a->admit));
 	json_object_set_new(status, "rollout", rollout_to_json(a));
 	return status;
 }
@@ -241,6 +242,8 @@ bool report_ready(struct evbuffer *out, void *arg)
 		evbuffer_add_printf(out, "the listeners of this host are being read\n");
 		ready = false;
 	}
+	if (!admit_is_ready(a->admit, out))
+		ready = false;
 	if (!a->adopted) {
 		evbuffer_add_printf(out, "the blocks in the kernel are being read\n");
 		ready = false;

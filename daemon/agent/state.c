@@ -30,12 +30,22 @@ struct state {
 	struct state_health health;
 };
 
+static int compare_sources(const char *a, const char *b)
+{
+	size_t left = strcspn(a, "\n"), right = strcspn(b, "\n");
+	int order = strncmp(a, b, left < right ? left : right);
+
+	return order ? order : (left > right) - (left < right);
+}
+
 static int compare_items(const void *left, const void *right)
 {
 	const struct state_item *a = left, *b = right;
 
 	if (a->kind != b->kind)
 		return a->kind < b->kind ? -1 : 1;
+	if (a->kind == STATE_KIND_SOURCE)
+		return compare_sources(a->text, b->text);
 	return endpoint_compare(&a->endpoint, &b->endpoint);
 }
 
@@ -217,6 +227,11 @@ void state_snapshot_free(struct state_snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_ledgers; i++)
 		free(snapshot->ledgers[i].peers);
 	free(snapshot->ledgers);
+	for (size_t i = 0; i < snapshot->n_sources; i++) {
+		free(snapshot->sources[i].text);
+		free(snapshot->sources[i].prefixes);
+	}
+	free(snapshot->sources);
 	memset(snapshot, 0, sizeof(*snapshot));
 }
 
@@ -349,6 +364,22 @@ int state_delete_ledger(struct state *st, const struct endpoint *e)
 {
 	return save(
 	    st, &(struct state_item){.kind = STATE_KIND_LEDGER, .remove = true, .endpoint = *e});
+}
+
+int state_save_source(struct state *st, const char *text, const char *prefixes, int64_t good_ms)
+{
+	auto_free char *both = NULL;
+
+	if (asprintf(&both, "%s\n%s", text, prefixes) < 0)
+		return -ENOMEM;
+	return save_with_text(
+	    st, &(struct state_item){.kind = STATE_KIND_SOURCE, .source_good_ms = good_ms}, both);
+}
+
+int state_delete_source(struct state *st, const char *text)
+{
+	return save_with_text(st, &(struct state_item){.kind = STATE_KIND_SOURCE, .remove = true},
+	                      text);
 }
 
 void state_get_health(struct state *st, struct state_health *out)

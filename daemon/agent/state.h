@@ -61,6 +61,13 @@ struct state_ledger {
 	int64_t shift_ms; /* in a snapshot: to be added to the times in `peers` */
 };
 
+/* What a file or name of allow_from (daemon/agent/allow.h) said last. */
+struct state_source {
+	char *text;     /* "@/path" or the name */
+	char *prefixes; /* with a space in between */
+	int64_t good_ms;
+};
+
 /* What was found at the start; owned by the caller, freed with state_snapshot_free(). */
 struct state_snapshot {
 	struct state_breaker *breakers;
@@ -69,6 +76,8 @@ struct state_snapshot {
 	size_t n_manuals;
 	struct state_ledger *ledgers;
 	size_t n_ledgers;
+	struct state_source *sources;
+	size_t n_sources;
 	bool is_new; /* the database was made just now: what was before it is not known */
 };
 
@@ -105,6 +114,9 @@ int state_delete_manual(struct state *st, const struct endpoint *e);
 /* `peers` is copied. */
 int state_save_ledger(struct state *st, const struct state_ledger *l);
 int state_delete_ledger(struct state *st, const struct endpoint *e);
+
+int state_save_source(struct state *st, const char *text, const char *prefixes, int64_t good_ms);
+int state_delete_source(struct state *st, const char *text);
 
 /*
  * Writes have tickets, in the order of the calls. What was queued when state_last_ticket() said N

@@ -25,6 +25,8 @@ enum statement {
 	DELETE_MANUAL,
 	PUT_LEDGER,
 	DELETE_LEDGER,
+	PUT_SOURCE,
+	DELETE_SOURCE,
 	STATEMENT_COUNT
 };
 
@@ -40,6 +42,8 @@ static const char *const statement_sql[STATEMENT_COUNT] = {
     [PUT_LEDGER] = "INSERT OR REPLACE INTO ledgers (endpoint, saved_ms, boot_id, boot_ms, "
                    "since_ms, peers) VALUES (?,?,?,?,?,?)",
     [DELETE_LEDGER] = "DELETE FROM ledgers WHERE endpoint = ?",
+    [PUT_SOURCE] = "INSERT OR REPLACE INTO sources (source, good_ms, prefixes) VALUES (?,?,?)",
+    [DELETE_SOURCE] = "DELETE FROM sources WHERE source = ?",
 };
 
 /*
@@ -73,11 +77,13 @@ static const char schema2_sql[] =
 
 static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql};
 
-/* It stands alone: no version needs to tell of it. */
-static const char ledgers_sql[] =
+/* They stand alone: no version needs to tell of them. */
+static const char separate_sql[] =
     "CREATE TABLE IF NOT EXISTS ledgers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
     " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
-    " peers TEXT NOT NULL) WITHOUT ROWID;";
+    " peers TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS sources (source TEXT PRIMARY KEY, good_ms INTEGER NOT NULL,"
+    " prefixes TEXT NOT NULL) WITHOUT ROWID;";
 
 struct state_db {
 	sqlite3 *sqlite;
@@ -226,7 +232,7 @@ static int open_file(const char *path, struct state_db *db, char why[static STAT
 	if (!error)
 		error = check_schema(db, why);
 	if (!error)
-		error = execute(db, ledgers_sql, why);
+		error = execute(db, separate_sql, why);
 	return error ? error : prepare(db, why);
 }
 
@@ -378,6 +384,32 @@ static const struct table ledgers_table = {
     .remove = DELETE_LEDGER,
 };
 
+static bool read_source(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+{
+	struct state_source *s = slot;
+	const unsigned char *text = sqlite3_column_text(row, 0);
+	const unsigned char *prefixes = sqlite3_column_text(row, 2);
+
+	(void)db;
+	(void)now_ms;
+	s->good_ms = sqlite3_column_int64(row, 1);
+	s->text = text ? strdup((const char *)text) : NULL;
+	s->prefixes = prefixes ? strdup((const char *)prefixes) : NULL;
+	if (s->text && s->prefixes)
+		return true;
+	free(s->text);
+	free(s->prefixes);
+	return false;
+}
+
+static const struct table sources_table = {
+    .count_sql = "SELECT count(*) FROM sources",
+    .select_sql = "SELECT source, good_ms, prefixes FROM sources",
+    .size = sizeof(struct state_source),
+    .read = read_source,
+    .remove = DELETE_SOURCE,
+};
+
 /* On a disk that is full it stays, and is left out again the next time. */
 static void remove_row(struct state_db *db, enum statement which, const unsigned char *endpoint)
 {
@@ -424,13 +456,16 @@ static int load(struct state_db *db, struct state_snapshot *snapshot,
                 char why[static STATE_ERROR_LEN])
 {
 	struct state_snapshot found = {0};
-	void *breakers = NULL, *manuals = NULL, *ledgers = NULL;
+	void *breakers = NULL, *manuals = NULL, *ledgers = NULL, *sources = NULL;
 	int error = load_table(db, &breakers_table, &breakers, &found.n_breakers, why);
 
 	if (!error)
 		error = load_table(db, &manuals_table, &manuals, &found.n_manuals, why);
 	if (!error)
 		error = load_table(db, &ledgers_table, &ledgers, &found.n_ledgers, why);
+	if (!error)
+		error = load_table(db, &sources_table, &sources, &found.n_sources, why);
+	found.sources = sources;
 	found.breakers = breakers;
 	found.manuals = manuals;
 	found.is_new = db->is_new;
@@ -538,6 +573,20 @@ static enum statement bind_ledger(struct state_db *db, const struct state_ledger
 	return PUT_LEDGER;
 }
 
+static enum statement bind_source(struct state_db *db, const struct state_item *item)
+{
+	enum statement which = item->remove ? DELETE_SOURCE : PUT_SOURCE;
+	sqlite3_stmt *s = db->statements[which];
+	size_t length = strcspn(item->text, "\n");
+
+	sqlite3_bind_text(s, 1, item->text, (int)length, SQLITE_TRANSIENT);
+	if (!item->remove) {
+		sqlite3_bind_int64(s, 2, item->source_good_ms);
+		bind_text(s, 3, item->text + length + 1);
+	}
+	return which;
+}
+
 static enum statement bind_item(struct state_db *db, const struct state_item *item)
 {
 	switch (item->kind) {
@@ -545,16 +594,17 @@ static enum statement bind_item(struct state_db *db, const struct state_item *it
 		return item->remove ? DELETE_BREAKER : bind_breaker(db, &item->breaker);
 	case STATE_KIND_MANUAL:
 		return item->remove ? DELETE_MANUAL : bind_manual(db, &item->manual);
-	case STATE_KIND_LEDGER: break;
+	case STATE_KIND_LEDGER:
+		return item->remove ? DELETE_LEDGER : bind_ledger(db, &item->ledger, item->text);
+	case STATE_KIND_SOURCE: break;
 	}
-	return item->remove ? DELETE_LEDGER : bind_ledger(db, &item->ledger, item->text);
+	return bind_source(db, item);
 }
 
-static int write_item(struct state_db *db, const struct state_item *item,
-                      char why[static STATE_ERROR_LEN])
+/* What rows that are known by their endpoint begin with. */
+static void bind_key(struct state_db *db, const struct state_item *item, sqlite3_stmt *statement)
 {
 	char endpoint[ENDPOINT_TEXT_LEN];
-	sqlite3_stmt *statement = db->statements[bind_item(db, item)];
 
 	bind_text(statement, 1, endpoint_format(&item->endpoint, endpoint));
 	if (!item->remove) {
@@ -562,6 +612,15 @@ static int write_item(struct state_db *db, const struct state_item *item,
 		bind_text(statement, 3, db->boot_id);
 		sqlite3_bind_int64(statement, 4, item->boot_ms);
 	}
+}
+
+static int write_item(struct state_db *db, const struct state_item *item,
+                      char why[static STATE_ERROR_LEN])
+{
+	sqlite3_stmt *statement = db->statements[bind_item(db, item)];
+
+	if (item->kind != STATE_KIND_SOURCE)
+		bind_key(db, item, statement);
 	if (sqlite3_step(statement) != SQLITE_DONE) {
 		int error = fail(db->sqlite, why);
 

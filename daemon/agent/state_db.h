@@ -9,7 +9,7 @@
 
 #include <sys/queue.h>
 
-enum state_kind { STATE_KIND_BREAKER, STATE_KIND_MANUAL, STATE_KIND_LEDGER };
+enum state_kind { STATE_KIND_BREAKER, STATE_KIND_MANUAL, STATE_KIND_LEDGER, STATE_KIND_SOURCE };
 
 /* One write: a row to put in, or to take out. */
 struct state_item {
@@ -17,15 +17,16 @@ struct state_item {
 	enum state_kind kind;
 	bool remove;
 	uint64_t ticket;
-	struct endpoint endpoint;
-	int64_t saved_ms; /* wall clock at the call */
-	int64_t boot_ms;  /* CLOCK_BOOTTIME then */
+	struct endpoint endpoint; /* not of a source */
+	int64_t saved_ms;         /* wall clock at the call */
+	int64_t boot_ms;          /* CLOCK_BOOTTIME then */
 	union {
 		struct state_breaker breaker;
 		struct state_manual manual;
 		struct state_ledger ledger; /* its peers are the text below */
+		int64_t source_good_ms;     /* the text is that of the source, and its prefixes */
 	};
-	char text[];
+	char text[]; /* of a source with a line break in between, which no path has */
 };
 TAILQ_HEAD(state_items, state_item);
 

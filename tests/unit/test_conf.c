@@ -228,6 +228,40 @@ static void reads_every_other_form(void **state)
 	assert_int_equal(c->on_stop, CONF_ON_STOP_REMOVE);
 }
 
+/* Addresses, files and names in one list, and again from what is dumped. */
+static void reads_sources(void **state)
+{
+	auto_conf struct conf *c =
+	    load("breakers:\n- name: a\n  allow_from:\n"
+	         "  - prometheus.example\n  - '@/etc/pprofwall/scrapers.txt'\n"
+	         "  - 10.0.9.1\n  - prometheus.\n  - 2001:db8::/32\n"
+	         "  - 163.com\n  - 10.0.0.1.nip.io\n"
+	         "- name: b\n  allow_from: [10.0.9.1]\n");
+	auto_free char *text = dump(c, true);
+	auto_conf struct conf *again = load(text);
+	const struct conf *both[] = {c, again};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+		const struct conf_breaker *b = &both[i]->breakers[0];
+		char prefix[PREFIX_TEXT_LEN];
+
+		assert_int_equal(b->allow_from.count, 2);
+		assert_string_equal(prefix_format(&b->allow_from.items[1], prefix),
+		                    "2001:db8::/32");
+		assert_int_equal(b->allow_sources.files.count, 1);
+		assert_string_equal(b->allow_sources.files.items[0], "/etc/pprofwall/scrapers.txt");
+		assert_int_equal(b->allow_sources.names.count, 4);
+		assert_string_equal(b->allow_sources.names.items[0], "prometheus.example");
+		assert_string_equal(b->allow_sources.names.items[1], "prometheus.");
+		assert_true(b->allow_dynamic);
+		assert_false(both[i]->breakers[1].allow_dynamic);
+		assert_int_equal(both[i]->breakers[1].allow_from.count, 1);
+	}
+	assert_int_equal(c->breakers[0].allow_sources.files.marks[0].line, 5);
+	assert_int_equal(c->breakers[0].allow_sources.files.marks[0].column, 5);
+}
+
 /* "..." at the end of what is expected stands for any end. */
 static bool matches(const char *error, const char *expected)
 {
@@ -557,6 +591,7 @@ int main(void)
 	    cmocka_unit_test(loads_the_good_file),
 	    cmocka_unit_test(fills_in_defaults),
 	    cmocka_unit_test(reads_every_other_form),
+	    cmocka_unit_test(reads_sources),
 	    cmocka_unit_test(refuses_each_bad_input),
 	    cmocka_unit_test(never_tells_a_secret),
 	    cmocka_unit_test(dumps_what_loads_again),
