@@ -365,6 +365,11 @@ int listeners_take_synced(struct listeners *l, const void *body, size_t length, 
 	l->status = status;
 	if (l->synced)
 		return 0;
+	if (!l->was_synced) {
+		l->syncing = true;
+		listeners_derive_all(l, now_ms);
+		l->syncing = false;
+	}
 	l->synced = l->was_synced = true;
 	LIST_FOREACH (ns, &l->namespaces, link) {
 		LIST_FOREACH (listener, &ns->listeners, link) {

@@ -13,6 +13,7 @@
  *   but never blocked: whom a block would cut cannot be told (`ambiguous`).
  * - A listener that is gone is kept for LISTENERS_GRACE_MS: a server that restarts closes its
  *   socket and opens another one, which must not lift a block.
+ * - Nothing is watched before the first SYNCED: what a container has may turn out to be the host's.
  * - A helper that is lost changes nothing: all is kept until its successor has told everything.
  */
 #pragma once

@@ -184,6 +184,9 @@ void listeners_derive(struct listeners *l, struct listener *listener, int64_t no
 {
 	struct claim *c, *next;
 
+	/* Whose an address is, the host's or a container's, shows when everything is told. */
+	if (!l->was_synced && !l->syncing)
+		return;
 	listener->mark = ++l->next_mark;
 	listener->skip = judge(l, listener);
 	if (listener->skip == LISTENER_PROBED && !listener->wildcard) {

@@ -24,7 +24,9 @@ struct listeners {
 	size_t n_namespaces, n_listeners, n_gone;
 	uint64_t next_mark, over_cap, ignored;
 	int64_t cap_told_ms;
-	bool synced, was_synced;
+	bool synced;
+	bool was_synced; /* by some helper, once */
+	bool syncing;    /* the first SYNCED is being taken */
 	struct inventory_status status;
 };
 

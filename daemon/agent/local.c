@@ -48,6 +48,10 @@ static void on_changed(struct watch *w, void *arg)
 		          (unsigned)l->owner->uid, l->owner->unit[0] ? ", " : "", l->owner->unit,
 		          w->ambiguous ? "; another container has this address, too" : "");
 	observe_reconsider(a, w);
+	/* One that may be blocked no more, or again. */
+	if (a->adopted && w->configured && w->breaker.state != BREAKER_CLOSED &&
+	    w->wall.in_kernel != !local_why_not_blocked(a, w))
+		enforce_apply(a, w);
 }
 
 static void on_gone(struct watch *w, void *arg)
