@@ -76,10 +76,16 @@ class BlockFromTest(unittest.TestCase):
         self.lab.serve_plain(port=9102)
         self.start()
         scan = self.lab.run("client", program("pprofwall"), "scan", "10.91.0.2:9100",
-                            "10.91.0.2:9102", "[fd91::2]:9101", "--format", "ndjson", "--fail-on", "never")
+                            "10.91.0.2:9102", "[fd91::2]:9101", "--format", "ndjson", "--trailer",
+                            "--fail-on", "never")
         self.assertEqual(self.lab.get("10.91.0.2", 9100, "/metrics")[0], 200)
+        self.assertIn('"complete":true', scan.stdout)
         status, out, err = self.block(scan.stdout, "--dry-run")
         self.assertEqual(status, 0, err)
+        self.assertNotIn("NOT COMPLETE", err)
+        err = self.block(scan.stdout.replace('"complete":true', '"complete":false'),
+                         "--dry-run")[2]
+        self.assertIn("THE SWEEP IS NOT COMPLETE", err)
         self.assertIn("would block 10.91.0.2:9100\nwould block [fd91::2]:9101\n", out)
         self.assert_untouched()
 
