@@ -9,8 +9,9 @@
  *   (kube-ipvs0, keepalived), which others answer for; link-local ones cannot be asked without a
  *   zone. Loopback is asked only where there is nothing else, or where a rule seals it.
  * - Another namespace's loopback reaches nobody outside of it: not watched.
- * - An address that the host has, too, is the host's. One that two other namespaces have is asked,
- *   but never blocked: whom a block would cut cannot be told (`ambiguous`).
+ * - An address that the host has, too, is the host's; one that a container and some other namespace
+ *   have is the container's. One that two containers have is asked, but never blocked: whom a block
+ *   would cut cannot be told (`ambiguous`).
  * - A listener that is gone is kept for LISTENERS_GRACE_MS: a server that restarts closes its
  *   socket and opens another one, which must not lift a block.
  * - Nothing is watched before the first SYNCED: what a container has may turn out to be the host's.

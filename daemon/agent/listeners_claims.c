@@ -14,35 +14,46 @@ int listeners_compare_addresses(const void *a, const void *b)
 	return memcmp(left->address, right->address, sizeof(left->address));
 }
 
+/* Anybody can make a network namespace and give it any address; a container takes more. */
+static bool is_contained(const struct claim *c)
+{
+	return c->listener->owner->container[0] != '\0';
+}
+
 static unsigned rank(const struct claim *c)
 {
 	const struct listener *l = c->listener;
 
 	/* As the kernel looks it up: the host's own address, the exact one, the same family. */
-	return (l->netns->host ? 4U : 0U) + (l->wildcard ? 0U : 2U) +
-	       (l->bound.family == c->watch->endpoint.family ? 1U : 0U) + (l->gone_ms ? 0U : 8U);
+	return (l->gone_ms ? 0U : 16U) + (l->netns->host ? 8U : 0U) + (is_contained(c) ? 4U : 0U) +
+	       (l->wildcard ? 0U : 2U) + (l->bound.family == c->watch->endpoint.family ? 1U : 0U);
+}
+
+static bool is_ambiguous(const struct watch *w, const struct claim *best)
+{
+	const struct claim *c;
+
+	if (!best || best->listener->netns->host)
+		return false;
+	LIST_FOREACH (c, &w->claims, of_watch) {
+		if (c->listener->netns != best->listener->netns && !c->listener->netns->host &&
+		    is_contained(c) == is_contained(best))
+			return true;
+	}
+	return false;
 }
 
 /* Returns whether something about the watch has changed. */
 static bool choose_winner(struct watch *w)
 {
 	const struct claim *c, *best = NULL;
-	const struct netns *other = NULL;
-	bool ambiguous = false, changed;
+	bool ambiguous, changed;
 
 	LIST_FOREACH (c, &w->claims, of_watch) {
 		if (!best || rank(c) > rank(best))
 			best = c;
 	}
-	LIST_FOREACH (c, &w->claims, of_watch) {
-		if (c->listener->netns->host)
-			continue;
-		if (other && other != c->listener->netns)
-			ambiguous = true;
-		other = c->listener->netns;
-	}
-	if (best && best->listener->netns->host)
-		ambiguous = false;
+	ambiguous = is_ambiguous(w, best);
 	changed = w->listener != (best ? best->listener : NULL) || w->ambiguous != ambiguous;
 	w->listener = best ? best->listener : NULL;
 	w->ambiguous = ambiguous;

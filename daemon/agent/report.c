@@ -208,10 +208,10 @@ static bool watches_listeners(const struct agent *a)
 	return a->conf && a->conf->scan.listeners;
 }
 
-/* The inventory is, once it was there, if we are to watch listeners. */
+/* The inventory is, if we are to watch listeners. */
 static bool is_needed(const struct agent *a, int role)
 {
-	return role != IPC_ROLE_INVENTORY || (watches_listeners(a) && a->peers[role].pid);
+	return role != IPC_ROLE_INVENTORY || watches_listeners(a);
 }
 
 bool report_ready(struct evbuffer *out, void *arg)
@@ -237,8 +237,7 @@ bool report_ready(struct evbuffer *out, void *arg)
 		evbuffer_add_printf(out, "state cannot be written: %s\n", health.error);
 		ready = false;
 	}
-	if (watches_listeners(a) && a->peers[IPC_ROLE_INVENTORY].pid &&
-	    !listeners_is_synced(a->listeners)) {
+	if (watches_listeners(a) && !listeners_is_synced(a->listeners)) {
 		evbuffer_add_printf(out, "the listeners of this host are being read\n");
 		ready = false;
 	}

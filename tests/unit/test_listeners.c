@@ -274,6 +274,7 @@ static void test_not_probed(void **state)
 
 static void test_two_namespaces(void **state)
 {
+	struct inventory_listener f = make_listener(POD, "0.0.0.0", 9100);
 	struct table *t = *state;
 	struct watch *w;
 
@@ -292,6 +293,13 @@ static void test_two_namespaces(void **state)
 	listeners_expire(t->l, 2000 + LISTENERS_GRACE_MS);
 	w = find(t, "172.17.0.2:9100");
 	assert_non_null(w);
+	assert_false(w->ambiguous);
+	assert_int_equal(listener_netns(w->listener), POD);
+	/* A namespace that anybody may have made does not put a container in doubt. */
+	f.change = INVENTORY_CHANGED;
+	snprintf(f.container, sizeof(f.container), "0123456789abcdef");
+	tell(t, &f, 6000);
+	tell_listener(t, OTHER, "172.17.0.2", 9100);
 	assert_false(w->ambiguous);
 	assert_int_equal(listener_netns(w->listener), POD);
 	/* And the host's own listener wins over both. */
