@@ -200,3 +200,14 @@ void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
 	add_lookup(batch, "output_nat", RULE_REQUESTS, true, RULE_KEY_CT_ORIGINAL_DESTINATION);
 	add_lookup(batch, "output_nat", RULE_REQUESTS, true, RULE_KEY_PACKET_DESTINATION);
 }
+
+/*
+ * There is no conntrack: the packet's own addresses say what is asked for, or who answers. An
+ * address and port that a container both serves and connects from would be taken for the former.
+ */
+void hooks_add_forward(struct nft_batch *batch)
+{
+	begin_base_chain(batch, "forward");
+	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_DESTINATION);
+	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_SOURCE);
+}

@@ -21,5 +21,7 @@ struct hooks_spec {
 void hooks_add_ledger(struct nft_batch *batch);
 /* Chains "prerouting" and "prerouting_nat". */
 void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec);
+/* Chain "forward" of the table of bridges. */
+void hooks_add_forward(struct nft_batch *batch);
 /* Chain "output", and with seal_local "output_nat". */
 void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec);

@@ -5,9 +5,9 @@
  */
 #include "common/cleanup.h"
 #include "common/log.h"
-#include "daemon/firewall/nft.h"
 #include "daemon/firewall/server.h"
 #include "daemon/firewall/standalone.h"
+#include "daemon/firewall/table.h"
 #include "daemon/startup.h"
 
 #include <errno.h>
@@ -30,15 +30,17 @@ AUTO_CLEANUP(firewall, struct firewall *, firewall_free)
 static int delete_table(void)
 {
 	__attribute__((cleanup(nft_close))) struct nft nft = {0};
-	auto_batch struct nft_batch batch = {0};
 	int err = nft_open(&nft);
+	int companion;
 
 	if (!err) {
-		nft_batch_init(&nft, &batch);
-		nft_batch_delete_table(&batch);
-		err = nft_batch_commit(&nft, &batch);
+		err = table_delete_of(&nft, NFPROTO_INET);
+		/* Also when the other one could not be deleted: half a wall less is something. */
+		companion = table_delete_of(&nft, NFPROTO_BRIDGE);
+		if (!err && nft_bridge_table_exists(&nft) > 0)
+			err = companion;
 	}
-	if (!err || err == -ENOENT)
+	if (!err)
 		return EXIT_SUCCESS;
 	if (err == -EPERM && geteuid() == 0)
 		log_error("table inet " NFT_TABLE_NAME
@@ -55,6 +57,8 @@ static int table_exists(void)
 
 	if (!exists)
 		exists = nft_table_exists(&nft);
+	if (!exists && nft_bridge_table_exists(&nft) > 0)
+		exists = 1;
 	if (exists < 0) {
 		log_error("table inet " NFT_TABLE_NAME ": %s", strerror(-exists));
 		return EXIT_UNKNOWN;

@@ -71,7 +71,8 @@ static bool is_about_us(const struct nlmsghdr *m)
 
 	if (m->nlmsg_type >> 8 != NFNL_SUBSYS_NFTABLES)
 		return false;
-	if (mnl_nlmsg_get_payload_len(m) < sizeof(*family) || family->nfgen_family != NFPROTO_INET)
+	if (mnl_nlmsg_get_payload_len(m) < sizeof(*family) ||
+	    (family->nfgen_family != NFPROTO_INET && family->nfgen_family != NFPROTO_BRIDGE))
 		return false;
 	mnl_attr_parse(m, sizeof(*family), find_our_name, &ours);
 	return ours;

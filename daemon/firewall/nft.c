@@ -66,7 +66,8 @@ void nft_batch_init(struct nft *nft, struct nft_batch *batch)
 {
 	struct nlmsghdr *message;
 
-	*batch = (struct nft_batch){.seq = nft->seq, .table = nft->table};
+	*batch = (struct nft_batch){
+	    .seq = nft->seq, .table = nft->table, .bridge = nft->bridge, .family = NFPROTO_INET};
 	message = nft_batch_message(batch, NFNL_MSG_BATCH_BEGIN, 0);
 	if (!message)
 		return;
@@ -105,7 +106,7 @@ struct nlmsghdr *nft_batch_message(struct nft_batch *batch, uint16_t type, uint1
 	message->nlmsg_flags = NLM_F_REQUEST | flags;
 	message->nlmsg_seq = batch->seq++;
 	family = mnl_nlmsg_put_extra_header(message, sizeof(*family));
-	family->nfgen_family = is_frame ? NFPROTO_UNSPEC : NFPROTO_INET;
+	family->nfgen_family = is_frame ? NFPROTO_UNSPEC : batch->family;
 	family->version = NFNETLINK_V0;
 	family->res_id = htons(is_frame ? NFNL_SUBSYS_NFTABLES : 0);
 	return message;
@@ -217,14 +218,26 @@ void nft_drain(struct nft *nft)
 		;
 }
 
-int nft_table_exists(struct nft *nft)
+static int exists(struct nft *nft, uint8_t family)
 {
 	struct nlmsghdr *message = nft_request(nft, NFT_MSG_GETTABLE, NLM_F_ACK);
+	struct nfgenmsg *head = mnl_nlmsg_get_payload(message);
 	int err;
 
+	head->nfgen_family = family;
 	mnl_attr_put_strz(message, NFTA_TABLE_NAME, nft->table);
 	err = nft_ask(nft, message, NULL, NULL);
 	return err == -ENOENT ? 0 : err ? err : 1;
+}
+
+int nft_table_exists(struct nft *nft)
+{
+	return exists(nft, NFPROTO_INET);
+}
+
+int nft_bridge_table_exists(struct nft *nft)
+{
+	return exists(nft, NFPROTO_BRIDGE);
 }
 
 static int take_generation(const struct nlattr *attribute, void *closure)

@@ -34,6 +34,7 @@ struct nft {
 	 * matter. */
 	uint32_t expected_generation;
 	const char *table; /* "our table": NFT_TABLE_NAME, until the caller says otherwise */
+	bool bridge;       /* and that it has a companion in the family bridge; false at first */
 };
 
 /* Both return 0 or -errno. On failure nothing is left open. */
@@ -42,6 +43,8 @@ void nft_close(struct nft *nft);
 
 /* 1: our table is there, 0: it is not, or -errno. */
 int nft_table_exists(struct nft *nft);
+/* The same for its companion. */
+int nft_bridge_table_exists(struct nft *nft);
 
 /* Which state of all of the namespace's rules is in force. Returns 0 or -errno. */
 int nft_get_generation(struct nft *nft, uint32_t *out);
@@ -54,19 +57,20 @@ struct nft_batch {
 	size_t last; /* offset of the last message */
 	bool failed;
 	const char *table;
+	bool bridge;    /* as that of struct nft */
+	uint8_t family; /* of the messages to come: NFPROTO_INET at first, or NFPROTO_BRIDGE */
 };
 
 void nft_batch_init(struct nft *nft, struct nft_batch *batch);
 void nft_batch_fini(struct nft_batch *batch);
 #define auto_batch __attribute__((cleanup(nft_batch_fini)))
 /*
- * Begins a message NFT_MSG_*, for up to NFT_BUFFER_BYTES; NULL when memory is out. `family` is
- * NFPROTO_INET for all but the batch's own frame. nft_batch_end_message() makes it part of the
- * batch.
+ * Begins a message NFT_MSG_*, for up to NFT_BUFFER_BYTES; NULL when memory is out.
+ * nft_batch_end_message() makes it part of the batch.
  */
 struct nlmsghdr *nft_batch_message(struct nft_batch *batch, uint16_t type, uint16_t flags);
 void nft_batch_end_message(struct nft_batch *batch, const struct nlmsghdr *message);
-/* Removes our table, with all that is in it. */
+/* Removes our table of the batch's family, with all that is in it. */
 void nft_batch_delete_table(struct nft_batch *batch);
 /* Sends the transaction and reads the verdict: 0, or -errno of the first message that failed. */
 int nft_batch_commit(struct nft *nft, struct nft_batch *batch);

@@ -78,11 +78,36 @@ const char *refuse_chain_name(enum conf_refuse how)
 
 /* One chain for each rule: who is let through */
 
+/* The client asks, or is answered. */
+static void let_through_bridge(struct nft_batch *batch, const char *chain, sa_family_t family,
+                               unsigned bits, const char *set)
+{
+	static const enum rule_key ways[][2] = {
+	    {RULE_KEY_PACKET_SOURCE, RULE_KEY_PACKET_DESTINATION},
+	    {RULE_KEY_PACKET_DESTINATION, RULE_KEY_PACKET_SOURCE},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		struct rule r;
+
+		rule_begin(&r, batch, chain);
+		rule_match_family(&r, family);
+		rule_match_address(&r, family, ways[i][0], bits, set);
+		rule_match_endpoint(&r, family, ways[i][1], set_hits_name(family));
+		rule_verdict(&r, NFT_RETURN, NULL);
+		rule_end(&r);
+	}
+}
+
 void refuse_let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
                         unsigned bits, const char *set)
 {
 	struct rule r;
 
+	if (batch->family == NFPROTO_BRIDGE) {
+		let_through_bridge(batch, chain, family, bits, set);
+		return;
+	}
 	rule_begin(&r, batch, chain);
 	rule_match_family(&r, family);
 	rule_match_address(&r, family, RULE_KEY_CT_ORIGINAL_SOURCE, bits, set);
@@ -143,6 +168,8 @@ void refuse_begin_rule_chain(struct nft_batch *batch, const char *chain, enum co
 {
 	struct rule r;
 
+	if (batch->family == NFPROTO_BRIDGE)
+		return;
 	let_resets_through(batch, chain, how);
 	if (!seal_local)
 		let_local_through(batch, chain);
@@ -161,6 +188,9 @@ void refuse_end_rule_chain(struct nft_batch *batch, const char *chain, enum conf
 	struct rule r;
 
 	rule_begin(&r, batch, chain);
-	rule_verdict(&r, NFT_GOTO, refuse_chain_name(how));
+	if (batch->family == NFPROTO_BRIDGE)
+		rule_verdict(&r, NF_DROP, NULL);
+	else
+		rule_verdict(&r, NFT_GOTO, refuse_chain_name(how));
 	rule_end(&r);
 }

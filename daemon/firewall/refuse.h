@@ -13,7 +13,12 @@ const char *refuse_chain_name(enum conf_refuse how);
 /* The rules of that chain, which must exist, and the sets of counters. */
 void refuse_add_chain(struct nft_batch *batch, enum conf_refuse how);
 
-/* The chain of a rule: who passes whatever the lists say, ... */
+/*
+ * In the table of bridges, where neither conntrack nor resets are to be had, nobody is spared but
+ * who is in the lists, and all others are dropped; "refuse" and "discard" are not there.
+ *
+ * The chain of a rule: who passes whatever the lists say, ...
+ */
 void refuse_begin_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how,
                              bool seal_local);
 /* ... clients in a set of prefixes of one length, in both directions, ... */

@@ -2,6 +2,7 @@
 #include "daemon/firewall/rule.h"
 
 #include <arpa/inet.h>
+#include <linux/if_ether.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/rtnetlink.h>
 #include <netinet/ip.h>
@@ -139,7 +140,12 @@ void rule_match_mark(struct rule *r, uint32_t mark, uint32_t mask)
 void rule_match_family(struct rule *r, sa_family_t family)
 {
 	const uint8_t protocol = family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6;
+	const uint16_t ether_type = htons(family == AF_INET ? ETH_P_IP : ETH_P_IPV6);
 
+	if (r->batch->family == NFPROTO_BRIDGE) {
+		rule_match_meta(r, NFT_META_PROTOCOL, &ether_type, sizeof(ether_type));
+		return;
+	}
 	rule_match_meta(r, NFT_META_NFPROTO, &protocol, sizeof(protocol));
 }
 

@@ -10,6 +10,7 @@
 
 #include <libnftnl/chain.h>
 #include <libnftnl/table.h>
+#include <linux/netfilter_bridge.h>
 #include <string.h>
 
 AUTO_CLEANUP(nftnl_table, struct nftnl_table *, nftnl_table_free)
@@ -19,6 +20,7 @@ enum {
 	/* After conntrack (-200); before and after the translation of destinations (-100). */
 	PRIORITY_BEFORE_NAT = -150,
 	PRIORITY_AFTER_NAT = -90,
+	PRIORITY_BRIDGE = -200, /* as ebtables' own filter */
 };
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
@@ -62,18 +64,23 @@ static void add_chain(struct nft_batch *batch, const char *name, int hook, int p
 }
 
 /* The chains must exist before elements or rules jump to them. */
-static void add_chains(struct nft_batch *batch, const struct conf *conf,
-                       const struct hooks_spec *hooks)
+static void add_rules_own_chains(struct nft_batch *batch, const struct conf *conf)
 {
 	char name[NFT_NAME_MAXLEN];
 
+	add_chain(batch, chain_name_of_rule(conf, BLOCKS_RULE_ORPHAN, name), -1, 0);
+	for (uint32_t rule = 0; rule <= conf->n_breakers; rule++)
+		add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
+}
+
+static void add_chains(struct nft_batch *batch, const struct conf *conf,
+                       const struct hooks_spec *hooks)
+{
 	add_chain(batch, refuse_chain_name(CONF_REFUSE_RESET), -1, 0);
 	add_chain(batch, refuse_chain_name(CONF_REFUSE_DROP), -1, 0);
 	if (hooks->ledger)
 		add_chain(batch, "ledger", -1, 0);
-	add_chain(batch, chain_name_of_rule(conf, BLOCKS_RULE_ORPHAN, name), -1, 0);
-	for (uint32_t rule = 0; rule <= conf->n_breakers; rule++)
-		add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
+	add_rules_own_chains(batch, conf);
 	add_chain(batch, "prerouting", NF_INET_PRE_ROUTING, PRIORITY_BEFORE_NAT);
 	add_chain(batch, "prerouting_nat", NF_INET_PRE_ROUTING, PRIORITY_AFTER_NAT);
 	add_chain(batch, "output", NF_INET_LOCAL_OUT, PRIORITY_BEFORE_NAT);
@@ -220,6 +227,28 @@ static void add_ledger(struct nft_batch *batch, const struct ruleset_spec *spec,
 	hooks_add_ledger(batch);
 }
 
+/*
+ * The companion, for what a bridge forwards between its ports: without bridge-nf the tables of IP
+ * never see it, and conntrack neither.
+ */
+static void add_bridge_table(struct nft_batch *batch, const struct ruleset_spec *spec,
+                             struct block *const *blocks, size_t count, int64_t now_ms)
+{
+	uint32_t next_id;
+
+	batch->family = NFPROTO_BRIDGE;
+	add_table(batch, spec->persist);
+	add_rules_own_chains(batch, spec->conf);
+	add_chain(batch, "forward", NF_BR_FORWARD, PRIORITY_BRIDGE);
+	next_id = add_sets(batch, false);
+	add_rule_chains(batch, spec, next_id);
+	for (size_t i = 0; i < ARRAY_LEN(families); i++)
+		set_put_blocks(batch, spec->conf, NFT_MSG_NEWSETELEM, families[i], blocks, count,
+		               now_ms);
+	hooks_add_forward(batch);
+	batch->family = NFPROTO_INET;
+}
+
 void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
                        struct block *const *blocks, size_t count, int64_t now_ms)
 {
@@ -242,6 +271,8 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 		add_ledger(batch, spec, now_ms);
 	hooks_add_prerouting(batch, &hooks);
 	hooks_add_output(batch, &hooks);
+	if (batch->bridge)
+		add_bridge_table(batch, spec, blocks, count, now_ms);
 }
 
 void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t rule)
@@ -269,8 +300,8 @@ static void replace_block(struct nft_batch *batch, const struct conf *conf,
 	set_put_blocks(batch, conf, NFT_MSG_DELSETELEM, block->endpoint.family, list, 1, now_ms);
 }
 
-void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
-                       uint32_t present_rule, int64_t now_ms)
+static void put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
+                      uint32_t present_rule, int64_t now_ms)
 {
 	struct block next = *block;
 	struct block *list[] = {&next};
@@ -279,10 +310,26 @@ void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const s
 	set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, block->endpoint.family, list, 1, now_ms);
 }
 
+void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
+                       uint32_t present_rule, int64_t now_ms)
+{
+	put_block(batch, conf, block, present_rule, now_ms);
+	if (!batch->bridge)
+		return;
+	batch->family = NFPROTO_BRIDGE;
+	put_block(batch, conf, block, present_rule, now_ms);
+	batch->family = NFPROTO_INET;
+}
+
 void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
                           const struct block *block, int64_t now_ms)
 {
 	replace_block(batch, conf, block, block->rule, now_ms);
+	if (!batch->bridge)
+		return;
+	batch->family = NFPROTO_BRIDGE;
+	replace_block(batch, conf, block, block->rule, now_ms);
+	batch->family = NFPROTO_INET;
 }
 
 void ruleset_remove_ledger(struct nft_batch *batch, const struct block *endpoint, int64_t now_ms)
@@ -333,5 +380,11 @@ void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, ui
 		                  name);
 		set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, bits, gone, n_gone);
 		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, added, n_added);
+		if (!batch->bridge)
+			continue;
+		batch->family = NFPROTO_BRIDGE;
+		set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, bits, gone, n_gone);
+		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, added, n_added);
+		batch->family = NFPROTO_INET;
 	}
 }

@@ -26,17 +26,27 @@ void table_close(struct table *t)
 	nft_close(&t->nft);
 }
 
-int table_delete(struct table *t)
+int table_delete_of(struct nft *nft, uint8_t family)
 {
 	auto_batch struct nft_batch batch;
 	int err;
 
-	nft_batch_init(&t->nft, &batch);
+	nft_batch_init(nft, &batch);
+	batch.family = family;
 	nft_batch_delete_table(&batch);
-	err = nft_batch_commit(&t->nft, &batch);
-	if (!err || err == -ENOENT)
-		t->installed = false;
+	err = nft_batch_commit(nft, &batch);
 	return err == -ENOENT ? 0 : err;
+}
+
+int table_delete(struct table *t)
+{
+	int err = table_delete_of(&t->nft, NFPROTO_INET);
+	int companion = table_delete_of(&t->nft, NFPROTO_BRIDGE);
+
+	if (!err)
+		t->installed = false;
+	/* A kernel that knows no such tables has none. */
+	return err ? err : t->nft.bridge ? companion : 0;
 }
 
 static int take_hits(const struct dump_element *e, void *closure)
@@ -91,6 +101,7 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 	auto_peers struct ledger_peers peers = {0};
 	size_t count;
 	int exists = nft_table_exists(&t->nft);
+	int companion = nft_bridge_table_exists(&t->nft);
 	int err;
 
 	if (exists < 0)
@@ -107,28 +118,55 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 	nft_batch_init(&t->nft, &batch);
 	if (exists)
 		nft_batch_delete_table(&batch);
+	if (companion > 0) {
+		batch.family = NFPROTO_BRIDGE;
+		nft_batch_delete_table(&batch);
+		batch.family = NFPROTO_INET;
+	}
 	ruleset_add_table(&batch, &spec, blocks, count, now_ms);
 	return nft_batch_commit(&t->nft, &batch);
+}
+
+/* Others may add or delete a plain table between our look and the transaction. */
+static int install_as_is(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                         int64_t now_ms)
+{
+	int err = -ENOENT;
+
+	for (unsigned i = 0; i < INSTALL_TRIES && (err == -ENOENT || err == -EEXIST); i++)
+		err = try_install(t, conf, shadow, now_ms);
+	return err;
+}
+
+/* What this kernel can: it is found out at the first table. */
+static int install_what_goes(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                             int64_t now_ms)
+{
+	const bool persist = t->persist;
+	int err = -EINVAL;
+
+	for (unsigned i = 0; i < 4 && err && err != -EPERM && err != -ENOMEM; i++) {
+		if (i & 1 && !persist)
+			continue;
+		t->nft.bridge = i < 2;
+		t->persist = persist && !(i & 1);
+		err = install_as_is(t, conf, shadow, now_ms);
+	}
+	return err;
 }
 
 int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                   int64_t now_ms)
 {
-	int err = -ENOENT;
+	int err;
 
 	blocks_expire(shadow->blocks, now_ms);
 	blocks_expire(shadow->ledger, now_ms);
-	/* Others may add or delete a plain table between our look and the transaction. */
-	for (unsigned i = 0; i < INSTALL_TRIES && (err == -ENOENT || err == -EEXIST); i++) {
-		err = try_install(t, conf, shadow, now_ms);
-		if ((err == -EOPNOTSUPP || err == -EINVAL) && t->persist && !t->installed) {
-			t->persist = false;
-			err = try_install(t, conf, shadow, now_ms);
-		}
-	}
+	err = t->known ? install_as_is(t, conf, shadow, now_ms)
+	               : install_what_goes(t, conf, shadow, now_ms);
 	if (err)
 		return err;
-	t->installed = true;
+	t->installed = t->known = true;
 	if (!t->persist && t->monitor_fd < 0) {
 		err = monitor_open(t->nft.portid, &t->monitor_fd);
 		/* What happened until now went unheard: once more, while somebody listens. */

@@ -22,6 +22,7 @@ struct table {
 	int monitor_fd; /* -1 while the table is owned, or there is none */
 	bool touched;   /* by somebody else, in a transaction whose end we have not seen */
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
+	bool known;     /* what the kernel can, by what was installed before */
 	bool installed; /* it is in the kernel, as far as we know */
 	uint32_t reconciliations; /* times that somebody else's change was undone */
 };
@@ -34,11 +35,14 @@ void table_close(struct table *t);
 /*
  * Puts the whole table in place of the present one, if any, in one transaction: no packet meets
  * half of it. A kernel before 6.9 refuses owned and persistent tables, with EOPNOTSUPP or EINVAL;
- * then a plain one is made and watched. What was counted so far is carried over.
+ * then a plain one is made and watched. It has a companion in the family bridge where there is one.
+ * What was counted so far is carried over.
  */
 int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                   int64_t now_ms);
 int table_delete(struct table *t);
+/* One of the two, without the rest; what is not there is no error. */
+int table_delete_of(struct nft *nft, uint8_t family);
 /* Reads what is waiting at the monitor; *touched: somebody changed the table, or may have. */
 int table_read_monitor(struct table *t, bool *touched);
 

@@ -12,7 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from firewall_helper import MANUAL, Helper  # noqa: E402
+from firewall_helper import MANUAL, PANIC, RESUME, Helper  # noqa: E402
 from lab import run, wait_until  # noqa: E402
 from test_firewall import (  # noqa: E402
     DEFAULT, POD, POD6, PORT, PROBER_UID, SEALED, Base, Echo, is_answering)
@@ -202,6 +202,50 @@ class Paths(Base):
             self.assert_closes([(address, PORT, DEFAULT)],
                                [{"address": address, "namespace": "one"}, {"address": address}],
                                [{"address": address, "namespace": "target"}])
+
+    def test_pod_to_pod_on_one_bridge_without_bridge_nf(self):
+        """Nothing of it meets a table of IP: the companion in the family bridge has to do it."""
+        lab = self.lab
+        helper = self.start(breakers=[
+            {"name": "default", "allow_from": [ONE, "fd93::/127"]},
+            {"name": "sealed-1.x", "seal_local": True}])
+        self.add_bridge()
+        self.set_bridge_nf(0)
+        self.addCleanup(self.set_bridge_nf, 1)
+        for address, allowed in ((TWO, ONE), (TWO6, ONE6)):
+            pod = {"address": address, "namespace": "one"}
+            host = {"address": address, "namespace": "target"}
+            self.assert_closes([(address, PORT, SEALED)], [pod, host])
+            if address == TWO:
+                self.assert_closes([(address, PORT, DEFAULT)], [{"address": address}], [pod, host])
+            self.assert_closes([(address, PORT, MANUAL)], [pod, {"address": address}], [host])
+        # The other way round the allowed one is a server, and gets no client by it.
+        self.assert_closes([(ONE, PORT, DEFAULT)], [{"address": ONE, "namespace": "two"}])
+        # An answer in flight stops.
+        streaming = self.connect(TWO, namespace="one")
+        streaming.sendall(b"s")
+        self.assertTrue(streaming.recv(4))
+        self.assert_ok(helper.block(TWO, PORT, MANUAL))
+        streaming.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            for _ in range(10_000):
+                self.assertTrue(streaming.recv(65536))
+        self.assert_ok(helper.unblock(TWO, PORT))
+        # A bridge's table is as whole as the other after a foreign flush, and as gone in a panic.
+        self.assert_ok(helper.block(TWO, PORT, MANUAL))
+        lab.nft("flush", "ruleset")
+        if self.persist == "off":
+            helper.wait_event()
+        self.assertFalse(self.is_open(TWO, namespace="one"))
+        self.assert_ok(helper.ask(PANIC))
+        self.assertTrue(self.is_open(TWO, namespace="one"))
+        self.assertNotIn("pprofwall", lab.nft("list", "tables").stdout)
+        self.assert_ok(helper.ask(RESUME))
+        self.assertIn("table bridge pprofwall", lab.nft("list", "tables").stdout)
+        helper.kill()
+        self.assertEqual(self.tool("--delete-table").returncode, 0)
+        self.assertNotIn("pprofwall", lab.nft("list", "tables").stdout)
+        self.assertEqual(self.tool("--table-exists").returncode, 1)
 
     # What must not be touched
 
