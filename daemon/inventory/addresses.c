@@ -198,6 +198,29 @@ int addresses_list(struct addresses *out)
 	return 0;
 }
 
+int addresses_open_monitor(void)
+{
+	const struct sockaddr_nl groups = {.nl_family = AF_NETLINK,
+	                                   .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+	auto_close int sock =
+	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (sock < 0 || bind(sock, (const struct sockaddr *)&groups, sizeof(groups)) < 0)
+		return -errno;
+	return steal_fd(&sock);
+}
+
+/* That something came is all that matters, also when it did not fit. */
+void addresses_drain_monitor(int sock)
+{
+	uint8_t bytes[4096];
+	ssize_t n;
+
+	do
+		n = recv(sock, bytes, sizeof(bytes), MSG_DONTWAIT);
+	while (n > 0 || (n < 0 && errno == ENOBUFS));
+}
+
 bool addresses_are_equal(const struct addresses *a, const struct addresses *b)
 {
 	return a->count == b->count && a->truncated == b->truncated &&

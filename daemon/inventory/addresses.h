@@ -14,5 +14,11 @@ struct addresses {
 
 /* Returns 0 or -errno, *out being empty then. */
 int addresses_list(struct addresses *out);
+/*
+ * A socket that becomes readable when an address of the thread's namespace has come or gone; to be
+ * drained then. It keeps the namespace alive: for our own only. Returns it, or -errno.
+ */
+int addresses_open_monitor(void);
+void addresses_drain_monitor(int sock);
 bool addresses_are_equal(const struct addresses *a, const struct addresses *b);
 void addresses_free(struct addresses *a);

@@ -2,11 +2,9 @@
 #include "daemon/inventory/dump.h"
 
 #include "common/cleanup.h"
-#include "common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -27,11 +25,12 @@ int dump_places_open(struct dump_places *p)
 	if (p->proc_fd < 0 || p->home_fd < 0 || fstat(p->home_fd, &st) < 0)
 		return -errno;
 	p->home_netns = st.st_ino;
-	return 0;
+	return visitor_new(p->home_fd, &p->visitor);
 }
 
 void dump_places_close(struct dump_places *p)
 {
+	visitor_free(p->visitor);
 	if (p->proc_fd >= 0)
 		close(p->proc_fd);
 	if (p->home_fd >= 0)
@@ -43,23 +42,13 @@ int dump_act_inside(const struct dump_places *p, const struct namespaces_ref *re
                     int (*act)(void *arg), void *arg)
 {
 	auto_close int fd = -1;
-	int result;
 
 	if (ref->netns == p->home_netns)
 		return act(arg);
 	fd = namespaces_open(p->proc_fd, ref);
 	if (fd < 0)
 		return fd == -ESTALE || fd == -ESRCH ? -ENOENT : fd;
-	/* One thread, so this is the whole process. */
-	if (setns(fd, CLONE_NEWNET) < 0)
-		return -errno;
-	result = act(arg);
-	if (setns(p->home_fd, CLONE_NEWNET) < 0) {
-		/* What we would say from here on would be about somebody else. */
-		log_error("no way back to our network namespace: %s", strerror(errno));
-		_exit(EXIT_FAILURE);
-	}
-	return result;
+	return visitor_act(p->visitor, fd, act, arg);
 }
 
 static int read_netns(void *arg)

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One look at one namespace: its addresses, its listeners, and who owns those that are new. The
- * only place where the process leaves its own network namespace; it is back before anything else
- * happens, or ends.
+ * One look at one namespace: its addresses, its listeners, and who owns those that are new. Loop's
+ * thread, which waits while visitor.h's is in the namespace.
  */
 #pragma once
 
 #include "daemon/inventory/table.h"
+#include "daemon/inventory/visitor.h"
 
 /* What is opened once. */
 struct dump_places {
 	int proc_fd;
 	int home_fd; /* our own network namespace, which is the host's */
 	uint64_t home_netns;
+	struct visitor *visitor;
 };
 
 #define DUMP_PLACES_CLOSED ((struct dump_places){.proc_fd = -1, .home_fd = -1})

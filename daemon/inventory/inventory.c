@@ -20,7 +20,8 @@ enum {
 	EVENT_DELAY_MS = 2,
 	DUMP_GAP_MS = 20,  /* between two dumps of a namespace */
 	READ_GAP_MS = 5,   /* between two looks into the rings */
-	LOST_GAP_MS = 500, /* between two full polls that events ask for */
+	LOST_GAP_MS = 100, /* between two full polls that events ask for, at least; and */
+	LOST_REST = 50,    /* so many times what the last one took of a CPU */
 	CHECK_OWNERS_MS = 10 * 1000,
 };
 
@@ -40,6 +41,8 @@ struct inventory {
 	bool watching;
 	uint32_t poll_ms;
 	struct event *poll, *slice, *soon, *readable, *read_again;
+	struct event *addresses_changed;
+	int addresses_sock;
 	/* Of the full poll under way: where it is, NULL when none is. */
 	struct table_netns *cursor;
 	bool polling, again, check_owners;
@@ -82,8 +85,10 @@ static void remove_netns(struct inventory *inv, struct table_netns *ns)
 /* Looks at one namespace. One that cannot be opened any more is looked for by the next poll. */
 static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 {
-	int err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns);
+	int err;
 
+	ns->changes = 0;
+	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns);
 	ns->dumped_ms = clock_monotonic_ms();
 	inv->handlers.news(inv->handlers.arg);
 	return err;
@@ -118,6 +123,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 			dump_check_owners(&inv->places, &inv->table, ns);
 		if (dump(inv, ns, inv->poll_began_ns) < 0)
 			inv->status.skipped++;
+		ns->expected = 0;
 	}
 	if (inv->cursor)
 		start_timer(inv->slice, 0);
@@ -222,7 +228,10 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 /* Something has happened, and we cannot say where. */
 static void poll_soon(struct inventory *inv)
 {
-	int64_t in = inv->poll_ended_ms + LOST_GAP_MS - clock_monotonic_ms();
+	/* However events come: a fiftieth of a CPU at most. */
+	int64_t rest = inv->status.poll_cpu_ns / 1000000 * LOST_REST;
+	int64_t gap = rest > LOST_GAP_MS ? rest : LOST_GAP_MS;
+	int64_t in = inv->poll_ended_ms + gap - clock_monotonic_ms();
 
 	if (inv->polling)
 		inv->again = true;
@@ -281,6 +290,12 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 			continue;
 		}
 		lacking = lacking || dump_lacks_owners(ns);
+		ns->expected -= ns->expected < ns->changes ? ns->expected : ns->changes;
+		if (ns->expected && ns->follow_ups > 0) {
+			/* A socket may live elsewhere than the task that calls listen() on it. */
+			ns->expected = 0;
+			poll_soon(inv);
+		}
 		if (ns->follow_ups < ARRAY_LEN(follow_up_ms))
 			ns->due_ms = now + follow_up_ms[ns->follow_ups++];
 	}
@@ -335,6 +350,7 @@ static void on_record(const struct events_record *r, void *arg)
 		ns->due_ms = due;
 	ns->event_ns = r->time_ns;
 	ns->follow_ups = 0;
+	ns->expected++;
 	ns->hint = r->process;
 }
 
@@ -366,6 +382,23 @@ static void on_read_again(evutil_socket_t fd, short what, void *arg)
 	event_add(inv->readable, NULL);
 }
 
+/* The host's own addresses: a wildcard there is reached by a new one at once. */
+static void on_addresses_changed(evutil_socket_t fd, short what, void *arg)
+{
+	struct inventory *inv = arg;
+	struct table_netns *ns = table_find(&inv->table, inv->places.home_netns);
+	int64_t due = clock_monotonic_ms() + DUMP_GAP_MS;
+
+	(void)what;
+	addresses_drain_monitor(fd);
+	if (!ns || (ns->due_ms && ns->due_ms <= due))
+		return;
+	ns->due_ms = due;
+	ns->event_ns = monotonic_ns();
+	ns->follow_ups = ARRAY_LEN(follow_up_ms); /* what is told of is there */
+	plan_soon(inv);
+}
+
 /* The outside */
 
 void inventory_watch(struct inventory *inv, uint32_t poll_ms)
@@ -374,9 +407,12 @@ void inventory_watch(struct inventory *inv, uint32_t poll_ms)
 	inv->poll_ms = poll_ms;
 	if (inv->readable)
 		event_add(inv->readable, NULL);
+	if (inv->addresses_changed)
+		event_add(inv->addresses_changed, NULL);
 	if (inv->polling)
-		return;
-	start_timer(inv->poll, 0);
+		inv->again = true; /* what is told then may be older than the question */
+	else
+		start_timer(inv->poll, 0);
 }
 
 void inventory_unwatch(struct inventory *inv)
@@ -386,6 +422,8 @@ void inventory_unwatch(struct inventory *inv)
 	event_del(inv->poll);
 	event_del(inv->slice);
 	event_del(inv->soon);
+	if (inv->addresses_changed)
+		event_del(inv->addresses_changed);
 	if (inv->readable) {
 		event_del(inv->readable);
 		event_del(inv->read_again);
@@ -422,6 +460,11 @@ static int set_up(struct inventory *inv)
 
 	if (err < 0)
 		return err;
+	/* Without it, by polls. */
+	inv->addresses_sock = addresses_open_monitor();
+	if (inv->addresses_sock >= 0)
+		inv->addresses_changed = event_new(inv->base, inv->addresses_sock,
+		                                   EV_READ | EV_PERSIST, on_addresses_changed, inv);
 	inv->poll = evtimer_new(inv->base, on_poll, inv);
 	inv->slice = evtimer_new(inv->base, on_slice, inv);
 	inv->soon = evtimer_new(inv->base, on_soon, inv);
@@ -452,6 +495,7 @@ int inventory_new(struct event_base *base, struct events *events, const char *wh
 	inv->hidden = hidden;
 	inv->handlers = *handlers;
 	inv->places = DUMP_PLACES_CLOSED;
+	inv->addresses_sock = -1;
 	if (!events)
 		snprintf(inv->why_no_events, sizeof(inv->why_no_events), "%s", why_no_events);
 	table_init(&inv->table);
@@ -466,8 +510,8 @@ int inventory_new(struct event_base *base, struct events *events, const char *wh
 
 void inventory_free(struct inventory *inv)
 {
-	struct event **all[] = {&inv->poll, &inv->slice, &inv->soon, &inv->readable,
-	                        &inv->read_again};
+	struct event **all[] = {&inv->poll,     &inv->slice,      &inv->soon,
+	                        &inv->readable, &inv->read_again, &inv->addresses_changed};
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (*all[i])
@@ -476,6 +520,8 @@ void inventory_free(struct inventory *inv)
 	table_clear(&inv->table);
 	namespaces_free(&inv->seen);
 	dump_places_close(&inv->places);
+	if (inv->addresses_sock >= 0)
+		close(inv->addresses_sock);
 	events_free(inv->events);
 	free(inv);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * pprofwall-inventory --uid N --gid N [--verify]: started by the parent, with its sockets on
- * descriptors 3 and 4, and on 5, if it is not the first, the vantage point of the one before.
+ * pprofwall-inventory --uid N --gid N [--verify] [--no-events]: started by the parent, with its
+ * sockets on descriptors 3 and 4, and on 5, if it is not the first, the vantage point of the one
+ * before. --no-events is for tests: it polls, as where the kernel tells of no events.
  */
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -31,16 +32,19 @@ static bool is_socket(int fd)
 	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-/* --verify is ours; the rest is read as by all the others. */
-static bool read_arguments(int argc, char **argv, struct sandbox_spec *spec, bool *verify)
+/* Two are ours; the rest is read as by all the others. */
+static bool read_arguments(int argc, char **argv, struct sandbox_spec *spec, bool *verify,
+                           bool *no_events)
 {
 	char *others[MAX_ARGUMENTS + 1] = {0};
 	int n = 0;
 
-	*verify = false;
+	*verify = *no_events = false;
 	for (int i = 0; i < argc; i++) {
 		if (i && strcmp(argv[i], "--verify") == 0)
 			*verify = true;
+		else if (i && strcmp(argv[i], "--no-events") == 0)
+			*no_events = true;
 		else if (n < MAX_ARGUMENTS)
 			others[n++] = argv[i];
 		else
@@ -107,12 +111,12 @@ int main(int argc, char **argv)
 	auto_server struct server *server = NULL;
 	struct vantage *vantage;
 	struct events *events = NULL;
-	char why[SANDBOX_ERROR_LEN], why_no_events[EVENTS_WHY_LEN] = "";
-	bool verify;
+	char why[SANDBOX_ERROR_LEN], why_no_events[EVENTS_WHY_LEN] = "--no-events";
+	bool verify, no_events;
 	int err;
 
 	log_init("pprofwall-inventory", LOG_LEVEL_INFO);
-	if (!read_arguments(argc, argv, &spec, &verify) || !is_socket(IPC_PARENT_FD) ||
+	if (!read_arguments(argc, argv, &spec, &verify, &no_events) || !is_socket(IPC_PARENT_FD) ||
 	    !is_socket(IPC_PEER_FD)) {
 		log_error("started by pprofwalld, not by hand");
 		return EXIT_USAGE;
@@ -120,7 +124,7 @@ int main(int argc, char **argv)
 	startup_ignore_signals();
 	/* With what is about to be given up. */
 	vantage = find_vantage(verify);
-	if (events_open(&events, why_no_events) < 0)
+	if (!no_events && events_open(&events, why_no_events) < 0)
 		log_warning("listeners are found by polling: %s", why_no_events);
 	if (drop_privileges(&spec, held, why) < 0) {
 		log_error("%s", why);

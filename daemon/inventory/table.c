@@ -125,9 +125,12 @@ void table_set_addresses(struct table *t, struct table_netns *ns, struct address
 }
 
 /* Sockets [i..end) share an address. Takes the group's data into the listener. */
-static void update(struct table *t, struct table_listener *l, const struct diag_socket *group,
-                   size_t n, int64_t seen_ns)
+static void update(struct table *t, struct table_netns *ns, struct table_listener *l,
+                   const struct diag_socket *group, size_t n, int64_t seen_ns)
 {
+	uint32_t more =
+	    (uint32_t)n > l->n_sockets ? (uint32_t)n - l->n_sockets : l->n_sockets - (uint32_t)n;
+
 	/* Somebody else has taken the address, or the first of many has ended. */
 	bool other = l->n_sockets == 0 || l->socket.inode != group[0].inode;
 	bool v6only = true;
@@ -137,6 +140,8 @@ static void update(struct table *t, struct table_listener *l, const struct diag_
 	if (!other && l->n_sockets == n && l->socket.v6only == v6only &&
 	    l->socket.uid == group[0].uid)
 		return;
+	/* One may have gone, and another come. */
+	ns->changes += more || !other ? more : 2;
 	if (other) {
 		l->seen_ns = seen_ns;
 		l->owner = (struct owner){0};
@@ -160,6 +165,12 @@ static struct table_listener *new_listener(const struct table_netns *ns)
 	return l;
 }
 
+static void end_listener(struct table *t, struct table_netns *ns, size_t i)
+{
+	ns->changes += ns->listeners[i]->n_sockets;
+	end(t, &ns->listeners[i]->entry);
+}
+
 /* Merges two sorted lists: what was there, and what is there now. */
 int table_set_listeners(struct table *t, struct table_netns *ns, const struct diag_list *sockets,
                         int64_t seen_ns)
@@ -178,20 +189,20 @@ int table_set_listeners(struct table *t, struct table_netns *ns, const struct di
 			size++;
 		while (old < ns->n_listeners &&
 		       diag_compare(&ns->listeners[old]->socket, group) < 0)
-			end(t, &ns->listeners[old++]->entry);
+			end_listener(t, ns, old++);
 		if (old < ns->n_listeners && diag_compare(&ns->listeners[old]->socket, group) == 0)
 			l = ns->listeners[old++];
 		else
 			l = new_listener(ns);
 		/* Without memory it is new the next time. */
 		if (l) {
-			update(t, l, group, size, seen_ns);
+			update(t, ns, l, group, size, seen_ns);
 			now[n++] = l;
 		}
 		i += size;
 	}
 	while (old < ns->n_listeners)
-		end(t, &ns->listeners[old++]->entry);
+		end_listener(t, ns, old++);
 	t->n_listeners += (uint32_t)n - (uint32_t)ns->n_listeners;
 	free(ns->listeners);
 	ns->listeners = now;

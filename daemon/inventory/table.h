@@ -45,6 +45,8 @@ struct table_netns {
 	int64_t dumped_ms, due_ms; /* due_ms 0: not before the next full poll */
 	int64_t event_ns;
 	unsigned follow_ups;
+	uint32_t expected; /* events that no change has explained yet */
+	uint32_t changes;  /* sockets that came or went; counted by table_set_listeners() */
 	pid_t hint;
 };
 

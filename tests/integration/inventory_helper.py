@@ -62,13 +62,16 @@ def request(verb, address=None, port=0, netns=0, poll_ms=0, timeout_ms=0, family
 class Inventory:
     """The process, and what it has told so far: `namespaces` and `listeners`, by their keys."""
 
-    def __init__(self, prefix=(), verify=False, data=None, uid=UID):
+    def __init__(self, namespace=None, verify=False, events=True, data=None, uid=UID):
         self.parent, self.agent = frames.Parent(), frames.Peer()
         self.namespaces, self.listeners = {}, {}
         self.told, self.statuses = [], []
-        argv = [*prefix, lab.program("pprofwall-inventory"), "--uid", str(uid), "--gid", str(uid)]
+        argv = ["ip", "netns", "exec", namespace] if namespace else []
+        argv += [lab.program("pprofwall-inventory"), "--uid", str(uid), "--gid", str(uid)]
+        argv += ["--verify"] if verify else []
+        argv += [] if events else ["--no-events"]
         self.process = subprocess.Popen(
-            argv + (["--verify"] if verify else []), stdin=subprocess.DEVNULL,
+            argv, stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE, env=lab.environment(),
             **frames.handed_over(self.parent, self.agent, data))
         self.parent.theirs.close()
