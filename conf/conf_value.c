@@ -558,7 +558,7 @@ void conf_value_free(const struct conf_key *key, void *base)
 	case CONF_TYPE_SOURCES:
 		free_strings(&sources->files);
 		free_strings(&sources->names);
-		/* fallthrough */
+		__attribute__((fallthrough));
 	case CONF_TYPE_PREFIXES:
 		free(((struct conf_prefixes *)slot)->items);
 		memset(slot, 0, sizeof(struct conf_prefixes));
