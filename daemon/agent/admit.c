@@ -322,6 +322,11 @@ static json_t *addresses_of(const struct allow_source *source)
 	return list;
 }
 
+int admit_merge(const struct admit *ad, unsigned rule, struct prefix **out, size_t *count)
+{
+	return allow_merge(ad->allow, rule, out, count);
+}
+
 json_t *admit_report(const struct admit *ad)
 {
 	json_t *list = json_array();

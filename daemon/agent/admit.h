@@ -44,6 +44,9 @@ enum admit_gate {
 /* May a first block of conf->breakers[rule] go in? */
 enum admit_gate admit_gate(const struct admit *ad, unsigned rule);
 
+/* As allow_merge(): for people. */
+int admit_merge(const struct admit *ad, unsigned rule, struct prefix **out, size_t *count);
+
 json_t *admit_report(const struct admit *ad);
 void admit_expose(const struct admit *ad, struct evbuffer *out);
 /* A line for each source that has never said anybody; false if there is one. */

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "daemon/agent/agent.h"
 #include "daemon/agent/impact_internal.h"
+#include "daemon/inventory/wire.h"
 
 #include <errno.h>
 #include <string.h>
@@ -257,7 +258,7 @@ void impact_take_peers(struct impact *impact, const struct firewall_peer *peers,
 		memcpy(e.address, peers[i].address, sizeof(e.address));
 		memcpy(peer.address, peers[i].peer, sizeof(peer.address));
 		page = ledger_find(impact->ledger, &e);
-		if (page)
+		if (page && !inventory_is_vantage(&peer))
 			ledger_note_opened(impact->ledger, page, &peer, peers[i].connections,
 			                   now - (int64_t)peers[i].idle_ms);
 	}

@@ -25,16 +25,18 @@ static struct ledger_page *find_page(struct look *look)
 	return page;
 }
 
+enum { PROBE_LINGERS_MS = 1000 };
+
 /*
  * The prober connects from an address of the host's own, as a local client may: while a probe is
- * under way who is who cannot be told. The counting set can, by the prober's uid.
+ * under way, or was just now, who is who cannot be told. The counting set can, by the prober's uid.
  */
 static bool may_be_ours(const struct look *look, const struct endpoint *peer)
 {
 	const struct watch *w =
 	    watch_set_find(impact_agent(look->impact)->watches, &look->endpoint);
 
-	if (!w || !w->slot.in_flight)
+	if (!w || (!w->slot.in_flight && clock_wall_ms() - w->seen_wall_ms > PROBE_LINGERS_MS))
 		return false;
 	return endpoint_is_loopback(peer) ||
 	       (peer->family == look->endpoint.family &&
@@ -48,8 +50,8 @@ static void on_peer(const struct inventory_peer *from, void *arg)
 	struct endpoint peer = {.family = from->family};
 
 	memcpy(peer.address, from->address, sizeof(peer.address));
-	if (page && (peer.family == AF_INET || peer.family == AF_INET6) &&
-	    !may_be_ours(look, &peer))
+	if (page && !inventory_is_vantage(&peer) &&
+	    (peer.family == AF_INET || peer.family == AF_INET6) && !may_be_ours(look, &peer))
 		ledger_note_connected(impact_ledger(look->impact), page, &peer, clock_wall_ms());
 }
 

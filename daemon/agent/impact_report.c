@@ -9,30 +9,46 @@
 
 enum { PLACE_LEN = 64 };
 
-/* The host's own addresses: its processes are not cut off unless a rule seals it. */
-struct local_addresses {
-	struct ifaddrs *list;
+/*
+ * Whom a block of an endpoint leaves alone, as it is now. `local` are the host's own addresses: its
+ * processes are not cut off unless a rule seals it.
+ */
+struct spared {
+	struct ifaddrs *local;
+	const struct conf_breaker *rule; /* NULL: none, or a person has decided */
+	struct prefix *named;            /* by files and names in its allow_from */
+	size_t n_named;
 };
 
-static void free_local(struct local_addresses *local)
+static void spared_fini(struct spared *s)
 {
-	if (local->list)
-		freeifaddrs(local->list);
+	if (s->local)
+		freeifaddrs(s->local);
+	free(s->named);
 }
-#define auto_local __attribute__((cleanup(free_local)))
+#define auto_spared __attribute__((cleanup(spared_fini)))
 
-static void read_local(struct local_addresses *local)
+static void spared_init(struct spared *s)
 {
-	local->list = NULL;
-	if (getifaddrs(&local->list) < 0)
-		local->list = NULL;
+	if (getifaddrs(&s->local) < 0)
+		s->local = NULL;
 }
 
-static bool is_local(const struct local_addresses *local, const struct endpoint *e)
+static void spared_take_rule(struct spared *s, const struct agent *a, const struct watch *w)
+{
+	free(s->named);
+	s->named = NULL;
+	s->n_named = 0;
+	s->rule = w && w->configured && !w->decision ? &a->conf->breakers[w->rule] : NULL;
+	if (s->rule && s->rule->allow_dynamic)
+		(void)admit_merge(a->admit, w->rule, &s->named, &s->n_named);
+}
+
+static bool is_local(const struct spared *s, const struct endpoint *e)
 {
 	if (endpoint_is_loopback(e))
 		return true;
-	for (const struct ifaddrs *i = local->list; i; i = i->ifa_next) {
+	for (const struct ifaddrs *i = s->local; i; i = i->ifa_next) {
 		struct endpoint own;
 
 		if (!i->ifa_addr || endpoint_from_sockaddr(i->ifa_addr, &own) < 0)
@@ -44,28 +60,26 @@ static bool is_local(const struct local_addresses *local, const struct endpoint 
 	return false;
 }
 
-static bool contains(const struct conf_prefixes *list, const struct endpoint *e)
+static bool contains(const struct prefix *items, size_t count, const struct endpoint *e)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (prefix_contains(&list->items[i], e))
+	for (size_t i = 0; i < count; i++)
+		if (prefix_contains(&items[i], e))
 			return true;
 	return false;
 }
 
 /* Why a block would leave this one alone; NULL: it would not. */
-static const char *why_it_stays(const struct agent *a, const struct watch *w,
-                                const struct local_addresses *local, const struct endpoint *peer)
+static const char *why_it_stays(const struct agent *a, const struct spared *s,
+                                const struct endpoint *peer)
 {
-	const struct conf_breaker *rule = w ? &a->conf->breakers[w->rule] : NULL;
-	bool by_hand = w && w->decision;
+	const struct conf_prefixes *sources = &a->conf->protect.sources;
 
-	if (contains(&a->conf->protect.sources, peer))
+	if (contains(sources->items, sources->count, peer))
 		return "protect.sources";
-	if (rule && !by_hand && contains(&rule->allow_from, peer))
+	if (s->rule && (contains(s->rule->allow_from.items, s->rule->allow_from.count, peer) ||
+	                contains(s->named, s->n_named, peer)))
 		return "allow_from";
-	if (is_local(local, peer) && !(rule && !by_hand && rule->seal_local))
-		return "this host";
-	return NULL;
+	return is_local(s, peer) && !(s->rule && s->rule->seal_local) ? "this host" : NULL;
 }
 
 /* A watch at this address, whatever its port; NULL: none. They are in order of endpoints. */
@@ -130,7 +144,7 @@ static json_t *peer_to_json(const struct agent *a, const struct ledger_peer *p, 
 }
 
 static json_t *page_to_json(struct impact *impact, const struct ledger_page *page,
-                            const struct local_addresses *local)
+                            struct spared *spared)
 {
 	const struct agent *a = impact_agent(impact);
 	const struct watch *w = watch_set_find(a->watches, &page->endpoint);
@@ -138,9 +152,10 @@ static json_t *page_to_json(struct impact *impact, const struct ledger_page *pag
 	json_t *peers = json_array();
 	json_int_t cut = 0;
 
+	spared_take_rule(spared, a, w);
 	for (size_t i = 0; i < page->count; i++) {
 		const struct ledger_peer *p = &page->peers[i];
-		const char *stays = why_it_stays(a, w, local, &p->address);
+		const char *stays = why_it_stays(a, spared, &p->address);
 
 		cut += stays == NULL;
 		json_array_append_new(peers, peer_to_json(a, p, stays));
@@ -159,18 +174,18 @@ static json_t *page_to_json(struct impact *impact, const struct ledger_page *pag
 json_t *impact_report(struct impact *impact, const struct endpoint *e)
 {
 	const struct ledger *ledger = impact_ledger(impact);
-	auto_local struct local_addresses local;
+	auto_spared struct spared spared = {0};
 	json_t *list;
 
 	if (e && !ledger_find(ledger, e))
 		return NULL;
-	read_local(&local);
+	spared_init(&spared);
 	list = json_array();
 	for (size_t i = 0; i < ledger_count(ledger); i++) {
 		const struct ledger_page *page = ledger_at(ledger, i);
 
 		if (!e || endpoint_compare(&page->endpoint, e) == 0)
-			json_array_append_new(list, page_to_json(impact, page, &local));
+			json_array_append_new(list, page_to_json(impact, page, &spared));
 	}
 	return json_pack("{s:b, s:o}", "ok", 1, "endpoints", list);
 }
@@ -198,16 +213,18 @@ static void insert(struct summary *s, const struct ledger_peer *p)
 
 static struct summary summarize(struct impact *impact, const struct watch *w)
 {
+	const struct agent *a = impact_agent(impact);
 	struct summary s = {.page = ledger_find(impact_ledger(impact), &w->endpoint)};
-	auto_local struct local_addresses local;
+	auto_spared struct spared spared = {0};
 
 	if (!s.page)
 		return s;
-	read_local(&local);
+	spared_init(&spared);
+	spared_take_rule(&spared, a, w);
 	for (size_t i = 0; i < s.page->count; i++) {
 		const struct ledger_peer *p = &s.page->peers[i];
 
-		if (why_it_stays(impact_agent(impact), w, &local, &p->address))
+		if (why_it_stays(a, &spared, &p->address))
 			continue;
 		s.cut++;
 		insert(&s, p);

@@ -449,8 +449,12 @@ void inventory_fill_status(const struct inventory *inv, struct inventory_status 
 
 int inventory_act_inside(struct inventory *inv, uint64_t netns, int (*act)(void *arg), void *arg)
 {
+	const struct namespaces_ref home = {.netns = inv->places.home_netns};
 	const struct table_netns *ns = table_find(&inv->table, netns);
 
+	/* The host's own is there also when nobody watches. */
+	if (netns == home.netns)
+		return dump_act_inside(&inv->places, &home, act, arg);
 	return ns ? dump_act_inside(&inv->places, &ns->ref, act, arg) : -ENOENT;
 }
 

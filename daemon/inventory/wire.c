@@ -58,3 +58,13 @@ bool inventory_wire_check(const void *bytes, size_t length, struct inventory_req
 	*out = r;
 	return true;
 }
+
+bool inventory_is_vantage(const struct endpoint *e)
+{
+	static const uint8_t net4[3] = {169, 254, 213};
+	static const uint8_t net6[14] = {0xfd, 0x70, 0x70, 0x77, 0x61, 0x6c};
+
+	if (e->family == AF_INET)
+		return memcmp(e->address, net4, sizeof(net4)) == 0 && e->address[3] < 128;
+	return memcmp(e->address, net6, sizeof(net6)) == 0;
+}

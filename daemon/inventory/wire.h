@@ -165,3 +165,9 @@ struct inventory_status {
 
 /* Copies a request that is well formed to *out; else returns false and leaves *out alone. */
 bool inventory_wire_check(const void *bytes, size_t length, struct inventory_request *out);
+
+/*
+ * Is this an address of the namespace that CONNECT comes from: 169.254.213.0/25, or one in
+ * fd70:7077:616c::/112? Whoever lists clients leaves us out.
+ */
+bool inventory_is_vantage(const struct endpoint *e);

@@ -146,7 +146,9 @@ class Ledger(ImpactTest):
         self.check(after)
         self.assertEqual(after["since"], before["since"])
         for address, peer in self.peers(after).items():
-            for key in ("first_seen", "last_seen", "connections"):
+            # Those who stay are seen again.
+            for key in ("first_seen", "connections", *(
+                    () if address in STAYING else ("last_seen",))):
                 self.assertEqual(peer[key], self.peers(before)[address][key], address)
         # ...and it goes on counting.
         self.client(ONCE)
@@ -160,6 +162,20 @@ class Ledger(ImpactTest):
         self.daemon.kill_everything()
         self.daemon.start()
         self.assertEqual(self.wait_peers(ONCE)[ONCE]["connections"], 1)
+
+    def test_those_who_were_there_before(self):
+        """Their connections were opened before anybody counted: sock_diag tells of them."""
+        self.lab.serve_node_exporter()
+        for address in STAYING:
+            self.client(address, keep=True)
+        self.start(mode="observe")
+        wait_until(lambda: self.daemon.ctl_json("impact")["endpoints"], 10 * SLOW, "observed")
+        peers = self.wait_peers(*STAYING)
+        self.assertEqual(set(peers), set(STAYING))
+        for address in STAYING:
+            self.assertEqual((peers[address]["connected"], peers[address]["connections"]),
+                             (True, 1))
+        self.assertIn("cut off, connected now", self.daemon.ctl("impact").stdout)
 
     def test_alerts_say_who(self):
         hook = self.lab.webhook()
@@ -211,6 +227,17 @@ class Ledger(ImpactTest):
         self.assertEqual(peers[COMING[0]]["stays"], "protect.sources")
         self.assertEqual(peers[Lab.TARGET]["stays"], "this host")
         self.assertEqual(self.page()["cut"], 0)
+
+    def test_those_in_a_file_stay(self):
+        path = pathlib.Path(self.lab.directory, "scrapers.txt")
+        path.write_text(f"{COMING[0]}\n", "ascii")
+        path.chmod(0o644)
+        breakers = self.config_of(allow_from=[f"@{path}"])["breakers"]
+        self.start_observed(breakers=breakers)
+        self.client(COMING[0])
+        self.client(COMING[1])
+        peers = self.wait_peers(COMING[0], COMING[1])
+        self.assertEqual([peers[a]["stays"] for a in COMING[:2]], ["allow_from", None])
 
     def test_six(self):
         self.lab.serve_node_exporter(address=Lab.TARGET6)

@@ -7,7 +7,9 @@
 #include <cmocka.h>
 
 #include "daemon/agent/ledger.h"
+#include "daemon/inventory/wire.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct endpoint endpoint_of(const char *text)
@@ -201,6 +203,61 @@ static void test_restores(void **state)
 	assert_null(p->name);
 }
 
+static void test_text_and_back(void **state)
+{
+	struct ledger *l = *state;
+	const struct endpoint a = endpoint_of("10.0.0.7:9100"), b = endpoint_of("10.0.0.8:9100");
+	const struct endpoint four = peer_number(1), six = endpoint_of("[2001:db8::1]:1");
+	struct ledger_page *from = ledger_open(l, &a, 0), *to = ledger_open(l, &b, 0);
+	struct endpoint six_address = six;
+	const struct ledger_peer *p;
+	char *text;
+
+	six_address.port = 0;
+	ledger_note_opened(l, from, &four, 3, 1000);
+	ledger_note_connected(l, from, &six_address, 2000);
+	text = ledger_format_peers(from);
+	assert_string_equal(text, "[[\"10.0.0.1\",1000,1000,3,3,false],"
+	                          "[\"2001:db8::1\",2000,2000,1,0,true]]");
+	ledger_parse_peers(l, to, text, 50);
+	free(text);
+	assert_int_equal(to->count, 2);
+	p = ledger_find_peer(to, &four);
+	assert_true(p->first_ms == 1050 && p->last_ms == 1050 && p->connections == 3);
+	assert_true(ledger_find_peer(to, &six_address)->was_connected);
+	/* what is damaged is left out, and the rest is taken */
+	ledger_close(l, &b);
+	to = ledger_open(l, &b, 0);
+	ledger_parse_peers(l, to, "nonsense", 0);
+	ledger_parse_peers(l, to, "{}", 0);
+	ledger_parse_peers(l, to,
+	                   "[1,[],[\"10.0.0.1\",1,1,-1,0,false],[\"10.0.0\",1,1,1,0,false],"
+	                   "[\"10.0.0.1\",1,1,1,0,false,7],[\"10.0.0.2\",1,1,1,0,false]]",
+	                   0);
+	assert_int_equal(to->count, 1);
+}
+
+static void test_who_verifies_is_nobody(void **state)
+{
+	static const struct {
+		const char *endpoint;
+		bool vantage;
+	} cases[] = {
+	    {"169.254.213.0:1", true},        {"169.254.213.127:1", true},
+	    {"169.254.213.128:1", false},     {"169.254.214.1:1", false},
+	    {"[fd70:7077:616c::3]:1", true},  {"[fd70:7077:616c::1:3]:1", false},
+	    {"[fd70:7077:616d::3]:1", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct endpoint e = endpoint_of(cases[i].endpoint);
+
+		if (inventory_is_vantage(&e) != cases[i].vantage)
+			fail_msg("%s", cases[i].endpoint);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +267,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_full_pages_prefer_who_was_connected, begin, end),
 	    cmocka_unit_test_setup_teardown(test_all_pages_together_are_bounded, begin, end),
 	    cmocka_unit_test_setup_teardown(test_restores, begin, end),
+	    cmocka_unit_test_setup_teardown(test_text_and_back, begin, end),
+	    cmocka_unit_test(test_who_verifies_is_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,6 +207,48 @@ static void check_shift(const struct fixture *f, const char *sql, int64_t expect
 	"opened_ms=opened_ms-7200000, open_until_ms=open_until_ms-7200000;"
 #define REBOOT "UPDATE manuals SET boot_id='other'; UPDATE breakers SET boot_id='other';"
 
+static void test_ledgers_come_back(void **state)
+{
+	const size_t length = 100 * 1024; /* a page of many peers */
+	struct state_snapshot s;
+	struct state *st = open_state(*state, &s);
+	auto_free char *peers = malloc(length + 1);
+	struct state_ledger l = {.endpoint = endpoint_of("10.0.0.7:9100"),
+	                         .since_ms = clock_wall_ms() - HOUR,
+	                         .peers = peers};
+	struct state_ledger gone = {.endpoint = endpoint_of("10.0.0.8:9100"),
+	                            .peers = (char[]){"[]"}};
+
+	assert_non_null(peers);
+	memset(peers, 'x', length);
+	peers[length] = '\0';
+	assert_int_equal(s.n_ledgers, 0);
+	state_snapshot_free(&s);
+	assert_int_equal(state_save_ledger(st, &gone), 0);
+	assert_int_equal(state_save_ledger(st, &l), 0);
+	assert_int_equal(state_delete_ledger(st, &gone.endpoint), 0);
+	memset(peers, 'y', length); /* was copied */
+	state_close(st);
+
+	st = open_state(*state, &s);
+	assert_int_equal(s.n_ledgers, 1);
+	assert_int_equal(endpoint_compare(&s.ledgers[0].endpoint, &l.endpoint), 0);
+	assert_int_equal(s.ledgers[0].since_ms, l.since_ms);
+	assert_int_equal(s.ledgers[0].shift_ms, 0);
+	assert_int_equal(strlen(s.ledgers[0].peers), length);
+	assert_int_equal(s.ledgers[0].peers[length - 1], 'x');
+	state_snapshot_free(&s);
+	state_close(st);
+
+	/* the clock was set back by two hours meanwhile */
+	run_sql(*state, "UPDATE ledgers SET saved_ms=saved_ms+7200000, since_ms=since_ms+7200000");
+	st = open_state(*state, &s);
+	assert_true(llabs(s.ledgers[0].shift_ms + 2 * HOUR) < 60 * 1000);
+	assert_true(llabs(s.ledgers[0].since_ms - l.since_ms) < 60 * 1000);
+	state_snapshot_free(&s);
+	state_close(st);
+}
+
 static void test_clock_set_back_does_not_prolong(void **state)
 {
 	check_shift(*state, SET_BACK_BY_2_H, HOUR);
@@ -566,6 +608,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(test_comes_back),
+	    TEST(test_ledgers_come_back),
 	    TEST(test_ended_manuals_are_left_out),
 	    TEST(test_clock_set_back_does_not_prolong),
 	    TEST(test_clock_set_forward_does_not_end),
