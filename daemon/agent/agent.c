@@ -470,6 +470,17 @@ static void end_without_firewall(struct agent *a, int64_t now)
 	stop(a);
 }
 
+/* Reading the kernel's list keeps the helper busy, half a second for 100,000. */
+static int64_t list_every(const struct agent *a)
+{
+	struct wall_stats wall;
+	int64_t ms;
+
+	wall_get_stats(a->wall, &wall);
+	ms = AGENT_LIST_EVERY_MS + (int64_t)wall.blocks * AGENT_LIST_EVERY_MS / 1000;
+	return ms < AGENT_LIST_AT_LEAST_MS ? ms : AGENT_LIST_AT_LEAST_MS;
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct agent *a = arg;
@@ -493,7 +504,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	look_for_panic(a);
 	impact_tick(a->impact);
-	if (now - a->listed_ms >= AGENT_LIST_EVERY_MS) {
+	if (now - a->listed_ms >= list_every(a)) {
 		a->listed_ms = now;
 		record_retry(a);
 		wall_list(a->wall);

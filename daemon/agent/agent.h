@@ -24,7 +24,12 @@
 #include "daemon/agent/wall.h"
 #include "daemon/channel.h"
 
-enum { AGENT_PING_EVERY_MS = 500, AGENT_SILENT_AFTER_MS = 2000, AGENT_LIST_EVERY_MS = 10 * 1000 };
+enum {
+	AGENT_PING_EVERY_MS = 500,
+	AGENT_SILENT_AFTER_MS = 2000,
+	AGENT_LIST_EVERY_MS = 10 * 1000,
+	AGENT_LIST_AT_LEAST_MS = 5 * 60 * 1000 /* with many blocks */
+};
 
 struct block_list;
 
@@ -92,7 +97,8 @@ struct agent {
 	TAILQ_HEAD(, waiter) waiters;
 	struct block_list *block_list; /* under way, or NULL */
 
-	bool adopted; /* the kernel's blocks were read once, at the start */
+	bool spreading; /* blocks that were found are renewed at times of their own */
+	bool adopted;   /* the kernel's blocks were read once, at the start */
 	bool panic;
 	char panic_reason[STATE_REASON_LEN];
 

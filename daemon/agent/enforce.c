@@ -8,6 +8,8 @@
 #include "daemon/agent/agent.h"
 #include "daemon/agent/block_list.h"
 
+#include <event2/util.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -15,6 +17,8 @@ enum {
 	RETRY_WAITING_MS = 20, /* for what comes within moments */
 	RETRY_STALE_MS = 100,  /* until the agent, too, has taken the new configuration */
 	RENEW_AT_MOST_MS = 5 * 60 * 1000,
+	ADOPT_AT_ONCE = 256, /* renewed at the start; the others when their time comes */
+	AS_SAID_MS = 1000,
 };
 
 struct wanted {
@@ -162,6 +166,28 @@ static void on_renew(evutil_socket_t fd, short what, void *arg)
 	enforce_drop_unused(w->agent, w);
 }
 
+/*
+ * Well before the end, and not with all others: what was blocked in one minute, or found in the
+ * kernel at the start, would else be renewed together for ever.
+ */
+static int64_t renew_in(const struct agent *a, const struct watch *w, int64_t timeout_ms)
+{
+	int64_t left_ms = w->wall.expires_ms - clock_monotonic_ms();
+	int64_t in_ms = timeout_ms / 4;
+	uint32_t random = 0;
+
+	evutil_secure_rng_get_bytes(&random, sizeof(random));
+	if (in_ms > RENEW_AT_MOST_MS)
+		in_ms = RENEW_AT_MOST_MS;
+	if (in_ms > left_ms / 2)
+		in_ms = left_ms / 2;
+	if (in_ms <= 0)
+		return 0;
+	/* Found in the kernel: anywhere between now and then; else within its last third. */
+	return a->spreading ? (int64_t)(random % (uint64_t)in_ms)
+	                    : in_ms - (int64_t)(random % (uint64_t)(in_ms / 3 + 1));
+}
+
 static void plan_renewal(struct agent *a, struct watch *w)
 {
 	struct wanted wanted = find_wanted(a, w);
@@ -179,9 +205,7 @@ static void plan_renewal(struct agent *a, struct watch *w)
 		/* A person's block ends when it was said to end. */
 		if (w->decision)
 			return;
-		in_ms = wanted.timeout_ms / 4;
-		if (in_ms > RENEW_AT_MOST_MS)
-			in_ms = RENEW_AT_MOST_MS;
+		in_ms = renew_in(a, w, wanted.timeout_ms);
 	}
 	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
 }
@@ -475,6 +499,18 @@ void enforce_note_block(struct agent *a, const struct firewall_reply *block)
 	adopt_block(a, w);
 }
 
+/* It is in the kernel as it is wanted, for some time yet. */
+static bool is_as_wanted(const struct agent *a, const struct watch *w)
+{
+	struct wanted wanted = find_wanted(a, w);
+	int64_t left_ms = w->wall.expires_ms - clock_monotonic_ms();
+
+	if (!wanted.block || !w->wall.in_kernel || w->wall.kernel_rule != wanted.rule)
+		return false;
+	return w->decision ? llabs(left_ms - wanted.timeout_ms) < AS_SAID_MS
+	                   : left_ms > wanted.timeout_ms / 4;
+}
+
 static void adopt_all(struct agent *a)
 {
 	size_t kept = 0;
@@ -486,9 +522,15 @@ static void adopt_all(struct agent *a)
 
 		w->wall.listed = false;
 		kept += w->wall.in_kernel;
-		if (w->configured || w->decision)
+		if (!w->configured && !w->decision)
+			continue;
+		a->spreading = kept > ADOPT_AT_ONCE && is_as_wanted(a, w);
+		if (a->spreading)
+			enforce_settled(w, a);
+		else
 			enforce_apply(a, w);
 	}
+	a->spreading = false;
 	if (kept)
 		log_info("%zu block%s found in the kernel and taken over", kept,
 		         kept == 1 ? "" : "s");

@@ -6,6 +6,7 @@
 #include "daemon/channel.h"
 
 #include <errno.h>
+#include <event2/event.h>
 #include <string.h>
 
 struct wall_request {
@@ -21,8 +22,24 @@ struct wall_request {
 /* For wall_request.verb: not a verb of the wire, but a frame of its own. */
 #define WALL_ALLOW ((enum firewall_verb)0)
 
+/*
+ * nf_tables looks at every element of our map in every transaction (it checks where chains jump
+ * to), so that one change takes the longer the more blocks there are: 0.1 s with 100,000. The
+ * helper puts what it finds in its socket in one transaction; here renewals wait for one another.
+ */
+enum { QUEUE_NONE, QUEUE_URGENT, QUEUE_RENEWALS };
+enum {
+	RENEWALS_AT_ONCE = 1024, /* under way: others do not wait long behind them */
+	URGENT_AT_ONCE = 2048,
+	GATHER_PART = 16, /* renewals wait for at most this part of a block's time */
+};
+
 struct wall {
 	struct event_base *base;
+	struct watch_queue urgent, renewals;
+	struct event *gathered; /* renewals have waited for one another */
+	bool flushing;          /* ... and go until there are none */
+	size_t n_out;           /* BLOCK and UNBLOCK that are under way */
 	struct wall_handlers handlers;
 	struct channel *firewall;
 	TAILQ_HEAD(, wall_request) pending; /* answers come in the order of the questions */
@@ -32,6 +49,11 @@ struct wall {
 
 static const char not_there[] = "the firewall process is not there";
 static const char not_answering[] = "the firewall process does not answer";
+
+static bool changes_a_block(enum firewall_verb verb)
+{
+	return verb == FIREWALL_BLOCK || verb == FIREWALL_UNBLOCK;
+}
 
 /* Returns 0, or -errno and nothing is under way. */
 static int send_frame(struct wall *wall, uint16_t type, const void *body, size_t length,
@@ -50,6 +72,7 @@ static int send_frame(struct wall *wall, uint16_t type, const void *body, size_t
 	pending->seq = ++wall->next_seq;
 	pending->sent_ms = clock_monotonic_ms();
 	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
+	wall->n_out += changes_a_block(pending->verb);
 	return 0;
 }
 
@@ -83,17 +106,10 @@ static void set_address(struct firewall_request *request, const struct endpoint 
 	memcpy(request->address, e->address, sizeof(request->address));
 }
 
-void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
+static void send_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
 {
 	struct firewall_request request = {.verb = FIREWALL_BLOCK, .rule = rule};
 
-	if (w->wall.pending) {
-		w->wall.again = true;
-		w->wall.again_block = true;
-		w->wall.again_rule = rule;
-		w->wall.again_timeout_ms = timeout_ms;
-		return;
-	}
 	request.timeout_ms = (uint64_t)timeout_ms;
 	if (request.timeout_ms < FIREWALL_TIMEOUT_MIN_MS)
 		request.timeout_ms = FIREWALL_TIMEOUT_MIN_MS;
@@ -103,23 +119,147 @@ void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeo
 	send_request(wall, &request, w);
 }
 
-void wall_unblock(struct wall *wall, struct watch *w)
+static void send_unblock(struct wall *wall, struct watch *w)
 {
 	struct firewall_request request = {.verb = FIREWALL_UNBLOCK};
 
-	if (w->wall.pending) {
-		w->wall.again = true;
-		w->wall.again_block = false;
-		return;
-	}
 	set_address(&request, &w->endpoint);
 	send_request(wall, &request, w);
+}
+
+/* Queues */
+
+static struct watch_queue *queue_of(struct wall *wall, const struct watch *w)
+{
+	return w->wall.queue == QUEUE_URGENT ? &wall->urgent : &wall->renewals;
+}
+
+static void leave_queue(struct wall *wall, struct watch *w)
+{
+	if (w->wall.queue == QUEUE_NONE)
+		return;
+	TAILQ_REMOVE(queue_of(wall, w), w, wall.link);
+	w->wall.queue = QUEUE_NONE;
+}
+
+static void enter_queue(struct wall *wall, struct watch *w, uint8_t queue)
+{
+	if (w->wall.queue == queue)
+		return;
+	leave_queue(wall, w);
+	w->wall.queue = queue;
+	w->wall.queued_ms = clock_monotonic_ms();
+	w->wall.pending = true;
+	w->wall.late = false;
+	TAILQ_INSERT_TAIL(queue_of(wall, w), w, wall.link);
+}
+
+static void send_queued(struct wall *wall, struct watch *w)
+{
+	int64_t waited_ms = clock_monotonic_ms() - w->wall.queued_ms;
+	bool renewal = w->wall.queue == QUEUE_RENEWALS;
+
+	leave_queue(wall, w);
+	w->wall.pending = w->wall.again = false;
+	if (w->wall.again_block)
+		send_block(wall, w, w->wall.again_rule,
+		           w->wall.again_timeout_ms - (renewal ? 0 : waited_ms));
+	else
+		send_unblock(wall, w);
+	if (!w->wall.pending)
+		wall->handlers.settled(w, wall->handlers.arg);
+}
+
+/* Sends what has room; urgent ones first. */
+static void pump(struct wall *wall)
+{
+	struct watch *w;
+
+	while (wall->n_out < URGENT_AT_ONCE && (w = TAILQ_FIRST(&wall->urgent)))
+		send_queued(wall, w);
+	while (wall->flushing && wall->n_out < RENEWALS_AT_ONCE) {
+		w = TAILQ_FIRST(&wall->renewals);
+		if (w)
+			send_queued(wall, w);
+		else
+			wall->flushing = false;
+	}
+}
+
+static void on_gathered(evutil_socket_t fd, short what, void *arg)
+{
+	struct wall *wall = arg;
+
+	(void)fd;
+	(void)what;
+	wall->flushing = true;
+	pump(wall);
+}
+
+/* The more blocks there are, the longer: half a minute for 60,000. */
+static void gather(struct wall *wall, struct watch *w, int64_t timeout_ms)
+{
+	int64_t in_ms = wall->stats.blocks / 2;
+	struct timeval delay;
+
+	if (in_ms > timeout_ms / GATHER_PART)
+		in_ms = timeout_ms / GATHER_PART;
+	delay = (struct timeval){.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
+	enter_queue(wall, w, QUEUE_RENEWALS);
+	if (!wall->flushing && !event_pending(wall->gathered, EV_TIMEOUT, NULL))
+		event_add(wall->gathered, &delay);
+}
+
+/* One that can wait: nobody's decision, and the block has most of its time left. */
+static bool is_renewal(const struct watch *w, uint32_t rule, int64_t timeout_ms)
+{
+	return w->wall.in_kernel && w->wall.kernel_rule == rule && rule != FIREWALL_RULE_MANUAL &&
+	       w->wall.expires_ms - clock_monotonic_ms() > timeout_ms / 4;
+}
+
+void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
+{
+	bool under_way = w->wall.pending && w->wall.queue == QUEUE_NONE;
+
+	if (!under_way && !is_renewal(w, rule, timeout_ms) && wall->n_out < URGENT_AT_ONCE) {
+		leave_queue(wall, w);
+		w->wall.pending = w->wall.again = false;
+		send_block(wall, w, rule, timeout_ms);
+		return;
+	}
+	w->wall.again = true;
+	w->wall.again_block = true;
+	w->wall.again_rule = rule;
+	w->wall.again_timeout_ms = timeout_ms;
+	if (under_way)
+		return;
+	if (is_renewal(w, rule, timeout_ms))
+		gather(wall, w, timeout_ms);
+	else
+		enter_queue(wall, w, QUEUE_URGENT);
+}
+
+void wall_unblock(struct wall *wall, struct watch *w)
+{
+	bool under_way = w->wall.pending && w->wall.queue == QUEUE_NONE;
+
+	if (!under_way && wall->n_out < URGENT_AT_ONCE) {
+		leave_queue(wall, w);
+		w->wall.pending = w->wall.again = false;
+		send_unblock(wall, w);
+		return;
+	}
+	w->wall.again = true;
+	w->wall.again_block = false;
+	if (!under_way)
+		enter_queue(wall, w, QUEUE_URGENT);
 }
 
 void wall_forget(struct wall *wall, struct watch *w)
 {
 	struct wall_request *r;
 
+	leave_queue(wall, w);
 	TAILQ_FOREACH (r, &wall->pending, link) {
 		if (r->watch == w)
 			r->watch = NULL;
@@ -265,6 +405,7 @@ static void answer(struct wall *wall, struct wall_request *r, const struct firew
 		return; /* more to come */
 	}
 	TAILQ_REMOVE(&wall->pending, r, link);
+	wall->n_out -= changes_a_block(r->verb);
 	if (r->verb == FIREWALL_LIST)
 		wall->handlers.list_ended(reply->result == FIREWALL_END, wall->handlers.arg);
 	else if (r->verb == FIREWALL_STATUS)
@@ -322,6 +463,7 @@ static void on_frame(struct frame *f, void *arg)
 	TAILQ_FOREACH (r, &wall->pending, link) {
 		if (r->seq == f->seq) {
 			answer(wall, r, &reply);
+			pump(wall);
 			return;
 		}
 	}
@@ -344,7 +486,26 @@ static void on_end(int error, void *arg)
 		}
 		free(r);
 	}
+	wall->n_out = 0;
+	wall->flushing = true;
+	pump(wall); /* there is nobody to send it to: that settles them */
 	wall->handlers.gone(wall->handlers.arg);
+}
+
+/* A watch stays while it is in a queue. */
+static void check_urgent(struct wall *wall, int64_t now)
+{
+	struct watch *w;
+
+	TAILQ_FOREACH (w, &wall->urgent, wall.link) {
+		if (now - w->wall.queued_ms < WALL_ANSWER_MS)
+			return;
+		if (w->wall.late)
+			continue;
+		w->wall.late = true;
+		w->wall.error = not_answering;
+		wall->handlers.settled(w, wall->handlers.arg);
+	}
 }
 
 void wall_check_deadlines(struct wall *wall)
@@ -352,6 +513,7 @@ void wall_check_deadlines(struct wall *wall)
 	int64_t now = clock_monotonic_ms();
 	struct wall_request *r;
 
+	check_urgent(wall, now);
 	/* Oldest first; a watch stays while its request does. */
 	TAILQ_FOREACH (r, &wall->pending, link) {
 		if (now - r->sent_ms < WALL_ANSWER_MS)
@@ -375,6 +537,13 @@ int wall_new(struct event_base *base, const struct wall_handlers *handlers, stru
 	wall->base = base;
 	wall->handlers = *handlers;
 	TAILQ_INIT(&wall->pending);
+	TAILQ_INIT(&wall->urgent);
+	TAILQ_INIT(&wall->renewals);
+	wall->gathered = evtimer_new(base, on_gathered, wall);
+	if (!wall->gathered) {
+		free(wall);
+		return -ENOMEM;
+	}
 	*out = wall;
 	return 0;
 }
@@ -390,6 +559,7 @@ void wall_free(struct wall *wall)
 		free(r);
 	}
 	channel_free(wall->firewall);
+	event_free(wall->gathered);
 	free(wall);
 }
 

@@ -105,6 +105,10 @@ struct watch {
 		bool pending; /* a request is under way... */
 		bool again;   /* ...and this is what is wanted after it */
 		bool again_block;
+		uint8_t queue; /* enum in wall.c: not sent yet, and what is wanted is `again` */
+		bool late;     /* of one in a queue: that was told */
+		int64_t queued_ms;
+		TAILQ_ENTRY(watch) link;
 		uint32_t again_rule;
 		int64_t again_timeout_ms;
 		const char *error; /* why there is no block though one is wanted; static text */

@@ -38,6 +38,7 @@ void firewall_free(struct firewall *fw)
 	table_close(&fw->table);
 	if (fw->diag)
 		mnl_socket_close(fw->diag);
+	free(fw->cuts);
 	blocks_free(fw->shadow.blocks);
 	blocks_free(fw->shadow.ledger);
 	allowed_free(fw->shadow.allowed);

@@ -44,6 +44,14 @@ struct firewall_reply firewall_status(const struct firewall *fw);
 struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_request *request,
                                      int64_t now_ms);
 /*
+ * BLOCKs that came one after the other, in one transaction if the kernel takes it, each with a
+ * reply of its own. As many as are there at once: a transaction costs the more the more blocks
+ * there are, whatever it changes.
+ */
+enum { FIREWALL_BLOCKS_AT_ONCE = 2048 };
+void firewall_serve_blocks(struct firewall *fw, const struct firewall_request *requests,
+                           struct firewall_reply *replies, size_t count, int64_t now_ms);
+/*
  * LIST: one reply for each block and the end, in a malloc()ed array. Returns 0 or -ENOMEM; what the
  * kernel refuses to tell is the last reply's result.
  */

@@ -64,6 +64,17 @@ static enum firewall_result check_block(const struct firewall *fw,
 	return policy_check_caps(fw->running, &fw->rate, blocks_count(fw->shadow.blocks), now_ms);
 }
 
+/* Its connections are to be ended; without memory, the wall stands nevertheless. */
+static void note_cut(struct firewall *fw, const struct block *block)
+{
+	struct block *cuts = realloc(fw->cuts, (fw->n_cuts + 1) * sizeof(*cuts));
+
+	if (!cuts)
+		return;
+	fw->cuts = cuts;
+	fw->cuts[fw->n_cuts++] = *block;
+}
+
 static enum firewall_result serve_block(struct firewall *fw, const struct firewall_request *request,
                                         int64_t now_ms, int *error)
 {
@@ -86,23 +97,85 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 	if (!present)
 		policy_rate_record(&fw->rate, now_ms);
 	/* A renewal finds nothing to end. */
-	fw->is_cut = !present || present->rule != block.rule;
-	fw->cut = block;
+	if (!present || present->rule != block.rule)
+		note_cut(fw, &block);
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);
+}
+
+static int compare_ports(const void *a, const void *b)
+{
+	const struct block *x = a, *y = b;
+
+	if (x->endpoint.port != y->endpoint.port)
+		return x->endpoint.port < y->endpoint.port ? -1 : 1;
+	return endpoint_compare(&x->endpoint, &y->endpoint);
 }
 
 int firewall_sever(struct firewall *fw, size_t *ended)
 {
-	const struct sever_rule rule = {.conf = fw->running,
-	                                .allowed = fw->shadow.allowed,
-	                                .rule = fw->cut.rule,
-	                                .prober_uid = fw->table.prober_uid};
+	struct sever_rule rule = {
+	    .conf = fw->running, .allowed = fw->shadow.allowed, .prober_uid = fw->table.prober_uid};
+	int err = 0;
 
 	*ended = 0;
-	if (!fw->is_cut)
+	if (fw->n_cuts)
+		qsort(fw->cuts, fw->n_cuts, sizeof(*fw->cuts), compare_ports);
+	for (size_t i = 0, n; i < fw->n_cuts; i += n) {
+		size_t of_these = 0;
+		int failed;
+
+		for (n = 1; i + n < fw->n_cuts &&
+		            fw->cuts[i + n].endpoint.port == fw->cuts[i].endpoint.port;)
+			n++;
+		failed =
+		    sever_connections(fw->diag, &fw->table.nft, &fw->cuts[i], n, &rule, &of_these);
+		*ended += of_these;
+		err = err ? err : failed;
+	}
+	free(fw->cuts);
+	fw->cuts = NULL;
+	fw->n_cuts = 0;
+	return err;
+}
+
+/*
+ * Puts one of several into their transaction. What is refused is in *result; the rest is in the
+ * shadow at once, as the cap and the next of them are to see it.
+ */
+static int add_to_batch(struct firewall *fw, struct nft_batch *batch,
+                        const struct firewall_request *request, enum firewall_result *result,
+                        int64_t now_ms)
+{
+	const struct endpoint e = policy_request_endpoint(request);
+	const struct block *present = blocks_find(fw->shadow.blocks, &e);
+	struct block block = {.endpoint = e, .rule = request->rule};
+
+	*result = check_block(fw, request, present, now_ms);
+	if (*result)
 		return 0;
-	fw->is_cut = false;
-	return sever_connections(fw->diag, &fw->table.nft, &fw->cut.endpoint, &rule, ended);
+	block.deadline_ms = now_ms + (int64_t)request->timeout_ms;
+	if (present && dump_get_hits(&fw->table.nft, &e, &block.packets, &block.bytes)) {
+		block.packets = present->packets;
+		block.bytes = present->bytes;
+	}
+	ruleset_put_block(batch, fw->running, &block, present ? present->rule : block.rule, now_ms);
+	if (!present)
+		policy_rate_record(&fw->rate, now_ms);
+	if (!present || present->rule != block.rule)
+		note_cut(fw, &block);
+	return blocks_put(fw->shadow.blocks, &block);
+}
+
+static int try_blocks(struct firewall *fw, const struct firewall_request *requests,
+                      enum firewall_result *results, size_t count, int64_t now_ms)
+{
+	auto_batch struct nft_batch batch;
+	int err = 0;
+
+	nft_batch_init(&fw->table.nft, &batch);
+	for (size_t i = 0; !err && i < count; i++)
+		err = add_to_batch(fw, &batch, &requests[i], &results[i], now_ms);
+	return err ? err : nft_batch_commit(&fw->table.nft, &batch);
 }
 
 static enum firewall_result serve_unblock(struct firewall *fw, const struct endpoint *e,
@@ -339,6 +412,66 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
 	if (request->verb == FIREWALL_STATUS)
 		reply.recent = (uint32_t)policy_rate_count(&fw->rate, now_ms);
 	return reply;
+}
+
+static void keep_shadow(struct firewall *fw, const struct firewall_request *requests, size_t count,
+                        struct block *kept, bool *was_there)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct endpoint e = policy_request_endpoint(&requests[i]);
+		const struct block *present = blocks_find(fw->shadow.blocks, &e);
+
+		was_there[i] = present != NULL;
+		kept[i] = present ? *present : (struct block){.endpoint = e};
+	}
+}
+
+/* From the end: what came first for an endpoint is what it was before. */
+static void restore_shadow(struct firewall *fw, size_t count, const struct block *kept,
+                           const bool *was_there)
+{
+	for (size_t i = count; i-- > 0;) {
+		if (was_there[i])
+			(void)blocks_put(fw->shadow.blocks, &kept[i]); /* its place is there */
+		else
+			blocks_remove(fw->shadow.blocks, &kept[i].endpoint);
+	}
+}
+
+/* Returns 0, or -errno and nothing has changed but the count of new blocks in the last minute. */
+static int serve_together(struct firewall *fw, const struct firewall_request *requests,
+                          struct firewall_reply *replies, size_t count, int64_t now_ms)
+{
+	auto_free enum firewall_result *results = calloc(count, sizeof(*results));
+	auto_free struct block *kept = calloc(count, sizeof(*kept));
+	auto_free bool *was_there = calloc(count, sizeof(*was_there));
+	const struct policy_rate rate = fw->rate;
+	int err;
+
+	if (!results || !kept || !was_there)
+		return -ENOMEM;
+	keep_shadow(fw, requests, count, kept, was_there);
+	err = try_blocks(fw, requests, results, count, now_ms);
+	if (err) {
+		restore_shadow(fw, count, kept, was_there);
+		fw->n_cuts = 0;
+		fw->rate = rate;
+		return err;
+	}
+	for (size_t i = 0; i < count; i++)
+		replies[i] = make_reply(fw, &requests[i], results[i], 0, now_ms);
+	return 0;
+}
+
+void firewall_serve_blocks(struct firewall *fw, const struct firewall_request *requests,
+                           struct firewall_reply *replies, size_t count, int64_t now_ms)
+{
+	blocks_expire(fw->shadow.blocks, now_ms);
+	if (count > 1 && fw->table.installed &&
+	    serve_together(fw, requests, replies, count, now_ms) == 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		replies[i] = firewall_serve(fw, &requests[i], now_ms);
 }
 
 struct listing {

@@ -12,7 +12,11 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
-enum { STOPPED = 1 }; /* of handlers: an orderly end */
+enum {
+	STOPPED = 1, /* of handlers: an orderly end */
+	GATHER_FROM = 16,
+	GATHER_PAUSE_MS = 1,
+};
 
 struct server {
 	struct firewall *fw;
@@ -77,7 +81,7 @@ static bool read_conf_id(const struct frame *f, struct ipc_conf *id)
 	return id->panic <= 1 && !memcmp(id->zero, zero, sizeof(zero));
 }
 
-static int handle_parent(struct server *s, const struct frame *f)
+static int handle_parent(struct server *s, struct frame *f)
 {
 	struct ipc_conf id;
 
@@ -238,9 +242,89 @@ static int read_monitor(struct server *s)
 	return err;
 }
 
+/* The BLOCKs that lie in the agent's socket, one after the other. */
+struct gathered {
+	size_t count;
+	struct firewall_request requests[FIREWALL_BLOCKS_AT_ONCE];
+	struct firewall_reply replies[FIREWALL_BLOCKS_AT_ONCE];
+	uint64_t seqs[FIREWALL_BLOCKS_AT_ONCE];
+};
+
+static bool is_block(const struct frame *f, struct firewall_request *out)
+{
+	return f->type == FIREWALL_REQUEST && f->fd < 0 &&
+	       firewall_wire_check(f->body, f->length, out) == FIREWALL_OK &&
+	       out->verb == FIREWALL_BLOCK;
+}
+
+static int serve_gathered(struct server *s, struct gathered *g)
+{
+	int err = 0;
+
+	firewall_serve_blocks(s->fw, g->requests, g->replies, g->count, clock_monotonic_ms());
+	for (size_t i = 0; i < g->count; i++) {
+		log_outcome(&g->requests[i], &g->replies[i]);
+		if (!err)
+			err = peer_send(&s->agent, FIREWALL_REPLY, g->seqs[i], &g->replies[i],
+			                sizeof(g->replies[i]));
+	}
+	sever(s);
+	return err;
+}
+
+/* The agent goes on writing while we read: so short a pause does not end a row of many. */
+static bool more_will_come(const struct server *s, size_t count)
+{
+	struct pollfd agent = {.fd = s->agent.fd, .events = POLLIN};
+
+	return count >= GATHER_FROM && poll(&agent, 1, GATHER_PAUSE_MS) == 1;
+}
+
+/* `f` is a BLOCK; afterwards 1: another frame, which has been read, or 0 or -errno. */
+static int gather_blocks(struct server *s, struct frame *f, struct gathered *g)
+{
+	int got = 1;
+
+	while (got > 0 && g->count < FIREWALL_BLOCKS_AT_ONCE &&
+	       is_block(f, &g->requests[g->count])) {
+		g->seqs[g->count++] = f->seq;
+		if (g->count == FIREWALL_BLOCKS_AT_ONCE)
+			return 0;
+		got = frame_recv(s->agent.fd, f);
+		if (got == -EAGAIN && more_will_come(s, g->count))
+			got = frame_recv(s->agent.fd, f);
+		if (got == 0)
+			got = -EPIPE;
+	}
+	return got == -EAGAIN ? 0 : got;
+}
+
+/* For the agent's frames: BLOCKs together, everything else one by one. */
+static int handle_agent_frames(struct server *s, struct frame *f)
+{
+	auto_free struct gathered *g = NULL;
+	struct firewall_request request;
+	int got, err;
+
+	if (!is_block(f, &request))
+		return handle_agent(s, f);
+	g = malloc(sizeof(*g));
+	if (!g)
+		return handle_agent(s, f);
+	g->count = 0;
+	got = gather_blocks(s, f, g);
+	err = serve_gathered(s, g);
+	if (err || got <= 0)
+		return err ? err : got;
+	err = handle_agent(s, f);
+	if (f->fd >= 0)
+		close(steal_fd(&f->fd));
+	return err;
+}
+
 /* One frame at a time, so that a panic need not wait for a queue of requests. */
 static int read_peer(struct server *s, struct peer *peer, const char *name,
-                     int (*handle)(struct server *, const struct frame *), struct frame *f)
+                     int (*handle)(struct server *, struct frame *), struct frame *f)
 {
 	int err = frame_recv(peer->fd, f);
 
@@ -265,7 +349,7 @@ static short peer_events(const struct peer *peer, bool may_ask)
 }
 
 static int serve_peer(struct server *s, struct peer *peer, short revents, const char *name,
-                      int (*handle)(struct server *, const struct frame *), struct frame *f)
+                      int (*handle)(struct server *, struct frame *), struct frame *f)
 {
 	int err = revents & POLLOUT ? peer_flush(peer) : 0;
 
@@ -287,7 +371,7 @@ static int serve_parent(struct server *s, short revents, struct frame *f)
  * means is the parent's to say. */
 static int serve_agent(struct server *s, short revents, struct frame *f)
 {
-	int err = serve_peer(s, &s->agent, revents, "agent", handle_agent, f);
+	int err = serve_peer(s, &s->agent, revents, "agent", handle_agent_frames, f);
 
 	if (err != -EPIPE && err != -ECONNRESET)
 		return err;

@@ -252,26 +252,46 @@ static int destroy(struct mnl_socket *socket, uint8_t *buffer, const struct end 
 	return ask(socket, buffer, NULL, NULL);
 }
 
-int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct endpoint *e,
-                      const struct sever_rule *rule, size_t *ended)
+static int compare_blocks(const void *a, const void *b)
+{
+	const struct block *x = a, *y = b;
+
+	return endpoint_compare(&x->endpoint, &y->endpoint);
+}
+
+static const struct block *find_block(const struct block *blocks, size_t count,
+                                      const struct endpoint *local)
+{
+	const struct block key = {.endpoint = *local};
+
+	return bsearch(&key, blocks, count, sizeof(key), compare_blocks);
+}
+
+int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct block *blocks,
+                      size_t count, struct sever_rule *rule, size_t *ended)
 {
 	_Alignas(struct nlmsghdr) uint8_t buffer[RECEIVE_BYTES];
 	__attribute__((cleanup(free_ends))) struct ends ends = {0};
-	int err = find_ends(socket, buffer, AF_INET6, e->port, &ends);
+	const uint16_t port = blocks->endpoint.port;
+	int err = find_ends(socket, buffer, AF_INET6, port, &ends);
 	int first_error = 0;
 
 	*ended = 0;
-	if (!err && e->family == AF_INET)
-		err = find_ends(socket, buffer, AF_INET, e->port, &ends);
+	/* IPv4 is ordered before IPv6. */
+	if (!err && blocks->endpoint.family == AF_INET)
+		err = find_ends(socket, buffer, AF_INET, port, &ends);
 	if (err || !ends.count)
 		return err;
 	qsort(ends.items, ends.count, sizeof(ends.items[0]), compare_ends);
 	for (size_t i = 0; i < ends.count; i++) {
 		const struct end *end = &ends.items[i];
+		const struct block *block = find_block(blocks, count, &end->local);
 		struct endpoint client;
 
-		if (endpoint_compare(&end->local, e) != 0 || !is_server(nft, end, &client) ||
-		    is_let_through(rule, &ends, end, &client))
+		if (!block || !is_server(nft, end, &client))
+			continue;
+		rule->rule = block->rule;
+		if (is_let_through(rule, &ends, end, &client))
 			continue;
 		err = destroy(socket, buffer, end);
 		if (!err)

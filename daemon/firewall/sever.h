@@ -7,6 +7,7 @@
 
 #include "conf/conf.h"
 #include "daemon/firewall/allowed.h"
+#include "daemon/firewall/blocks.h"
 #include "daemon/firewall/nft.h"
 
 #include <libmnl/libmnl.h>
@@ -14,20 +15,21 @@
 /* Opens the socket for it: with CAP_NET_ADMIN, which requests need, too. Returns 0 or -errno. */
 int sever_open(struct mnl_socket **out);
 
-/* Whom a block lets through, and whose connections stay therefore. */
+/* Whom blocks let through, and whose connections stay therefore. */
 struct sever_rule {
 	const struct conf *conf;
 	const struct allowed *allowed;
-	uint32_t rule; /* as in wire.h */
+	uint32_t rule; /* as in wire.h; of the block at hand, set by sever_connections() */
 	uid_t prober_uid;
 };
 
 /*
- * Ends the connections to a local endpoint whose clients the rule does not let through; clients on
- * this host are known by their own socket, the prober's by its uid. Connections *from* that address
- * and port are left alone: `nft` is to ask conntrack which they are. Returns 0, or -errno of the
- * first that could not be ended: -EOPNOTSUPP or -ENOENT where the kernel cannot do it at all
- * (CONFIG_INET_DIAG_DESTROY). *ended is set in any case.
+ * Ends the connections to local endpoints of one port, `count` blocks ordered by endpoint (the
+ * kernel's whole table of connections is walked once or twice for all of them), whose clients the
+ * rule does not let through; clients on this host are known by their own socket, the prober's by
+ * its uid. Connections *from* that address and port are left alone: `nft` is to ask conntrack which
+ * they are. Returns 0, or -errno of the first that could not be ended: -EOPNOTSUPP or -ENOENT where
+ * the kernel cannot do it at all (CONFIG_INET_DIAG_DESTROY). *ended is set in any case.
  */
-int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct endpoint *e,
-                      const struct sever_rule *rule, size_t *ended);
+int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct block *blocks,
+                      size_t count, struct sever_rule *rule, size_t *ended);

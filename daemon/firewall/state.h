@@ -15,8 +15,8 @@ struct firewall {
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
 	struct policy_rate rate;   /* of new blocks */
 	struct mnl_socket *diag;   /* for severing */
-	struct block cut;          /* the newest block: its connections are to be ended... */
-	bool is_cut;               /* ...when this is set */
+	struct block *cuts;        /* new blocks, until firewall_sever() */
+	size_t n_cuts;
 	struct conf *running, *candidate;
 	struct ipc_conf running_id, candidate_id;
 };

@@ -437,6 +437,43 @@ class Rules:
         self.assertEqual(helper.block("10.0.0.4", 1000).result, TOO_FAST)
         self.assertEqual(helper.ask(STATUS).blocks, 1)
 
+    def test_blocks_that_come_together(self):
+        """Each has its own answer; what is refused takes nothing with it."""
+        helper = self.start(firewall={"max_blocks": 4, "max_blocks_per_minute": 100})
+        helper.block("192.0.2.9", 80, timeout_ms=60_000)
+        got = helper.ask_at_once([
+            ("192.0.2.1", 80, 1, 60_000), ("192.0.2.2", 22, 1, 60_000),
+            ("192.0.2.3", 80, 77, 60_000), ("192.0.2.9", 80, 1, 600_000),
+            ("192.0.2.4", 80, 1, 1), ("2001:db8::1", 80, MANUAL, 60_000),
+            ("192.0.2.1", 80, 1, 90_000), ("192.0.2.5", 80, 1, 60_000),
+            ("192.0.2.6", 80, 1, 60_000)])
+        self.assertEqual([r.result for r in got],
+                         [OK, PROTECTED_PORT, BAD_RULE, OK, BAD_TIMEOUT, OK,
+                          OK, OK, TOO_MANY])
+        listed = helper.list()
+        self.assertEqual(set(listed), {("192.0.2.9", 80), ("192.0.2.1", 80),
+                                       ("2001:db8::1", 80), ("192.0.2.5", 80)})
+        self.assertGreater(listed["192.0.2.9", 80].expires_ms, 500_000)
+        self.assertGreater(listed["192.0.2.1", 80].expires_ms, 80_000)
+        self.assertEqual(listed["2001:db8::1", 80].rule, MANUAL)
+
+    def test_blocks_that_the_kernel_refuses_together(self):
+        """A second verdict for a key is EEXIST: then they are made one by one."""
+        helper = self.start()
+        got = helper.ask_at_once([("192.0.2.1", 80, 1, 60_000), ("192.0.2.2", 80, 1, 60_000)])
+        self.assertEqual([r.result for r in got], [OK, OK])
+        if self.persist == "off":
+            self.lab.nft("delete", "element", "inet", "pprofwall", "block4",
+                         "{ 192.0.2.1 . tcp . 80 }")
+            self.lab.nft("delete", "table", "inet", "pprofwall")
+        got = helper.ask_at_once([("192.0.2.1", 80, MANUAL, 60_000),
+                                  ("192.0.2.1", 80, 1, 60_000),
+                                  ("192.0.2.3", 80, 1, 60_000)])
+        self.assertEqual([r.result for r in got], [OK] * 3)
+        listed = helper.list()
+        self.assertEqual(set(listed), {(f"192.0.2.{i}", 80) for i in (1, 2, 3)})
+        self.assertEqual(listed["192.0.2.1", 80].rule, 1)
+
     def test_unblock_of_what_is_not_there(self):
         helper = self.start()
         self.assertEqual(helper.unblock("10.0.0.1", 1000).result, NOT_FOUND)

@@ -189,6 +189,96 @@ static void test_block_and_unblock(void **state)
 	assert_int_equal(b->settled, 2);
 }
 
+enum { MANY = 6000, AT_ONCE = 2048 };
+
+/* Answers what has come, and counts it; what comes of the answers, too. */
+static size_t answer_all(struct bench *b, enum firewall_verb verb)
+{
+	size_t count = 0;
+
+	for (turn(b); frame_recv(b->helper, &b->frame) == 1; turn(b)) {
+		struct firewall_request r;
+
+		memcpy(&r, b->frame.body, sizeof(r));
+		assert_int_equal(r.verb, verb);
+		reply(b, b->frame.seq,
+		      (struct firewall_reply){
+		          .result = FIREWALL_OK, .expires_ms = 60000, .blocks = 1});
+		count++;
+	}
+	return count;
+}
+
+static struct watch *watch_of(struct bench *b, unsigned port)
+{
+	struct endpoint e = b->watch->endpoint;
+
+	e.port = (uint16_t)port;
+	return watch_set_get(b->set, &e);
+}
+
+/* More than the channel's queue has room for: none is refused for that, and none is forgotten. */
+static void test_many_wait_for_room(void **state)
+{
+	struct bench *b = *state;
+
+	for (unsigned i = 1; i <= MANY; i++) {
+		struct watch *w = watch_of(b, i);
+
+		wall_block(b->wall, w, 1, 60000);
+		assert_true(w->wall.pending);
+		assert_null(w->wall.error);
+	}
+	assert_int_equal(answer_all(b, FIREWALL_BLOCK), MANY);
+	assert_int_equal(b->settled, MANY);
+	for (unsigned i = 1; i <= MANY; i++)
+		assert_true(watch_of(b, i)->wall.in_kernel);
+}
+
+/* Renewals wait for one another, a new block does not wait for them. */
+static void test_new_blocks_go_before_renewals(void **state)
+{
+	struct bench *b = *state;
+	struct firewall_request r;
+	uint64_t seq;
+
+	for (unsigned i = 1; i <= AT_ONCE; i++)
+		wall_block(b->wall, watch_of(b, i), 1, 60000);
+	assert_int_equal(answer_all(b, FIREWALL_BLOCK), AT_ONCE);
+	for (unsigned i = 1; i <= AT_ONCE; i++)
+		wall_block(b->wall, watch_of(b, i), 1, 60000);
+	wall_block(b->wall, b->watch, 1, 60000);
+	r = next_request(b, &seq);
+	assert_int_equal(r.port, 9100);
+	reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 60000});
+	/* One that is waiting, and is not wanted any more, does not wait either. */
+	wall_unblock(b->wall, watch_of(b, AT_ONCE));
+	for (;;) {
+		r = next_request(b, &seq);
+		reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 60000});
+		if (r.verb == FIREWALL_UNBLOCK)
+			break;
+	}
+	assert_int_equal(r.port, AT_ONCE);
+	(void)answer_all(b, FIREWALL_BLOCK);
+	for (unsigned i = 1; i < AT_ONCE; i++)
+		assert_false(watch_of(b, i)->wall.pending);
+	assert_false(watch_of(b, AT_ONCE)->wall.in_kernel);
+}
+
+/* A person's decision is not a renewal. */
+static void test_decisions_do_not_wait(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seq;
+
+	for (int i = 0; i < 2; i++) {
+		wall_block(b->wall, b->watch, FIREWALL_RULE_MANUAL, 60000);
+		assert_int_equal(next_request(b, &seq).rule, FIREWALL_RULE_MANUAL);
+		reply(b, seq, (struct firewall_reply){.result = FIREWALL_OK, .expires_ms = 60000});
+	}
+}
+
 static void test_refusal_is_told(void **state)
 {
 	struct bench *b = *state;
@@ -335,6 +425,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_block_and_unblock, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_many_wait_for_room, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_new_blocks_go_before_renewals, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_decisions_do_not_wait, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_refusal_is_told, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_only_the_last_wish_counts, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_watch_freed_meanwhile, set_up, tear_down),

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The wall with 100,000 blocks: restored at the start beside `nft -f`, renewed while a stranger
+hammers one of them, listed. Part of bench.py; by itself:
+
+    PW_BUILD_DIR=build/release python3 tests/bench/wall.py [BLOCKS]
+"""
+import contextlib
+import os
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+import firewall_helper as fw  # noqa: E402
+from lab import Lab  # noqa: E402
+
+BLOCKS = 100_000
+PORT = 9100
+WINDOW = 1024  # as many renewals as the agent has under way
+TIMEOUT_MS = 1200_000
+TICKS = os.sysconf("SC_CLK_TCK")
+RULESET = """table inet beside {
+	chain refuse { reject with tcp reset; }
+	map block4 { type ipv4_addr . inet_proto . inet_service : verdict; flags timeout; elements = {
+%s
+	} }
+	set hits4 { type ipv4_addr . inet_proto . inet_service; flags timeout; counter; elements = {
+%s
+	} }
+}
+"""
+
+
+def cpu(pid):
+    """Seconds of CPU time."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def places(count):
+    """The one that is hammered, and as many others."""
+    yield Lab.TARGET, PORT
+    for i in range(1, count):
+        yield f"10.{100 + (i >> 16)}.{i >> 8 & 255}.{i & 255}", PORT
+
+
+class Wall:
+    def __init__(self, lab, count):
+        self.lab, self.places = lab, list(places(count))
+        self.config = lab.config(
+            firewall={"max_blocks": 100_000, "max_blocks_per_minute": 100_000}, alerts=None)
+        self.helper = None
+
+    def start(self):
+        """Seconds until it serves, with what is in the kernel taken over."""
+        self.helper = fw.Helper(self.lab)
+        begun = time.monotonic()
+        self.helper.start(self.config)
+        return time.monotonic() - begun
+
+    def blocks(self, chosen):
+        """BLOCKs, WINDOW at a time; the seconds that each window took."""
+        agent, took = self.helper.agent, []
+        for at in range(0, len(chosen), WINDOW):
+            begun = time.monotonic()
+            window = chosen[at:at + WINDOW]
+            writer = threading.Thread(target=self.write, args=(window,))
+            writer.start()
+            for _ in window:
+                reply = fw.Reply._make(fw.REPLY.unpack(agent.receive(60).body))
+                assert reply.result == fw.OK, reply
+            writer.join()
+            took.append(time.monotonic() - begun)
+        return took
+
+    def write(self, window):
+        for address, port in window:
+            family, raw = fw.pack_address(address)
+            self.helper.agent.send(fw.FW_REQUEST, fw.REQUEST.pack(
+                fw.VERSION, fw.BLOCK, port, family, 0, raw, 1, 0, self.helper.generation,
+                TIMEOUT_MS))
+
+    def nft(self):
+        """Seconds that nft(8) takes for the same."""
+        elements = ",\n".join(f"{a} . tcp . {p} timeout 1200s" for a, p in self.places)
+        verdicts = ",\n".join(f"{a} . tcp . {p} timeout 1200s : jump refuse"
+                              for a, p in self.places)
+        with tempfile.NamedTemporaryFile("w", suffix=".nft") as file:
+            file.write(RULESET % (verdicts, elements))
+            file.flush()
+            begun = time.monotonic()
+            self.lab.nft("-f", file.name)
+            took = time.monotonic() - begun
+        self.lab.nft("delete", "table", "inet", "beside")
+        return took
+
+    @contextlib.contextmanager
+    def hammer(self):
+        """A stranger connects for as long as it lasts; [tries, through]."""
+        counts, stop = [0, 0], threading.Event()
+        with self.lab.inside("target"):
+            server = socket.create_server((Lab.TARGET, PORT), backlog=128)
+
+        def work():
+            while not stop.is_set():
+                counts[0] += 1
+                with contextlib.suppress(OSError):
+                    self.lab.connect(Lab.TARGET, PORT, source=Lab.STRANGER, timeout=1).close()
+                    counts[1] += 1
+        client = threading.Thread(target=work)
+        client.start()
+        try:
+            yield counts
+        finally:
+            stop.set()
+            client.join()
+            server.close()
+
+
+def measure_wall(count=BLOCKS, rounds=3):
+    with Lab() as lab:
+        wall = Wall(lab, count)
+        wall.start()
+        wall.blocks(wall.places)
+        starts, beside, renewals, used, lists = [], [], [], [], []
+        with wall.hammer() as counts:
+            for _ in range(rounds):
+                wall.helper.kill()
+                starts.append(wall.start())
+                before, begun = cpu(wall.helper.pid), time.monotonic()
+                windows = wall.blocks(wall.places)
+                renewals.append(time.monotonic() - begun)
+                used.append(cpu(wall.helper.pid) - before)
+                begun = time.monotonic()
+                assert len(wall.helper.list()) == count
+                lists.append(time.monotonic() - begun)
+        for _ in range(rounds):
+            beside.append(wall.nft())
+        median = statistics.median
+        print(f"| {count:,} blocks | |\n|---|---:|")
+        print(f"| restored at the start, s | {median(starts):.2f} |")
+        print(f"| `nft -f` of the same two sets, s | {median(beside):.2f} |")
+        print(f"| all renewed, s | {median(renewals):.2f} |")
+        print(f"| CPU of one renewal, µs | {median(used) / count * 1e6:.1f} |")
+        print(f"| slowest answer to a window of {WINDOW}, ms | {max(windows) * 1000:.1f} |")
+        print(f"| listed, s | {median(lists):.2f} |")
+        print(f"| connections of a stranger meanwhile, and let through | {counts[0]:,}, "
+              f"{counts[1]} |", flush=True)
+
+
+if __name__ == "__main__":
+    measure_wall(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS)
