@@ -144,7 +144,7 @@ void resolve_cancel(struct resolve_question *q)
 	struct evdns_request *halves[2];
 	struct evdns_base *dns;
 
-	if (!q)
+	if (!q || !q->resolver)
 		return;
 	request = q->request;
 	dns = q->resolver->dns;

@@ -59,7 +59,7 @@ static FILE *open_list(const char *path, struct allow_file_id *id,
 	*id = id_from(&st);
 	in = fdopen(fd, "r");
 	if (in)
-		fd = -1;
+		steal_fd(&fd);
 	else
 		fail(path, -errno, why);
 	return in;

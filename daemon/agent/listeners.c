@@ -333,9 +333,10 @@ int listeners_take_namespace(struct listeners *l, const void *body, size_t lengt
 	}
 	ns->confirmed = true;
 	qsort(f.addresses, f.count, sizeof(f.addresses[0]), listeners_compare_addresses);
-	same = ns->count == f.count && (f.count == 0 || memcmp(ns->addresses, f.addresses,
-	                                                       f.count * sizeof(*addresses)) == 0);
-	if (f.count)
+	same = ns->count == f.count &&
+	       (!ns->addresses ||
+	        memcmp(ns->addresses, f.addresses, f.count * sizeof(*addresses)) == 0);
+	if (addresses)
 		memcpy(addresses, f.addresses, f.count * sizeof(*addresses));
 	free(ns->addresses);
 	ns->addresses = addresses;

@@ -9,11 +9,8 @@
 enum { FEW_TARGETS = 256 };
 
 static const char *const role_names[IPC_ROLE_COUNT] = {
-    [IPC_ROLE_AGENT] = "agent",
-    [IPC_ROLE_FIREWALL] = "firewall",
-    [IPC_ROLE_PROBER] = "prober",
-    [IPC_ROLE_SENDER] = "sender",
-    [IPC_ROLE_INVENTORY] = "inventory",
+    [IPC_ROLE_AGENT] = "agent",   [IPC_ROLE_FIREWALL] = "firewall",   [IPC_ROLE_PROBER] = "prober",
+    [IPC_ROLE_SENDER] = "sender", [IPC_ROLE_INVENTORY] = "inventory",
 };
 
 static json_t *wall_time(int64_t wall_ms)

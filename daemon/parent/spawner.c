@@ -48,6 +48,8 @@ static int receive_order(int sock, int fds[static MAX_FDS])
 	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 		return -EPROTO;
 	bytes = c->cmsg_len - CMSG_LEN(0);
+	if (bytes > MAX_FDS * sizeof(int)) /* alignment leaves room for one more */
+		return -EPROTO;
 	memcpy(fds, CMSG_DATA(c), bytes);
 	return (int)(bytes / sizeof(int));
 }
@@ -74,7 +76,7 @@ static _Noreturn void serve(struct child *c)
 		}
 		if (pid < 0)
 			pid = -errno;
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < MAX_FDS && fds[i] >= 0; i++)
 			close(fds[i]);
 		if (send(OWN_SOCK, &pid, sizeof(pid), MSG_NOSIGNAL) != (ssize_t)sizeof(pid))
 			_exit(1);

@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "scanner/discover/neighbour_packet.h"
 #include "common/siphash.h"
+#include "scanner/discover/neighbour_packet.h"
 
 enum {
 	NEIGHBOUR_SLOTS = 65536,
