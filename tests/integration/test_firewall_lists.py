@@ -4,13 +4,14 @@ import contextlib
 import os
 import socket
 import sys
+import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from firewall_helper import (  # noqa: E402
-    BAD_ADDRESS, BAD_RULE, NOT_FOUND, PANIC, PANICKED, PROBER_UID, RESUME, Helper)
+    BAD_ADDRESS, BAD_RULE, NOT_FOUND, PANIC, PANICKED, PROBER_UID, RESUME, STALE, Helper)
 from lab import run, wait_until  # noqa: E402
 from test_firewall import DEFAULT, PORT, SEALED, Base, Echo, is_answering  # noqa: E402
 
@@ -152,10 +153,116 @@ class PlainLedger(Ledger):
 
 
 class Allow(Base):
+    """Whom files and names stand for, as the agent says it."""
+    FILES = "@/etc/pprofwall/allowed"
+
+    def start_with_names(self):
+        config = self.config()
+        config["breakers"][0]["allow_from"] = [self.lab.ALLOWED, self.FILES]
+        self.named = config
+        self.helper = Helper(self.lab).start(config)
+        return self.helper
+
+    def passes(self, source, address=None):
+        try:
+            sock = self.lab.connect(address or self.lab.TARGET, PORT, source=source)
+        except ConnectionRefusedError:
+            return False
+        with contextlib.closing(sock):
+            return is_answering(sock)
+
     def test_only_for_rules_with_files_or_names(self):
         helper = self.start()
         for rule in (0, DEFAULT, SEALED, 99):
             self.assertEqual(helper.allow(rule, "10.0.0.0/8").result, BAD_RULE)
+        helper.reload({**self.config(), "breakers": [{"name": "a", "allow_from": [self.FILES]}]})
+        self.assertEqual(helper.allow(1, "10.0.0.0/8", generation=helper.generation - 1).result,
+                         STALE)
+        self.assert_ok(helper.allow(1, "10.0.0.0/8"))
+
+    def test_the_last_word_counts(self):
+        lab, helper = self.lab, self.start_with_names()
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assert_ok(helper.block(lab.TARGET6, PORT, DEFAULT))
+        for said, stranger, stranger6 in (
+                ((), False, False), ((lab.STRANGER,), True, False),
+                ((lab.STRANGER, "10.91.0.77"), True, False),      # the same lengths
+                (("10.91.0.77",), False, False),
+                (("10.91.0.4/31", "fd91::/125"), True, True),     # others
+                (("0.0.0.0/0",), True, False), ((lab.STRANGER6,), False, True),
+                (("10.0.0.0/8", "10.91.0.0/16", lab.STRANGER), True, False),
+                (("10.92.0.0/16", "fd92::/16"), False, False), ((), False, False)):
+            with self.subTest(said):
+                self.assert_ok(helper.allow(DEFAULT, *said))
+                self.assertEqual(self.passes(lab.STRANGER), stranger)
+                self.assertEqual(self.passes(lab.STRANGER6, lab.TARGET6), stranger6)
+                self.assertTrue(self.passes(lab.ALLOWED))
+
+    def test_it_survives_reload_death_and_panic(self):
+        lab, helper = self.lab, self.start_with_names()
+        self.assert_ok(helper.allow(DEFAULT, lab.STRANGER, "10.0.0.0/9", "fd91::/127"))
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assertTrue(self.passes(lab.STRANGER))
+        helper.reload({**self.named, "breakers": list(reversed(self.named["breakers"]))})
+        self.assertTrue(self.passes(lab.STRANGER))
+        helper.kill()
+        self.assertTrue(self.passes(lab.STRANGER))
+        self.helper = helper = Helper(lab).start(self.named)
+        self.assertTrue(self.passes(lab.STRANGER))
+        self.assert_ok(helper.ask(PANIC))
+        self.assert_ok(helper.ask(RESUME))
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assertTrue(self.passes(lab.STRANGER))
+        helper.reload(self.config())  # without the file
+        self.assertFalse(self.passes(lab.STRANGER))
+        helper.reload(self.named)  # and it was forgotten
+        self.assertFalse(self.passes(lab.STRANGER))
+
+    def test_who_stays_on_the_list_never_notices_a_change(self):
+        lab, helper = self.lab, self.start_with_names()
+        self.assert_ok(helper.allow(DEFAULT, lab.STRANGER))
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        stop, failed, tries = threading.Event(), [], []
+
+        def talk():
+            while not stop.is_set():
+                tries.append(1)
+                if not self.passes(lab.STRANGER):
+                    failed.append(1)
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        try:
+            for n in range(200):
+                more = [f"10.77.{n}.{k}" for k in range(20)]
+                more += ["10.78.0.0/16"] if n % 20 == 0 else []  # another length of prefixes
+                self.assert_ok(helper.allow(DEFAULT, lab.STRANGER, *more))
+        finally:
+            stop.set()
+            thread.join()
+        self.assertGreater(len(tries), 50)
+        self.assertEqual(failed, [])
+
+    def test_the_longest_list(self):
+        lab, helper = self.lab, self.start_with_names()
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        many = [f"172.16.{n >> 8}.{n & 255}" for n in range(2999)]
+        self.assert_ok(helper.allow(DEFAULT, *many, lab.STRANGER))
+        self.assertTrue(self.passes(lab.STRANGER))
+        self.assert_ok(helper.allow(DEFAULT, *many))
+        self.assertFalse(self.passes(lab.STRANGER))
+
+
+class PlainAllow(Allow):
+    persist = "off"
+
+    def test_a_foreign_change_is_undone_with_the_list(self):
+        lab, helper = self.lab, self.start_with_names()
+        self.assert_ok(helper.allow(DEFAULT, lab.STRANGER))
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        lab.nft("flush set inet pprofwall dynamic4_32_default")
+        helper.wait_event()
+        self.assertTrue(self.passes(lab.STRANGER))
 
 
 class Refusal(Base):
