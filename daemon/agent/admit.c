@@ -310,6 +310,11 @@ void admit_free(struct admit *ad)
 	free(ad);
 }
 
+int admit_merge(const struct admit *ad, unsigned rule, struct prefix **out, size_t *count)
+{
+	return allow_merge(ad->allow, rule, out, count);
+}
+
 /* For people and machines */
 
 static json_t *addresses_of(const struct allow_source *source)
@@ -320,11 +325,6 @@ static json_t *addresses_of(const struct allow_source *source)
 	for (size_t i = 0; i < source->n_good && i < REPORT_ADDRESSES; i++)
 		json_array_append_new(list, json_string(prefix_format(&source->good[i], text)));
 	return list;
-}
-
-int admit_merge(const struct admit *ad, unsigned rule, struct prefix **out, size_t *count)
-{
-	return allow_merge(ad->allow, rule, out, count);
 }
 
 json_t *admit_report(const struct admit *ad)

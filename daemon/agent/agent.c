@@ -499,6 +499,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	record_check(a);
 	targets_ask_due(a->targets, now, ask_name, a);
 	admit_tick(a->admit, now);
+	verify_tick(a, now);
 	local_tick(a);
 	if (!a->adopted)
 		return;

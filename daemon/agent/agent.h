@@ -21,6 +21,7 @@
 #include "daemon/agent/state.h"
 #include "daemon/agent/story.h"
 #include "daemon/agent/targets.h"
+#include "daemon/agent/verify.h"
 #include "daemon/agent/wall.h"
 #include "daemon/channel.h"
 
@@ -80,6 +81,7 @@ struct agent {
 	struct admit *admit;
 	struct outbox *outbox;
 	struct inventory *inventory;
+	unsigned verifying; /* connections that are tried (verify.c) */
 	struct listeners *listeners;
 	int64_t synced_ms; /* when the inventory had first told everything; 0: not yet */
 	bool swept;        /* what was expected of it, and did not come, has been let go */

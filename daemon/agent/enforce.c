@@ -315,6 +315,7 @@ void enforce_settled(struct watch *w, void *arg)
 		return;
 	}
 	local_note_block(a, w);
+	verify_note_wall(a, w);
 	story_tell_wall(w);
 	if (!w->in_list)
 		settle_decision(w);

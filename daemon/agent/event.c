@@ -57,6 +57,10 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 		else
 			done = "; not blocked";
 		because = strcmp(done, "; not blocked") == 0 ? why : NULL;
+	} else if (strcmp(event, "ineffective") == 0) {
+		done = "; blocked, and still reachable: the traffic does not pass through nftables";
+	} else if (strcmp(event, "effective") == 0) {
+		done = "; the block holds now";
 	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
 		if (w->wall.in_kernel)
 			done = w->decision ? "; blocked by hand, as before"

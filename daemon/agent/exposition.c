@@ -122,6 +122,22 @@ static void write_firewall(struct evbuffer *out, const struct agent *a)
 	          wall.persist);
 }
 
+static void write_walls(struct evbuffer *out, const struct agent *a)
+{
+	static const enum verify_state states[] = {VERIFY_HOLDS, VERIFY_INEFFECTIVE,
+	                                           VERIFY_UNPROVEN};
+	static const char name[] = "pprofwall_walls";
+
+	metrics_family(out, name, METRICS_GAUGE,
+	               "Blocks by what a connection from a namespace of our own has shown.");
+	for (size_t i = 0; i < ARRAY_LEN(states); i++)
+		metrics_sample(out, name, &LABEL("state", verify_state_name(states[i])), 1,
+		               (double)verify_count(a, states[i]));
+	write_one(out, "pprofwall_walls_ineffective", METRICS_GAUGE,
+	          "Blocks in the kernel that a stranger was let through in spite of.",
+	          (double)verify_count(a, VERIFY_INEFFECTIVE));
+}
+
 static void write_processes(struct evbuffer *out, const struct agent *a)
 {
 	static const char *const names[IPC_ROLE_COUNT] = {
@@ -222,6 +238,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	write_listeners(out, a);
 	write_firewall(out, a);
 	admit_expose(a->admit, out);
+	write_walls(out, a);
 	write_alerts(out, a);
 	write_processes(out, a);
 	write_one(out, "pprofwall_state_write_failures_total", METRICS_COUNTER,

@@ -110,6 +110,7 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	    w->configured);
 
 	record_to_json(w, endpoint_json);
+	json_object_set_new(endpoint_json, "wall", verify_to_json(w));
 	return endpoint_json;
 }
 
@@ -238,6 +239,8 @@ bool report_ready(struct evbuffer *out, void *arg)
 		evbuffer_add_printf(out, "the listeners of this host are being read\n");
 		ready = false;
 	}
+	if (!verify_is_ready(a, out))
+		ready = false;
 	if (!admit_is_ready(a->admit, out))
 		ready = false;
 	if (!a->adopted) {

@@ -15,6 +15,15 @@
 
 struct agent;
 struct schedule;
+
+/* Does the wall keep strangers out? (verify.c) */
+enum verify_state {
+	VERIFY_NONE = 0,    /* there is no wall, or it was not tried yet */
+	VERIFY_HOLDS,       /* a stranger was refused */
+	VERIFY_INEFFECTIVE, /* a stranger was answered, twice */
+	VERIFY_UNPROVEN,    /* it cannot be tried: `why` */
+	VERIFY_STATE_COUNT
+};
 struct block_item;
 struct listener;
 struct story;
@@ -114,6 +123,15 @@ struct watch {
 		const char *error; /* why there is no block though one is wanted; static text */
 		uint64_t packets, bytes; /* of the block in the kernel, at the last look */
 	} wall;
+	struct verify_slot {
+		enum verify_state state;
+		const char *why;         /* static text; of INEFFECTIVE and UNPROVEN */
+		int64_t checked_wall_ms; /* when a stranger was refused, or answered */
+		int64_t due_ms;          /* when to try again; 0: never */
+		uint64_t generation;     /* of the configuration that it was planned under */
+		bool asking;
+		bool connected; /* a stranger was answered once */
+	} verify;
 	struct agent *agent;        /* for the timers below */
 	struct event *renew_timer;  /* enforce.c */
 	enum breaker_alert owed;    /* an alert that waits for the kernel's answer (enforce.c) */

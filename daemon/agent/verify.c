@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/agent/verify.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "daemon/agent/agent.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+/* Whom a question is about; the watch may be gone when the answer comes. */
+struct verify_ask {
+	struct agent *agent;
+	struct endpoint endpoint;
+};
+
+const char *verify_state_name(enum verify_state state)
+{
+	static const char *const names[VERIFY_STATE_COUNT] = {
+	    [VERIFY_NONE] = "none",
+	    [VERIFY_HOLDS] = "verified",
+	    [VERIFY_INEFFECTIVE] = "ineffective",
+	    [VERIFY_UNPROVEN] = "unproven",
+	};
+
+	return state < VERIFY_STATE_COUNT ? names[state] : "?";
+}
+
+size_t verify_count(const struct agent *a, enum verify_state state)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < watch_set_count(a->watches); i++)
+		count += watch_set_at(a->watches, i)->verify.state == state;
+	return count;
+}
+
+void verify_note_wall(struct agent *a, struct watch *w)
+{
+	struct verify_slot *v = &w->verify;
+
+	if (!w->wall.in_kernel || !a->conf->firewall.verify) {
+		*v = (struct verify_slot){.asking = v->asking};
+		return;
+	}
+	/* Another configuration may let the connection that tells pass, or not any more. */
+	if (!v->due_ms || v->generation != a->meta.generation)
+		v->due_ms = 1;
+	v->generation = a->meta.generation;
+	/* The first answer is wanted now, not with the next tick. */
+	if (v->state == VERIFY_NONE && !v->asking)
+		verify_tick(a, clock_monotonic_ms());
+}
+
+/*
+ * Where the helper's namespace is (daemon/inventory/vantage.h): whom one of these ranges is allowed
+ * from is let in by the wall, and says nothing about it.
+ */
+static bool overlaps(const struct conf_prefixes *list, sa_family_t family)
+{
+	struct endpoint self = {.family = family};
+	char text[PREFIX_TEXT_LEN];
+	struct prefix range;
+
+	snprintf(text, sizeof(text), "%s",
+	         family == AF_INET ? "169.254.213.0/25" : "fd70:7077:616c::/126");
+	if (prefix_parse(text, &range) != PREFIX_OK)
+		return true;
+	memcpy(self.address, range.address, sizeof(self.address));
+	for (size_t i = 0; i < list->count; i++) {
+		struct endpoint other = {.family = list->items[i].family};
+
+		memcpy(other.address, list->items[i].address, sizeof(other.address));
+		if (prefix_contains(&list->items[i], &self) || prefix_contains(&range, &other))
+			return true;
+	}
+	return false;
+}
+
+static bool is_let_through(const struct agent *a, const struct watch *w)
+{
+	auto_free struct prefix *dynamic = NULL;
+	struct conf_prefixes merged = {0};
+	sa_family_t family = w->endpoint.family;
+
+	if (overlaps(&a->conf->protect.sources, family))
+		return true;
+	if (w->decision) /* a manual block lets nobody else through */
+		return false;
+	if (overlaps(&a->conf->breakers[w->rule].allow_from, family))
+		return true;
+	if (admit_merge(a->admit, w->rule, &dynamic, &merged.count) < 0)
+		return true;
+	merged.items = dynamic;
+	return overlaps(&merged, family);
+}
+
+/* Why no connection from there can tell, or NULL. */
+static const char *find_objection(const struct agent *a, const struct watch *w)
+{
+	if (endpoint_is_loopback(&w->endpoint))
+		return "only this host itself reaches it";
+	if (is_let_through(a, w))
+		return "allow_from or protect.sources lets the connection that would tell pass";
+	return NULL;
+}
+
+static void set_unproven(struct watch *w, const char *why, int64_t again_ms)
+{
+	w->verify.state = VERIFY_UNPROVEN;
+	w->verify.why = why;
+	w->verify.connected = false;
+	w->verify.due_ms = clock_monotonic_ms() + again_ms;
+}
+
+static void take_refusal(struct agent *a, struct watch *w)
+{
+	bool was_broken = w->verify.state == VERIFY_INEFFECTIVE;
+	char text[ENDPOINT_TEXT_LEN];
+
+	w->verify.state = VERIFY_HOLDS;
+	w->verify.why = NULL;
+	w->verify.connected = false;
+	w->verify.checked_wall_ms = clock_wall_ms();
+	w->verify.due_ms = clock_monotonic_ms() + VERIFY_AGAIN_MS;
+	if (!was_broken)
+		return;
+	log_info("%s: the wall holds now", endpoint_format(&w->endpoint, text));
+	event_send(a, "effective", w, "a connection from a namespace of our own is refused", NULL);
+}
+
+static void take_connection(struct agent *a, struct watch *w)
+{
+	static const char why[] = "a stranger's connection is answered in spite of the block: the "
+	                          "traffic does not pass through nftables";
+	bool was_broken = w->verify.state == VERIFY_INEFFECTIVE;
+	char text[ENDPOINT_TEXT_LEN];
+
+	if (!was_broken && !w->verify.connected) {
+		/* It may have been under way before the block was in force. */
+		w->verify.connected = true;
+		w->verify.due_ms = clock_monotonic_ms() + VERIFY_TWICE_MS;
+		return;
+	}
+	w->verify.state = VERIFY_INEFFECTIVE;
+	w->verify.why = why;
+	w->verify.checked_wall_ms = clock_wall_ms();
+	w->verify.due_ms = clock_monotonic_ms() + VERIFY_BROKEN_MS;
+	if (was_broken)
+		return;
+	log_error("%s: blocked, and still reachable: %s", endpoint_format(&w->endpoint, text), why);
+	event_send(a, "ineffective", w, why, NULL);
+}
+
+static void take_result(struct agent *a, struct watch *w, const struct inventory_answer *answer)
+{
+	if (!answer) {
+		set_unproven(w, "the inventory process did not answer", VERIFY_BUSY_MS);
+		return;
+	}
+	switch ((enum inventory_result)answer->result) {
+	case INVENTORY_REFUSED:
+	case INVENTORY_SILENT: take_refusal(a, w); return;
+	case INVENTORY_CONNECTED: take_connection(a, w); return;
+	case INVENTORY_BUSY: w->verify.due_ms = clock_monotonic_ms() + VERIFY_BUSY_MS; return;
+	case INVENTORY_NO_ROUTE:
+		set_unproven(w, "no route from the namespace of our own", VERIFY_AGAIN_MS);
+		return;
+	case INVENTORY_UNSUPPORTED:
+		set_unproven(w, "there is no namespace of our own", VERIFY_AGAIN_MS);
+		return;
+	case INVENTORY_OK:
+	case INVENTORY_MALFORMED:
+	case INVENTORY_NOT_FOUND:
+	case INVENTORY_KERNEL:
+	default: set_unproven(w, "the inventory process could not connect", VERIFY_AGAIN_MS);
+	}
+}
+
+static void on_answered(const struct inventory_answer *answer, int fd, void *arg)
+{
+	auto_free struct verify_ask *ask = arg;
+	struct agent *a = ask->agent;
+	struct watch *w = watch_set_find(a->watches, &ask->endpoint);
+
+	if (fd >= 0)
+		close(fd);
+	a->verifying--;
+	/* Another watch of the same endpoint asks anew when its time has come. */
+	if (!w || !w->verify.asking)
+		return;
+	w->verify.asking = false;
+	if (w->wall.in_kernel && a->conf->firewall.verify)
+		take_result(a, w, answer);
+}
+
+/* Returns 0, or -errno when nothing was asked. */
+static int ask(struct agent *a, struct watch *w)
+{
+	struct inventory_request request = {
+	    .verb = INVENTORY_CONNECT,
+	    .port = w->endpoint.port,
+	    .family = (uint8_t)w->endpoint.family,
+	    .timeout_ms = VERIFY_TIMEOUT_MS,
+	};
+	struct inventory_asker asker = {.answered = on_answered};
+	struct verify_ask *question = malloc(sizeof(*question));
+	int err;
+
+	if (!question)
+		return -ENOMEM;
+	*question = (struct verify_ask){.agent = a, .endpoint = w->endpoint};
+	asker.arg = question;
+	memcpy(request.address, w->endpoint.address, sizeof(request.address));
+	err = inventory_ask(a->inventory, &request, &asker);
+	if (err < 0) {
+		free(question);
+		return err;
+	}
+	w->verify.asking = true;
+	a->verifying++;
+	return 0;
+}
+
+static void verify_one(struct agent *a, struct watch *w, int64_t now_ms)
+{
+	const char *objection = find_objection(a, w);
+
+	if (objection)
+		set_unproven(w, objection, VERIFY_AGAIN_MS);
+	else if (ask(a, w) < 0 && w->verify.state == VERIFY_NONE)
+		set_unproven(w, "the inventory process is not there", VERIFY_BUSY_MS);
+	else if (!w->verify.asking)
+		w->verify.due_ms = now_ms + VERIFY_BUSY_MS;
+}
+
+void verify_tick(struct agent *a, int64_t now_ms)
+{
+	unsigned room = VERIFY_PER_TICK;
+
+	if (!a->conf->firewall.verify)
+		return;
+	for (size_t i = 0; i < watch_set_count(a->watches) && room > 0; i++) {
+		struct watch *w = watch_set_at(a->watches, i);
+
+		if (!w->wall.in_kernel || w->verify.asking || !w->verify.due_ms ||
+		    w->verify.due_ms > now_ms)
+			continue;
+		if (a->verifying >= VERIFY_AT_ONCE)
+			return;
+		verify_one(a, w, now_ms);
+		room--;
+	}
+}
+
+json_t *verify_to_json(const struct watch *w)
+{
+	char checked[CLOCK_TEXT_LEN];
+
+	if (!w->wall.in_kernel)
+		return json_null();
+	clock_format_wall(w->verify.checked_wall_ms, checked);
+	return json_pack("{s:s, s:s?, s:s?}", "state", verify_state_name(w->verify.state), "why",
+	                 w->verify.why, "checked", w->verify.checked_wall_ms ? checked : NULL);
+}
+
+bool verify_is_ready(const struct agent *a, struct evbuffer *out)
+{
+	bool ready = true;
+
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+		char text[ENDPOINT_TEXT_LEN];
+
+		if (w->verify.state != VERIFY_INEFFECTIVE)
+			continue;
+		evbuffer_add_printf(out,
+		                    "a wall is not in the path: %s is blocked, and reachable\n",
+		                    endpoint_format(&w->endpoint, text));
+		ready = false;
+	}
+	return ready;
+}
