@@ -4,5 +4,5 @@ foreach(class BlastRadius)
   add_test(NAME integration.blast.${class}
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_blast.py ${class})
   set_tests_properties(integration.blast.${class} PROPERTIES LABELS integration TIMEOUT 300
-    ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR};PW_SERVERS=${CMAKE_SOURCE_DIR}/build/servers;PW_SANITIZED=${PW_SCAN_SANITIZED}")
+    ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
 endforeach()

@@ -1,12 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # One ctest for each class, so that they run side by side; each has namespaces of its own.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
-set(PW_SANITIZED 0)
-if(PW_SANITIZE)
-  set(PW_SANITIZED 1)
-endif()
-set(PW_LAB_ENVIRONMENT "PW_BUILD_DIR=${CMAKE_BINARY_DIR}"
-  "PW_SERVERS=${CMAKE_SOURCE_DIR}/build/servers" "PW_SANITIZED=${PW_SANITIZED}")
 foreach(class Privileges Wall Recovery Alerts Health Deaths Stopping Configuration Control Targets
     Panic)
   add_test(NAME integration.daemon.${class}
