@@ -141,6 +141,8 @@ static int ask(uint16_t type, size_t header_bytes, mnl_cb_t cb, struct reading *
 	nlh->nlmsg_type = type;
 	nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	mnl_nlmsg_put_extra_header(nlh, header_bytes);
+	if (type == RTM_GETLINK) /* names are all we want */
+		mnl_attr_put_u32(nlh, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	rc = netlink_ask(NETLINK_ROUTE, nlh, cb, r);
 	return rc < 0 ? rc : 0;
 }

@@ -11,6 +11,7 @@
 enum { OWNER_TRIES = 3 };
 
 struct reading {
+	bool with_addresses;
 	struct diag_list listeners, mptcp;
 	struct addresses addresses;
 };
@@ -56,7 +57,7 @@ static int read_netns(void *arg)
 	struct reading *r = arg;
 	int err = diag_list_listeners(&r->listeners);
 
-	return err ? err : addresses_list(&r->addresses);
+	return err == 0 && r->with_addresses ? addresses_list(&r->addresses) : err;
 }
 
 static int read_mptcp(void *arg)
@@ -185,9 +186,9 @@ void dump_find_owners(const struct dump_places *p, struct table *t, struct table
 }
 
 int dump_netns(const struct dump_places *p, struct table *t, struct table_netns *ns,
-               const struct namespaces *seen, int64_t seen_ns)
+               const struct namespaces *seen, int64_t seen_ns, bool with_addresses)
 {
-	struct reading r = {0};
+	struct reading r = {.with_addresses = with_addresses};
 	int err = dump_act_inside(p, &ns->ref, read_netns, &r);
 
 	/* Told in pieces, a list that changes meanwhile may skip some: who is missing is asked for
@@ -200,7 +201,8 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
 	if (err == 0 && has_new(ns, &r.listeners))
 		(void)dump_act_inside(p, &ns->ref, read_mptcp, &r);
 	if (err == 0) {
-		table_set_addresses(t, ns, &r.addresses);
+		if (with_addresses)
+			table_set_addresses(t, ns, &r.addresses);
 		err = table_set_listeners(t, ns, &r.listeners, seen_ns);
 	}
 	if (err == 0) {

@@ -23,10 +23,11 @@ int dump_places_open(struct dump_places *p);
 void dump_places_close(struct dump_places *p);
 
 /*
- * `seen` says where to look for owners first. Returns 0, or -errno: the table keeps what it had.
+ * `seen` says where to look for owners first; the first time must be with addresses. Returns 0, or
+ * -errno: the table keeps what it had.
  */
 int dump_netns(const struct dump_places *p, struct table *t, struct table_netns *ns,
-               const struct namespaces *seen, int64_t seen_ns);
+               const struct namespaces *seen, int64_t seen_ns, bool with_addresses);
 /* Some of its listeners have no owner yet, and it is worth while to look again. */
 bool dump_lacks_owners(const struct table_netns *ns);
 void dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,

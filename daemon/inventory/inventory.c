@@ -18,10 +18,12 @@ enum {
 	SLICE_MS = 10,
 	/* The record is written a moment before the socket can be found. */
 	EVENT_DELAY_MS = 2,
-	DUMP_GAP_MS = 20,  /* between two dumps of a namespace */
-	READ_GAP_MS = 5,   /* between two looks into the rings */
-	LOST_GAP_MS = 100, /* between two full polls that events ask for, at least; and */
-	LOST_REST = 50,    /* so many times what the last one took of a CPU */
+	DUMP_GAP_MS = 20,       /* between two dumps of a namespace */
+	READ_GAP_MS = 5,        /* between two looks into the rings */
+	ADDRESSES_GAP_MS = 900, /* between two readings of a namespace's addresses */
+	LOST_GAP_MS = 100,      /* between two full polls that events ask for, at least; and */
+	LOST_REST = 100,        /* so many times what the last one took of a CPU; but at most */
+	LOST_GAP_MAX_MS = 10 * 1000,
 	CHECK_OWNERS_MS = 10 * 1000,
 };
 
@@ -85,11 +87,15 @@ static void remove_netns(struct inventory *inv, struct table_netns *ns)
 /* Looks at one namespace. One that cannot be opened any more is looked for by the next poll. */
 static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 {
+	int64_t now = clock_monotonic_ms();
+	bool with_addresses = now >= ns->addresses_due_ms;
 	int err;
 
 	ns->changes = 0;
-	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns);
-	ns->dumped_ms = clock_monotonic_ms();
+	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns, with_addresses);
+	if (err == 0 && with_addresses)
+		ns->addresses_due_ms = now + ADDRESSES_GAP_MS;
+	ns->dumped_ms = now;
 	inv->handlers.news(inv->handlers.arg);
 	return err;
 }
@@ -228,9 +234,11 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 /* Something has happened, and we cannot say where. */
 static void poll_soon(struct inventory *inv)
 {
-	/* However events come: a fiftieth of a CPU at most. */
+	/* However events come: a hundredth of a CPU. */
 	int64_t rest = inv->status.poll_cpu_ns / 1000000 * LOST_REST;
-	int64_t gap = rest > LOST_GAP_MS ? rest : LOST_GAP_MS;
+	int64_t gap = rest < LOST_GAP_MS       ? LOST_GAP_MS
+	              : rest > LOST_GAP_MAX_MS ? LOST_GAP_MAX_MS
+	                                       : rest;
 	int64_t in = inv->poll_ended_ms + gap - clock_monotonic_ms();
 
 	if (inv->polling)
@@ -391,9 +399,10 @@ static void on_addresses_changed(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	addresses_drain_monitor(fd);
-	if (!ns || (ns->due_ms && ns->due_ms <= due))
+	if (!ns)
 		return;
 	ns->due_ms = due;
+	ns->addresses_due_ms = 0;
 	ns->event_ns = monotonic_ns();
 	ns->follow_ups = ARRAY_LEN(follow_up_ms); /* what is told of is there */
 	plan_soon(inv);

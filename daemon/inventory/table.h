@@ -43,6 +43,7 @@ struct table_netns {
 	size_t n_listeners;
 	/* Of whoever dumps it; milliseconds of CLOCK_MONOTONIC. */
 	int64_t dumped_ms, due_ms; /* due_ms 0: not before the next full poll */
+	int64_t addresses_due_ms;  /* not read again before */
 	int64_t event_ns;
 	unsigned follow_ups;
 	uint32_t expected; /* events that no change has explained yet */
