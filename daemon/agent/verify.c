@@ -36,23 +36,6 @@ size_t verify_count(const struct agent *a, enum verify_state state)
 	return count;
 }
 
-void verify_note_wall(struct agent *a, struct watch *w)
-{
-	struct verify_slot *v = &w->verify;
-
-	if (!w->wall.in_kernel || !a->conf->firewall.verify) {
-		*v = (struct verify_slot){.asking = v->asking};
-		return;
-	}
-	/* Another configuration may let the connection that tells pass, or not any more. */
-	if (!v->due_ms || v->generation != a->meta.generation)
-		v->due_ms = 1;
-	v->generation = a->meta.generation;
-	/* The first answer is wanted now, not with the next tick. */
-	if (v->state == VERIFY_NONE && !v->asking)
-		verify_tick(a, clock_monotonic_ms());
-}
-
 /*
  * Where the helper's namespace is (daemon/inventory/vantage.h): whom one of these ranges is allowed
  * from is let in by the wall, and says nothing about it.
@@ -233,6 +216,24 @@ static void verify_one(struct agent *a, struct watch *w, int64_t now_ms)
 		set_unproven(w, "the inventory process is not there", VERIFY_BUSY_MS);
 	else if (!w->verify.asking)
 		w->verify.due_ms = now_ms + VERIFY_BUSY_MS;
+}
+
+void verify_note_wall(struct agent *a, struct watch *w)
+{
+	struct verify_slot *v = &w->verify;
+
+	if (!w->wall.in_kernel || !a->conf->firewall.verify) {
+		*v = (struct verify_slot){.asking = v->asking};
+		return;
+	}
+	/* Another configuration may let the connection that tells pass, or not any more. */
+	if (!v->due_ms || v->generation != a->meta.generation)
+		v->due_ms = 1;
+	v->generation = a->meta.generation;
+	/* The first answer is wanted now, not with the next tick; of 100,000 that come together,
+	 * with theirs. */
+	if (v->state == VERIFY_NONE && !v->asking && !v->connected && a->verifying < VERIFY_AT_ONCE)
+		verify_one(a, w, clock_monotonic_ms());
 }
 
 void verify_tick(struct agent *a, int64_t now_ms)
