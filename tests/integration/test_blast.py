@@ -97,9 +97,16 @@ class BlastRadius(DaemonTest):
         status, text = prometheus.ask("GET", "/api/v1/query?query=1")
         self.assertEqual((status, json.loads(text)["status"]), (200, "success"))
 
-    def start_all(self, allow=(), **rule):
+    def serve(self):
         self.lab.serve_etcd(2379, enable_pprof=True)
         self.lab.serve_prometheus(9090)
+        # They listen before they serve.
+        for port, path in ((2379, "/health"), (9090, "/-/ready")):
+            wait_until(lambda p=port, q=path: self.lab.get(
+                Lab.TARGET, p, q, source=Lab.ALLOWED)[0] == 200, 20 * SLOW, f"{port} is ready")
+
+    def start_all(self, allow=(), **rule):
+        self.serve()
         self.hook = self.lab.webhook()
         breakers = self.config_of(allow_from=list(allow), **rule)["breakers"]
         self.etcd, self.prometheus = self.client(2379), self.client(9090)
@@ -158,8 +165,7 @@ class BlastRadius(DaemonTest):
         self.assert_cut(self.prometheus)
 
     def test_those_in_allow_from_go_on(self):
-        self.lab.serve_etcd(2379, enable_pprof=True)
-        self.lab.serve_prometheus(9090)
+        self.serve()
         etcd, prometheus = (self.client(port, Lab.ALLOWED) for port in (2379, 9090))
         strangers = self.client(2379), self.client(9090)
         self.use(*strangers)

@@ -130,6 +130,7 @@ static void check_default_breaker(const struct conf_breaker *b)
 	assert_int_equal(b->severity, SEVERITY_MEDIUM);
 	assert_int_equal(b->action, CONF_ACTION_DROP);
 	assert_false(b->seal_local);
+	assert_false(b->whole_port);
 	assert_int_equal(b->allow_from.count, 0);
 }
 
@@ -180,7 +181,8 @@ static void reads_every_other_form(void **state)
 	    "scan: {ports: [6060, \"8080-8090\", top10], targets: [h, 'H:80', \"http://h/x\"]}\n"
 	    "breakers:\n"
 	    "- {name: a, remind_every: off, trip_after: 2, trip_window: 5, severity: high}\n"
-	    "- {name: b, remind_every: 0, open_for: \"30d\", seal_local: true, action: alert}\n"
+	    "- {name: b, remind_every: 0, open_for: \"30d\", seal_local: true, whole_port: true, "
+	    "action: alert}\n"
 	    "protect: {ports: [], sources: [10.0.0.0/8, '::/0']}\n"
 	    "metrics: {listen: off}\n"
 	    "firewall: {mark: 3, mark_mask: 0xF, persist: off, verify: false}\n"
@@ -214,6 +216,7 @@ static void reads_every_other_form(void **state)
 	assert_int_equal(c->breakers[1].remind_every_ms, 0);
 	assert_int_equal(c->breakers[1].open_for_ms, INT64_C(30) * 86400 * 1000);
 	assert_true(c->breakers[1].seal_local);
+	assert_true(c->breakers[1].whole_port);
 	assert_int_equal(c->breakers[1].action, CONF_ACTION_ALERT);
 	assert_int_equal(c->protect.ports.count, 0);
 	assert_int_equal(c->protect.sources.count, 2);
