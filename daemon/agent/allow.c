@@ -251,6 +251,11 @@ static void look(struct allow *al, struct allow_source *s, int64_t now_ms)
 	s->file->event = s->file->suspect = false;
 	if (!changed)
 		return;
+	/* Half of it may be there; it is told of when it is closed, unless it never is. */
+	if (s->file->writing && !gone && !is_quiet(&id)) {
+		s->due_ms = now_ms + QUIET_MS;
+		return;
+	}
 	if (gone && !suspect && s->file->seen) {
 		/* Believed only when it is still so in a while. */
 		s->file->suspect = true;
@@ -290,7 +295,7 @@ static bool leads_elsewhere(const struct allow_source *s)
 	return !s->file->seen || id.device != s->file->id.device || id.inode != s->file->id.inode;
 }
 
-static void on_directory(int directory, const char *name, void *arg)
+static void on_directory(int directory, const char *name, bool writing, void *arg)
 {
 	struct allow *al = arg;
 	int64_t now_ms = clock_monotonic_ms();
@@ -302,7 +307,11 @@ static void on_directory(int directory, const char *name, void *arg)
 			continue;
 		if (!name) /* the directory is gone or moved: its path may be another's by now */
 			s->file->directory = -1;
-		if (!name || strcmp(strrchr(s->text, '/') + 1, name) == 0 || leads_elsewhere(s))
+		if (name && strcmp(strrchr(s->text, '/') + 1, name) == 0)
+			s->file->writing = writing;
+		else if (name && (writing || !leads_elsewhere(s)))
+			continue;
+		if (!writing)
 			plan_look(s, now_ms + SETTLE_MS);
 	}
 	arm(al);

@@ -144,9 +144,9 @@ static void dispatch(struct allow_watch *w, const char *bytes, size_t length)
 	for (size_t at = 0; at + sizeof(*e) <= length; at += sizeof(*e) + e->len) {
 		e = (const void *)(bytes + at);
 		if (e->mask & IN_Q_OVERFLOW)
-			w->cb(-1, NULL, w->arg);
+			w->cb(-1, NULL, false, w->arg);
 		else
-			w->cb(e->wd, e->len > 0 ? e->name : NULL, w->arg);
+			w->cb(e->wd, e->len > 0 ? e->name : NULL, e->mask & IN_MODIFY, w->arg);
 	}
 }
 
@@ -207,9 +207,10 @@ int allow_watch_add(struct allow_watch *w, const char *path)
 		return -ENAMETOOLONG;
 	snprintf(directory, sizeof(directory), "%.*s", slash == path ? 1 : (int)(slash - path),
 	         path);
-	wd = inotify_add_watch(w->fd, directory,
-	                       IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
-	                           IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+	wd =
+	    inotify_add_watch(w->fd, directory,
+	                      IN_CLOSE_WRITE | IN_MODIFY | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+	                          IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
 	return wd < 0 ? -errno : wd;
 }
 

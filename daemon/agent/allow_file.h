@@ -42,10 +42,10 @@ struct allow_watch;
 
 /*
  * Something happened in a watched directory: to the entry `name`, or (NULL) to the directory, or
- * events were lost. What a file is made of while it is being written is nobody's business: its
- * own entry is told of when the writer has closed it, or moved it there.
+ * events were lost. `writing`: the entry is being written, and will be told of again when its
+ * writer has closed it.
  */
-typedef void allow_watch_cb(int directory, const char *name, void *arg);
+typedef void allow_watch_cb(int directory, const char *name, bool writing, void *arg);
 
 int allow_watch_new(struct event_base *base, allow_watch_cb *cb, void *arg,
                     struct allow_watch **out);

@@ -10,6 +10,7 @@ struct allow_file {
 	bool seen;               /* there was one */
 	int directory;           /* of allow_watch_add(); < 0: not watched */
 	bool event;              /* the look that is due was asked for by an event */
+	bool writing;            /* somebody has written to it, and not closed it yet */
 	bool suspect;            /* it was gone or empty a moment ago */
 };
 

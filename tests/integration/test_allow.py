@@ -271,7 +271,7 @@ class Files(AllowTest):
                     file.flush()
                     with open(os.path.join(self.folder, "other"), "w", encoding="ascii") as other:
                         other.write(f"{i}\n")
-                    hammer.wait(20)
+                    hammer.wait(10)
         hammer.stop()
         self.assertEqual(hammer.failures, [], f"of {hammer.tries}")
         wait_until(lambda: self.source(self.text)["addresses"] == [Lab.TARGET, Lab.ALLOWED],
