@@ -53,32 +53,34 @@ static void begin(struct watch *w)
 	add(w->story, l->seen_wall_ms, text);
 }
 
-void story_tell(struct watch *w, const char *format, ...)
+static void add_formatted(const struct watch *w, const char *format, va_list args)
 {
 	char text[STORY_LINE_LEN];
+
+	vsnprintf(text, sizeof(text), format, args);
+	add(w->story, clock_wall_ms(), text);
+}
+
+void story_tell(struct watch *w, const char *format, ...)
+{
 	va_list args;
 
 	if (!w->story)
 		begin(w);
-	if (!w->story)
-		return;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	if (w->story)
+		add_formatted(w, format, args);
 	va_end(args);
-	add(w->story, clock_wall_ms(), text);
 }
 
 void story_add(struct watch *w, const char *format, ...)
 {
-	char text[STORY_LINE_LEN];
 	va_list args;
 
-	if (!w->story)
-		return;
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	if (w->story)
+		add_formatted(w, format, args);
 	va_end(args);
-	add(w->story, clock_wall_ms(), text);
 }
 
 void story_tell_wall(struct watch *w)
