@@ -102,7 +102,7 @@ class Supervision(unittest.TestCase):
         daemon = self.start()
         self.block()
         pids = list(daemon.children().values())
-        self.assertEqual(len(pids), 4)
+        self.assertEqual(len(pids), len(Lab.USERS))
         daemon.process.signal(signal.SIGKILL)
         wait_until(lambda: not any(map(is_running, pids)), 10 * SLOW, "all children are gone")
         self.assertIn("9200", self.lab.nft("list", "table", "inet", "pprofwall").stdout)

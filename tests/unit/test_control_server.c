@@ -256,13 +256,13 @@ static void test_too_long(void **state)
 	memset(request, '[', 4 * CONTROL_REQUEST_MAX_BYTES);
 	request[4 * CONTROL_REQUEST_MAX_BYTES] = '\0';
 	raw(*state, request, false, text);
-	assert_non_null(strstr(text, "longer than 16384 bytes"));
+	assert_non_null(strstr(text, "longer than 131072 bytes"));
 	memset(request, ' ', CONTROL_REQUEST_MAX_BYTES + 10);
 	memcpy(request, "{\"verb\":\"who\"}", 14);
 	request[CONTROL_REQUEST_MAX_BYTES + 10] = '\n';
 	request[CONTROL_REQUEST_MAX_BYTES + 11] = '\0';
 	raw(*state, request, false, text);
-	assert_non_null(strstr(text, "longer than 16384 bytes"));
+	assert_non_null(strstr(text, "longer than 131072 bytes"));
 	expect_alive(*state);
 }
 
