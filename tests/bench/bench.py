@@ -9,7 +9,8 @@ processors, so only ratios mean something. They are printed, as Markdown, and ne
 is missing (Go, a scanner) is said and left out.
 
 Parts: sweep (the whole of it, and the bare loops and scanners beside it), recall (ten sweeps at
-full speed, and ten through 2% loss; with --full), http (the stage that asks for profiles, alone).
+full speed, and ten through 2% loss; with --full), http (the stage that asks for profiles, alone), wall (100,000
+blocks: restored, renewed, listed), idle (what it costs to do nothing, beside others).
 """
 import argparse
 import dataclasses
@@ -28,6 +29,8 @@ import sys
 from measure import inherit_orphans, measure
 from sweep_lab import PORTS, SweepLab, BUILD_DIR
 from lab import program
+from idle import measure_idle
+from wall import measure_wall
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT_LIST = ",".join(map(str, PORTS))
@@ -356,7 +359,7 @@ def read_options():
     size.add_argument("--full", action="store_true",
                       help="nmap, masscan in every round, and the runs of recall, too")
     parser.add_argument("--rounds", type=int, help="instead of 3")
-    parser.add_argument("--only", action="append", choices=("sweep", "recall", "http"),
+    parser.add_argument("--only", action="append", choices=("sweep", "recall", "http", "wall", "idle"),
                         help="this part (may be repeated)")
     return parser.parse_args()
 
@@ -364,7 +367,13 @@ def read_options():
 def main():
     options = read_options()
     rounds = options.rounds or (1 if options.quick else 3)
-    parts = options.only or ["sweep", "http"] + (["recall"] if options.full else [])
+    parts = options.only or ["wall", "idle", "sweep", "http"] + (["recall"] if options.full else [])
+    if "wall" in parts:
+        measure_wall(rounds=rounds)
+    if "idle" in parts:
+        measure_idle()
+    if not {"sweep", "recall", "http"} & set(parts):
+        return 0
     resource.setrlimit(resource.RLIMIT_NOFILE,
                        (min(20000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     inherit_orphans()

@@ -2,7 +2,7 @@
 """The wall with 100,000 blocks: restored at the start beside `nft -f`, renewed while a stranger
 hammers one of them, listed. Part of bench.py; by itself:
 
-    PW_BUILD_DIR=build/release python3 tests/bench/wall.py [BLOCKS]
+    PW_BUILD_DIR=build/release python3 tests/bench/wall.py [BLOCKS [ROUNDS]]
 """
 import contextlib
 import os
@@ -153,4 +153,5 @@ def measure_wall(count=BLOCKS, rounds=3):
 
 
 if __name__ == "__main__":
-    measure_wall(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS)
+    measure_wall(int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS,
+                 int(sys.argv[2]) if len(sys.argv) > 2 else 3)
