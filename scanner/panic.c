@@ -67,18 +67,18 @@ static bool wait_for_end(int pidfd, int timeout_ms)
 }
 
 /* Runs the helper's program with one option; its exit status, or -errno. */
-static int run_tool(const struct panic *p, const char *option)
+static int run_tool(const struct panic *p, const char *option, int at_most_ms)
 {
 	char name[] = HELPER_PROGRAM, argument[32];
 	char *const argv[] = {name, argument, NULL};
 
 	snprintf(argument, sizeof(argument), "%s", option);
-	return helper_run(p->helper, argv, -1, left_ms(p, TOOL_MS));
+	return helper_run(p->helper, argv, -1, left_ms(p, at_most_ms));
 }
 
 static enum table check_table(const struct panic *p)
 {
-	int status = run_tool(p, "--table-exists");
+	int status = run_tool(p, "--table-exists", TOOL_MS);
 
 	if (status == 0)
 		return TABLE_THERE;
@@ -260,7 +260,7 @@ static enum table remove_table(const struct panic *p)
 		/* An owned table can be deleted by others only when its owner is gone. */
 		kill_helper(p, pidfd, pid);
 	}
-	status = run_tool(p, "--delete-table");
+	status = run_tool(p, "--delete-table", TOOL_MS);
 	if (status < 0)
 		printf("  %s --delete-table: %s\n", p->helper, strerror(-status));
 	else
@@ -271,7 +271,8 @@ static enum table remove_table(const struct panic *p)
 /* What `pprofwall block --standalone` made; no process owns it. */
 static enum table remove_standalone(const struct panic *p)
 {
-	int status = run_tool(p, "--delete-standalone");
+	/* The last step: whatever time is left. */
+	int status = run_tool(p, "--delete-standalone", PANIC_MS);
 
 	if (status == 0)
 		return TABLE_GONE;
