@@ -90,7 +90,8 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(nlh);
 	struct diag_socket s = {0};
 
-	if (nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY || mnl_nlmsg_get_payload_len(nlh) < sizeof(*m) ||
+	if ((nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY && nlh->nlmsg_type != TCPDIAG_GETSOCK) ||
+	    mnl_nlmsg_get_payload_len(nlh) < sizeof(*m) ||
 	    (m->idiag_family != AF_INET && m->idiag_family != AF_INET6))
 		return MNL_CB_OK;
 	s.inode = m->idiag_inode;
@@ -181,6 +182,32 @@ static int ask_both(struct dump *d)
 	return 0;
 }
 
+/*
+ * The request that was there before sock_diag(7): it has no family, and so the kernel, which goes
+ * through the listeners of every namespace for each answer, does that once and not twice.
+ */
+static int ask_at_once(struct dump *d)
+{
+	int err = -EINTR;
+
+	for (int try = 0; try < TRIES && err == -EINTR; try++) {
+		_Alignas(8) uint8_t bytes[REQUEST_BYTES] = {0};
+		struct nlmsghdr *nlh = mnl_nlmsg_put_header(bytes);
+		struct inet_diag_req *request;
+
+		nlh->nlmsg_type = TCPDIAG_GETSOCK;
+		nlh->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+		request = mnl_nlmsg_put_extra_header(nlh, sizeof(*request));
+		request->idiag_family = AF_INET;
+		request->idiag_states = d->states;
+		d->list->count = 0;
+		err = netlink_ask(NETLINK_SOCK_DIAG, nlh, on_socket, d);
+	}
+	if (err > 1)
+		d->list->in_pieces = true;
+	return err < 0 ? err : 0;
+}
+
 int diag_compare(const struct diag_socket *a, const struct diag_socket *b)
 {
 	int order = (int)a->family - (int)b->family;
@@ -204,7 +231,11 @@ static int list_listeners(int protocol, struct diag_list *out)
 	int err;
 
 	*out = (struct diag_list){0};
-	err = ask_both(&d);
+	err = protocol == IPPROTO_TCP ? ask_at_once(&d) : -ENOENT;
+	if (err < 0) {
+		out->count = 0;
+		err = ask_both(&d);
+	}
 	if (err == 0 && out->count)
 		qsort(out->items, out->count, sizeof(*out->items), compare_with_inode);
 	return err;

@@ -262,6 +262,32 @@ static void plan_soon(struct inventory *inv)
 		start_timer(inv->soon, first > now ? first - now : 0);
 }
 
+/*
+ * Where else something may have happened: where this process has listeners. `except` was looked at
+ * already. Returns false if there is no such place.
+ */
+static bool plan_by_owner(struct inventory *inv, pid_t process, const struct table_netns *except,
+                          int64_t event_ns)
+{
+	struct table_netns *ns;
+	bool found = false;
+
+	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
+		for (size_t i = 0; ns != except && process > 0 && i < ns->n_listeners; i++) {
+			if (ns->listeners[i]->owner.pid != process)
+				continue;
+			ns->due_ms = clock_monotonic_ms() + EVENT_DELAY_MS;
+			ns->event_ns = event_ns;
+			ns->follow_ups = 0;
+			ns->expected++;
+			ns->hint = 0; /* should it not have been here either: everywhere */
+			found = true;
+			break;
+		}
+	}
+	return found;
+}
+
 /* Not of whom listen() came, and not of whom the last poll saw: somebody new. */
 static void find_owners_anew(struct inventory *inv)
 {
@@ -299,10 +325,14 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 		}
 		lacking = lacking || dump_lacks_owners(ns);
 		ns->expected -= ns->expected < ns->changes ? ns->expected : ns->changes;
-		if (ns->expected && ns->follow_ups > 0) {
+		/* All is explained: only who owns it may still change. */
+		if (!ns->expected && ns->follow_ups == 0)
+			ns->follow_ups = 1;
+		else if (ns->expected && ns->follow_ups > 0) {
 			/* A socket may live elsewhere than the task that calls listen() on it. */
 			ns->expected = 0;
-			poll_soon(inv);
+			if (!plan_by_owner(inv, ns->hint, ns, ns->event_ns))
+				poll_soon(inv);
 		}
 		if (ns->follow_ups < ARRAY_LEN(follow_up_ms))
 			ns->due_ms = now + follow_up_ms[ns->follow_ups++];
@@ -310,25 +340,6 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 	if (lacking)
 		find_owners_anew(inv);
 	plan_soon(inv);
-}
-
-/* A process that is gone: its listeners say where it was. Returns false if nobody knows. */
-static bool plan_by_owner(struct inventory *inv, const struct events_record *r)
-{
-	struct table_netns *ns;
-	bool found = false;
-
-	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
-		for (size_t i = 0; i < ns->n_listeners; i++) {
-			if (r->process <= 0 || ns->listeners[i]->owner.pid != r->process)
-				continue;
-			ns->due_ms = clock_monotonic_ms() + EVENT_DELAY_MS;
-			ns->follow_ups = 0;
-			found = true;
-			break;
-		}
-	}
-	return found;
 }
 
 static void on_record(const struct events_record *r, void *arg)
@@ -343,7 +354,7 @@ static void on_record(const struct events_record *r, void *arg)
 	if (ref.netns && ref.netns == inv->hidden)
 		return;
 	if (!ref.netns) {
-		if (!plan_by_owner(inv, r))
+		if (!plan_by_owner(inv, r->process, NULL, r->time_ns))
 			poll_soon(inv);
 		return;
 	}

@@ -205,7 +205,7 @@ class Inventory:
         self.wait(lambda: len(self.statuses) > before, 20, "synced")
         return self.statuses[-1]
 
-    def wait_listener(self, netns, address, port, timeout=10, **fields):
+    def wait_listener(self, netns, address, port, timeout=30, **fields):
         def there():
             found = self.listeners.get((netns, address, port))
             if found and all(getattr(found, k) == v for k, v in fields.items()):
@@ -213,7 +213,7 @@ class Inventory:
             return None
         return self.wait(there, timeout, f"{address}:{port} {fields}")
 
-    def wait_gone(self, netns, address, port, timeout=10):
+    def wait_gone(self, netns, address, port, timeout=30):
         self.wait(lambda: (netns, address, port) not in self.listeners, timeout,
                   f"{address}:{port} is gone")
 

@@ -24,6 +24,14 @@ LISTENER = ("import socket, sys, time\n"
             "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
             "print('listens', flush=True)\n"
             "time.sleep(600)\n")
+# The same when it is told to, and ceases when it is told to.
+ON_ORDER = ("import socket, sys\n"
+            "print('listens', flush=True)\n"
+            "sys.stdin.readline()\n"
+            "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+            "sys.stdin.readline()\n"
+            "s.close()\n"
+            "sys.stdin.readline()\n")
 
 
 def netns_of(name):
@@ -45,17 +53,19 @@ class InventoryTest(unittest.TestCase):
             inventory.watch(poll_ms=300)
         return inventory
 
-    def listen(self, address, port=0, namespace="target", v6only=None, reuse=False, protocol=0):
+    def listen(self, address, port=0, namespace="target", v6only=None, reuse=False, protocol=0,
+               listen=True):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.lab.inside(namespace):
             sock = socket.socket(family, socket.SOCK_STREAM, protocol)
-        self.addCleanup(sock.close)
-        if v6only is not None:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
-        if reuse:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((address, port))
-        sock.listen()
+            self.addCleanup(sock.close)
+            if v6only is not None:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+            if reuse:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind((address, port))
+            if listen:
+                sock.listen()
         return sock
 
     def netns(self):
@@ -66,9 +76,9 @@ class InventoryTest(unittest.TestCase):
         run("ip", "-n", name, "link", "set", "lo", "up")
         return name
 
-    def process(self, argv, namespace=None):
+    def process(self, argv, namespace=None, **kwargs):
         argv = ["ip", "netns", "exec", namespace, *argv] if namespace else argv
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, env=lab.environment())
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, env=lab.environment(), **kwargs)
 
         def end():
             process.kill()
@@ -86,18 +96,28 @@ class Listeners(InventoryTest):
         for namespace, netns, address in (("target", self.host, Lab.TARGET),
                                           ("client", self.other, Lab.STRANGER)):
             with self.subTest(namespace):
+                server = self.process([sys.executable, "-c", ON_ORDER, address, "7002"],
+                                      self.lab.name_of(namespace), stdin=subprocess.PIPE)
                 begin = time.monotonic_ns()
-                sock = self.listen(address, 7002, namespace)
-                found = inventory.wait_listener(netns, address, 7002)
-                self.assertLess(time.monotonic_ns() - begin, SLOW * 10 ** 9)
+                server.stdin.write(b"listen\n")
+                server.stdin.flush()
+                found = inventory.wait_listener(netns, address, 7002, pid=server.pid)
+                self.assertLess(time.monotonic_ns() - begin, 3 * SLOW * 10 ** 9)
                 self.assertEqual(found.change, wire.ADDED)
-                self.assertLess(abs(found.seen_ns - begin), SLOW * 10 ** 9)
-                sock.close()
+                self.assertLess(abs(found.seen_ns - begin), 3 * SLOW * 10 ** 9)
                 begin = time.monotonic()
+                server.stdin.write(b"close\n")
+                server.stdin.flush()
                 inventory.wait_gone(netns, address, 7002)
-                self.assertLess(time.monotonic() - begin, SLOW)
+                self.assertLess(time.monotonic() - begin, 3 * SLOW)
         before.close()
         inventory.wait_gone(self.host, Lab.TARGET, 7001)
+
+    def test_a_socket_that_lives_elsewhere_than_who_listens_on_it(self):
+        inventory = self.start()
+        sock = self.listen(Lab.TARGET, 7008, listen=False)
+        sock.listen()  # by a task of another namespace
+        inventory.wait_listener(self.host, Lab.TARGET, 7008, 20)
 
     def test_how_it_was_found(self):
         inventory = self.start()
