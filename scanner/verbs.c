@@ -162,15 +162,8 @@ static int flush_output(void)
 	return fflush(stdout) == 0 && !ferror(stdout) ? VERB_OK : VERB_UNREACHABLE;
 }
 
-/* Takes over `request`; prints what comes back. */
-static int read_verb(const char *verb, const struct verb_options *o, json_t *request,
-                     void (*print)(const json_t *, FILE *))
+static int show(const struct verb_options *o, json_t *answer, void (*print)(const json_t *, FILE *))
 {
-	json_t *answer = NULL;
-	int error, status = ask(verb, o, request, &answer, &error);
-
-	if (status != VERB_OK)
-		return status;
 	if (o->json) {
 		json_dumpf(answer, stdout, JSON_COMPACT);
 		putchar('\n');
@@ -181,15 +174,60 @@ static int read_verb(const char *verb, const struct verb_options *o, json_t *req
 	return flush_output();
 }
 
+/* Takes over `request`; prints what comes back. */
+static int read_verb(const char *verb, const struct verb_options *o, json_t *request,
+                     void (*print)(const json_t *, FILE *))
+{
+	json_t *answer = NULL;
+	int error, status = ask(verb, o, request, &answer, &error);
+
+	return status == VERB_OK ? show(o, answer, print) : status;
+}
+
+/* A long list comes a page at a time: the rest of it is added to the first. */
+static int read_pages(const char *verb, const struct verb_options *o, json_t *first)
+{
+	json_t *endpoints = json_object_get(first, "endpoints");
+	const char *next;
+
+	while ((next = json_string_value(json_object_get(first, "next")))) {
+		json_t *page = NULL, *after = NULL;
+		int error, status = ask(verb, o,
+		                        json_pack("{s:s, s:b, s:s}", "verb", verb, "all", o->all,
+		                                  "after", next),
+		                        &page, &error);
+
+		if (status != VERB_OK)
+			return status;
+		json_array_extend(endpoints, json_object_get(page, "endpoints"));
+		after = json_object_get(page, "next");
+		if (after)
+			json_object_set(first, "next", after);
+		else
+			json_object_del(first, "next");
+		json_decref(page);
+	}
+	return VERB_OK;
+}
+
 int status_main(int argc, char **argv)
 {
 	struct verb_options o;
-	int status = parse_options(argc, argv, WITH_JSON | WITH_ALL, &o);
+	json_t *answer = NULL;
+	int error, status = parse_options(argc, argv, WITH_JSON | WITH_ALL, &o);
 
 	if (status != GO_ON)
 		return status;
-	return read_verb(argv[0], &o, json_pack("{s:s, s:b}", "verb", argv[0], "all", o.all),
-	                 verbs_print_status);
+	status = ask(argv[0], &o, json_pack("{s:s, s:b}", "verb", argv[0], "all", o.all), &answer,
+	             &error);
+	if (status != VERB_OK)
+		return status;
+	status = read_pages(argv[0], &o, answer);
+	if (status != VERB_OK) {
+		json_decref(answer);
+		return status;
+	}
+	return show(&o, answer, verbs_print_status);
 }
 
 int blocks_main(int argc, char **argv)

@@ -217,8 +217,11 @@ void event_send_source(struct agent *a, const char *event, const char *source, j
                        const char *reason);
 
 /* report.c */
-/* `all`: every endpoint, else those with something to tell. */
-json_t *report_status(const struct agent *a, bool all);
+struct report_range {
+	bool all;                     /* every endpoint, else those with something to tell */
+	const struct endpoint *after; /* those behind this one; NULL: from the first */
+};
+json_t *report_status(const struct agent *a, const struct report_range *range);
 json_t *report_watch(const struct agent *a, const struct watch *w);
 json_t *report_blocks(const struct agent *a);
 bool report_ready(struct evbuffer *out, void *arg);

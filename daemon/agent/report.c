@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { FEW_TARGETS = 256 };
+enum { FEW_TARGETS = 256, PAGE_LEN = 2048 };
 
 static const char *const role_names[IPC_ROLE_COUNT] = {
     [IPC_ROLE_AGENT] = "agent",   [IPC_ROLE_FIREWALL] = "firewall",   [IPC_ROLE_PROBER] = "prober",
@@ -122,16 +122,31 @@ json_t *report_watch(const struct agent *a, const struct watch *w)
 	return watch;
 }
 
-/* Targets are listed while there are few: people have named them. */
-static json_t *endpoints_to_json(const struct agent *a, bool all, size_t targets)
+/*
+ * Targets are listed while there are few: people have named them. Of all, a page at a time, so that
+ * the loop is not held up: `next` is then where the next one begins after.
+ */
+static json_t *endpoints_to_json(const struct agent *a, const struct report_range *range,
+                                 size_t targets, json_t *status)
 {
+	char text[ENDPOINT_TEXT_LEN];
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		const struct watch *w = watch_set_at(a->watches, i);
 
-		if (all || report_is_of_interest(w) || (w->targeted && targets <= FEW_TARGETS))
-			json_array_append_new(list, report_watch(a, w));
+		if (range->after && endpoint_compare(&w->endpoint, range->after) <= 0)
+			continue;
+		if (!range->all && !report_is_of_interest(w) &&
+		    !(w->targeted && targets <= FEW_TARGETS))
+			continue;
+		if (json_array_size(list) == PAGE_LEN) {
+			w = watch_set_at(a->watches, i - 1);
+			json_object_set_new(status, "next",
+			                    json_string(endpoint_format(&w->endpoint, text)));
+			break;
+		}
+		json_array_append_new(list, report_watch(a, w));
 	}
 	return list;
 }
@@ -143,7 +158,7 @@ static json_t *rollout_to_json(const struct agent *a)
 	                 a->conf->rollout.held_back);
 }
 
-json_t *report_status(const struct agent *a, bool all)
+json_t *report_status(const struct agent *a, const struct report_range *range)
 {
 	json_t *targets = targets_to_json(a);
 	size_t n_targets = (size_t)json_integer_value(json_object_get(targets, "endpoints"));
@@ -155,7 +170,7 @@ json_t *report_status(const struct agent *a, bool all)
 	state_get_health(a->state, &health);
 	status = json_pack(
 	    "{s:b, s:s, s:s, s:b, s:s?, s:I, s:{s:o, s:I, s:I, s:o, s:b, s:o}, s:o, "
-	    "s:{s:b, s:i, s:i}, s:{s:b, s:o}, s:o, s:o, s:o}",
+	    "s:{s:b, s:i, s:i}, s:{s:b, s:o}, s:o, s:o}",
 	    "ok", 1, "version", PPROFWALL_VERSION, "mode",
 	    a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "panic", a->panic,
 	    "panic_reason", a->panic ? a->panic_reason : NULL, "uptime_ms",
@@ -167,9 +182,10 @@ json_t *report_status(const struct agent *a, bool all)
 	    processes_to_json(a), "firewall", "persist", wall.persist, "blocks", (int)wall.blocks,
 	    "reconciliations", (int)wall.reconciliations, "state", "ok", !health.failing, "error",
 	    health.failing ? message(health.error) : json_null(), "alerts", alerts_to_json(a),
-	    "targets", targets, "endpoints", endpoints_to_json(a, all, n_targets));
+	    "targets", targets);
+	json_object_set_new(status, "endpoints", endpoints_to_json(a, range, n_targets, status));
 	json_object_set_new(status, "counts", report_counts(a));
-	json_object_set_new(status, "listeners", report_listeners(a, all));
+	json_object_set_new(status, "listeners", report_listeners(a, range->all));
 	json_object_set_new(status, "allow_from", admit_report(a->admit));
 	json_object_set_new(status, "rollout", rollout_to_json(a));
 	return status;

@@ -87,8 +87,18 @@ static struct waiter *next_waiter(struct agent *a, enum waiter_kind kind, const 
 static void verb_status(struct agent *a, struct control_request *cr,
                         const struct control_peer *peer, const json_t *request)
 {
+	const char *after = json_string_value(json_object_get(request, "after"));
+	struct report_range range = {.all = json_is_true(json_object_get(request, "all"))};
+	struct endpoint e;
+
 	(void)peer;
-	control_answer(cr, report_status(a, json_is_true(json_object_get(request, "all"))));
+	if (after && endpoint_parse(after, &e) < 0) {
+		control_answer_error(cr, "after: expected ADDRESS:PORT or [ADDRESS]:PORT");
+		return;
+	}
+	if (after)
+		range.after = &e;
+	control_answer(cr, report_status(a, &range));
 }
 
 static void verb_explain(struct agent *a, struct control_request *cr,
