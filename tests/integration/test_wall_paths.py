@@ -27,7 +27,7 @@ class Paths(Base):
         server = Echo(self.lab, namespace, address, port)
         self.addCleanup(server.close)
 
-    def is_open(self, address, source=None, port=PORT, namespace="client", mark=0):
+    def is_open(self, address, source=None, port=PORT, namespace="client", mark=0, patience=2):
         """Whether a new connection gets an answer. Neither a reset nor silence is one."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         if namespace == "client" and not source:
@@ -35,7 +35,7 @@ class Paths(Base):
         with self.lab.inside(namespace):
             sock = socket.socket(family)
         with contextlib.closing(sock):
-            sock.settimeout(2)
+            sock.settimeout(patience)
             if mark:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             try:
@@ -49,17 +49,17 @@ class Paths(Base):
     def assert_closes(self, block, ways, spared=()):
         """`ways` are open, the block closes every one of them, and `spared` stay open."""
         for way in (*ways, *spared):
-            self.assertTrue(self.is_open(**way), f"before: {way}")
+            self.assertTrue(self.is_open(**way, patience=20), f"before: {way}")
         for address, port, rule in block:
             self.assert_ok(self.helper.block(address, port, rule))
         for way in ways:
             self.assertFalse(self.is_open(**way), f"leaks: {way}")
         for way in spared:
-            self.assertTrue(self.is_open(**way), f"cut: {way}")
+            self.assertTrue(self.is_open(**way, patience=20), f"cut: {way}")
         for address, port, _ in block:
             self.assert_ok(self.helper.unblock(address, port))
         for way in ways:
-            self.assertTrue(self.is_open(**way), f"after: {way}")
+            self.assertTrue(self.is_open(**way, patience=20), f"after: {way}")
 
     def test_remote_to_local(self):
         lab = self.lab
