@@ -16,10 +16,11 @@
 struct agent;
 
 enum {
-	VERIFY_AT_ONCE = 8,       /* connections under way */
-	VERIFY_PER_TICK = 16,     /* new ones in half a second */
-	VERIFY_TIMEOUT_MS = 1000, /* silence for so long is refusal enough */
-	VERIFY_TWICE_MS = 300,    /* after somebody has answered: once more */
+	VERIFY_AT_ONCE = 8,   /* connections under way */
+	VERIFY_PER_TICK = 16, /* new ones in half a second */
+	VERIFY_TIMEOUT_MS =
+	    2500, /* silence for so long is refusal enough; a SYN is repeated after 1 s */
+	VERIFY_TWICE_MS = 300, /* after somebody has answered: once more */
 	VERIFY_AGAIN_MS =
 	    10 * 60 * 1000,           /* of a wall that stood, or about which nothing is known */
 	VERIFY_BROKEN_MS = 30 * 1000, /* of one that did not */
