@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,10 +14,14 @@ enum { LINK_BYTES = 64 };
 /* "net:[4026531840]" to the number; 0 for anything else. */
 static uint64_t parse_link(const char *text)
 {
+	static const char prefix[] = "net:[";
 	uint64_t ino;
-	int end = 0;
+	char *end;
 
-	return sscanf(text, "net:[%" SCNu64 "]%n", &ino, &end) == 1 && end && !text[end] ? ino : 0;
+	if (strncmp(text, prefix, sizeof(prefix) - 1) != 0)
+		return 0;
+	ino = strtoull(text + sizeof(prefix) - 1, &end, 10);
+	return strcmp(end, "]") == 0 ? ino : 0;
 }
 
 uint64_t namespaces_of_task(int proc_fd, pid_t task)

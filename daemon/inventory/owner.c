@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -52,7 +51,8 @@ static bool read_stat(int dir, struct owner *o)
 		if (!field)
 			return false;
 	}
-	return sscanf(field, "%" SCNu64, &o->start) == 1;
+	o->start = strtoull(field, &end, 10);
+	return end != field;
 }
 
 static void read_executable(int dir, struct owner *o)
@@ -109,6 +109,7 @@ static size_t search_process(int proc_fd, pid_t pid, struct owner_search *search
 {
 	auto_close int dir = open_process(proc_fd, pid);
 	auto_closedir DIR *fds = NULL;
+	static const char socket_link[] = "socket:[";
 	struct owner self = {0};
 	const struct dirent *entry;
 	size_t found = 0;
@@ -129,8 +130,9 @@ static size_t search_process(int proc_fd, pid_t pid, struct owner_search *search
 		if (n <= 0)
 			continue;
 		link[n] = '\0';
-		if (sscanf(link, "socket:[%" SCNu32 "]", &wanted.inode) != 1)
+		if (strncmp(link, socket_link, sizeof(socket_link) - 1) != 0)
 			continue;
+		wanted.inode = (uint32_t)strtoul(link + sizeof(socket_link) - 1, NULL, 10);
 		hit = bsearch(&wanted, searches, count, sizeof(*searches), compare_inodes);
 		if (!hit || hit->owner.pid)
 			continue;

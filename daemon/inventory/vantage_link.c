@@ -261,7 +261,7 @@ static int make_netns(int home, char *why)
 int vantage_link_make(int home, char why[static VANTAGE_WHY_LEN])
 {
 	auto_close int netns = -1;
-	uint8_t host4[4];
+	uint8_t host4[4] = {0};
 	bool has6 = false;
 	int err = remove_leftover(why);
 
