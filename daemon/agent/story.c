@@ -53,7 +53,8 @@ static void begin(struct watch *w)
 	add(w->story, l->seen_wall_ms, text);
 }
 
-static void add_formatted(const struct watch *w, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void add_formatted(const struct watch *w,
+                                                                const char *format, va_list args)
 {
 	char text[STORY_LINE_LEN];
 
