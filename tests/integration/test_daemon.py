@@ -403,6 +403,10 @@ class Deaths(DaemonTest):
         after = daemon.children()
         self.assertEqual({r: p for r, p in after.items() if r != "inventory"},
                          {r: p for r, p in before.items() if r != "inventory"})
+        # Nothing waits for it here: it may still be on its way to what it will be.
+        wait_until(lambda: read_status(after["inventory"])["Seccomp"] == ("0" if IS_ASAN else "2")
+                   and read_status(after["inventory"])["Uid"].split()[0] == "64106",
+                   10 * SLOW, "the inventory has dropped its privileges")
         status = read_status(after["inventory"])
         self.assertEqual(status["Uid"].split(), ["64106"] * 4)
         self.assertEqual(int(status["CapPrm"], 16), INVENTORY_CAPABILITIES)
