@@ -315,7 +315,7 @@ static bool is_exposed(const struct fingerprint *fp)
 
 static bool has_relative_of_go(const struct fingerprint *fp)
 {
-	for (size_t i = 0; i < 64 && fp->relatives >> i; i++)
+	for (size_t i = 0; fp->signatures && i < 64 && fp->relatives >> i; i++)
 		if ((fp->relatives >> i & 1) && !fp->signatures->relatives[i].lookalike)
 			return true;
 	return false;
@@ -325,13 +325,12 @@ static bool has_relative_of_go(const struct fingerprint *fp)
 static void end_or_ask_what_else(struct fingerprint *fp)
 {
 	const struct signature_product *product = program_find_product(fp);
+	bool wanted = fp->asks_serves && (is_exposed(fp) || has_relative_of_go(fp)) &&
+	              !(product && product->serves.count > 0);
 
-	if (!fp->asks_serves || !(is_exposed(fp) || has_relative_of_go(fp)) ||
-	    (product && product->serves.count > 0))
-		end(fp);
-	else if (!fp->metrics_asked)
+	if (wanted && !fp->metrics_asked)
 		go_to(fp, FINGERPRINT_METRICS);
-	else if (fp->serves == 0 && strlen(fp->prefix) > 1)
+	else if (wanted && fp->serves == 0 && strlen(fp->prefix) > 1)
 		go_to(fp, FINGERPRINT_ROOT);
 	else
 		end(fp);
