@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The agent: what its modules share. agent.c carries the configuration and the talk with the
- * parent; observe.c turns findings into decisions; enforce.c turns decisions into blocks, in the
- * order block, commit, alert; report.c writes status and metrics; verbs.c serves people. Loop's
+ * The agent: what its modules share. agent.c carries the talk with the parent, agent_conf.c the
+ * configuration; observe.c turns findings into decisions; enforce.c turns decisions into blocks, in
+ * the order block, commit, alert; report.c writes status and metrics; verbs.c serves people. Loop's
  * thread, all of it.
  */
 #pragma once
@@ -111,6 +111,19 @@ struct agent {
 
 /* agent.c */
 int agent_run(int parent_sock, const char *config_path);
+
+/* agent_conf.c: what the parent sends of configurations, in frames whose results it is sent */
+/* Loads and checks the candidate. Its secrets are forgotten at once. */
+void agent_check_conf(struct agent *a, const struct frame *f);
+/* The candidate is the configuration from now on; the first one begins the service. */
+void agent_commit_conf(struct agent *a, const struct frame *f);
+void agent_drop_candidate(struct agent *a);
+/*
+ * Watches what the targets name now. `keep_open`: a name's addresses have changed, which is no
+ * evidence that a server is clean. Whoever answers for the name would else lift the wall: such a
+ * watch goes when its breaker has closed.
+ */
+void agent_apply_targets(struct agent *a, bool keep_open);
 
 /* observe.c: handlers of the schedule */
 void observe_begin(struct watch *w, void *arg);
