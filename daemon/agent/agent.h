@@ -165,16 +165,8 @@ void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone a
 void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert);
 /* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
 void enforce_settled(struct watch *w, void *arg);
-/* The decisions of people that are still in force. */
-void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
-void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row);
 /* What was done is remembered: alerts, answers. May free the watch. */
 void enforce_tell(struct agent *a, struct watch *w);
-/* One block of a list, and the list's end: adopts the first, and mends what later ones lack. */
-void enforce_note_block(struct agent *a, const struct firewall_reply *block);
-void enforce_compare_list(struct agent *a, bool complete);
-/* A target names it from now on. */
-void enforce_take_up(struct agent *a, struct watch *w);
 /* The configuration has changed. */
 void enforce_all(struct agent *a);
 void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision);
@@ -192,6 +184,16 @@ const char *enforce_action(const struct agent *a, const struct watch *w);
 /* Why there is no block though the rule says drop; NULL where there is nothing to explain. */
 const char *enforce_reason(const struct agent *a, const struct watch *w,
                            char out[static BLAST_REASON_LEN]);
+
+/* enforce_restore.c */
+/* The decisions of people that are still in force. */
+void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
+void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row);
+/* One block of a list, and the list's end: adopts the first, and mends what later ones lack. */
+void enforce_note_block(struct agent *a, const struct firewall_reply *block);
+void enforce_compare_list(struct agent *a, bool complete);
+/* A target names it from now on. */
+void enforce_take_up(struct agent *a, struct watch *w);
 
 /* record.c: what outlives us, and what is told only when it does */
 /* Takes over the snapshot's breakers, and restores those that are watched. Returns 0 or -ENOMEM. */

@@ -5,8 +5,8 @@
  */
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/agent/agent.h"
 #include "daemon/agent/block_list.h"
+#include "daemon/agent/enforce_internal.h"
 
 #include <event2/util.h>
 #include <stdlib.h>
@@ -17,14 +17,6 @@ enum {
 	RETRY_WAITING_MS = 20, /* for what comes within moments */
 	RETRY_STALE_MS = 100,  /* until the agent, too, has taken the new configuration */
 	RENEW_AT_MOST_MS = 5 * 60 * 1000,
-	ADOPT_AT_ONCE = 256, /* renewed at the start; the others when their time comes */
-	AS_SAID_MS = 1000,
-};
-
-struct wanted {
-	bool block;
-	uint32_t rule; /* on the wire */
-	int64_t timeout_ms;
 };
 
 /* The rule would close more than profiling, and does not say that it may. */
@@ -34,15 +26,14 @@ static bool is_degraded(const struct agent *a, const struct watch *w)
 	                        w->wall.in_kernel);
 }
 
-/* One winner: panic, then a person, then the rule (docs/design.md). */
-static struct wanted find_wanted(const struct agent *a, const struct watch *w)
+struct enforce_wanted enforce_find_wanted(const struct agent *a, const struct watch *w)
 {
 	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
 
 	if (a->panic)
-		return (struct wanted){0};
+		return (struct enforce_wanted){0};
 	if (w->decision)
-		return (struct wanted){
+		return (struct enforce_wanted){
 		    .block = w->decision->block,
 		    .rule = FIREWALL_RULE_MANUAL,
 		    .timeout_ms = w->decision_until_ms - clock_monotonic_ms(),
@@ -50,8 +41,8 @@ static struct wanted find_wanted(const struct agent *a, const struct watch *w)
 	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
 	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP ||
 	    is_degraded(a, w) || local_why_not_blocked(a, w))
-		return (struct wanted){0};
-	return (struct wanted){
+		return (struct enforce_wanted){0};
+	return (struct enforce_wanted){
 	    .block = true,
 	    .rule = w->rule + 1,
 	    /* Longer than any restart takes: crashing a process does not open the wall. */
@@ -112,8 +103,13 @@ static void set_timer(struct agent *a, struct watch *w, struct event **timer,
 
 static void on_renew(evutil_socket_t fd, short what, void *arg);
 
+void enforce_look_again(struct agent *a, struct watch *w, int64_t in_ms)
+{
+	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
+}
+
 /* No block of a rule goes in before the firewall knows all whom the rule lets through. */
-static bool must_wait(struct agent *a, struct watch *w, const struct wanted *wanted)
+static bool must_wait(struct agent *a, struct watch *w, const struct enforce_wanted *wanted)
 {
 	enum admit_gate gate = ADMIT_OPEN;
 
@@ -123,7 +119,7 @@ static bool must_wait(struct agent *a, struct watch *w, const struct wanted *wan
 	if (gate == ADMIT_OPEN || (gate == ADMIT_REFUSED && w->wall.in_kernel))
 		return false;
 	if (gate == ADMIT_WAIT) {
-		set_timer(a, w, &w->renew_timer, on_renew, RETRY_WAITING_MS);
+		enforce_look_again(a, w, RETRY_WAITING_MS);
 		return true;
 	}
 	w->wall.error = "the firewall does not take the rule's allow_from";
@@ -134,7 +130,7 @@ static bool must_wait(struct agent *a, struct watch *w, const struct wanted *wan
 
 void enforce_apply(struct agent *a, struct watch *w)
 {
-	struct wanted wanted = find_wanted(a, w);
+	struct enforce_wanted wanted = enforce_find_wanted(a, w);
 
 	if (wanted.block && must_wait(a, w, &wanted))
 		return;
@@ -190,7 +186,7 @@ static int64_t renew_in(const struct agent *a, const struct watch *w, int64_t ti
 
 static void plan_renewal(struct agent *a, struct watch *w)
 {
-	struct wanted wanted = find_wanted(a, w);
+	struct enforce_wanted wanted = enforce_find_wanted(a, w);
 	int64_t in_ms = RETRY_REFUSED_MS;
 
 	if (!wanted.block && !w->wall.in_kernel) {
@@ -207,7 +203,7 @@ static void plan_renewal(struct agent *a, struct watch *w)
 			return;
 		in_ms = renew_in(a, w, wanted.timeout_ms);
 	}
-	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
+	enforce_look_again(a, w, in_ms);
 }
 
 void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert)
@@ -292,7 +288,7 @@ void enforce_tell(struct agent *a, struct watch *w)
 	alert(a, w);
 	w->lifting = false;
 	verbs_answer_wall(a, w);
-	if (!find_wanted(a, w).block && !w->wall.in_kernel)
+	if (!enforce_find_wanted(a, w).block && !w->wall.in_kernel)
 		w->wall.error = NULL;
 	enforce_drop_unused(a, w);
 }
@@ -311,7 +307,7 @@ void enforce_settled(struct watch *w, void *arg)
 
 	if (w->wall.stale) { /* a reload is half-way: no answer yet */
 		w->wall.stale = false;
-		set_timer(a, w, &w->renew_timer, on_renew, RETRY_STALE_MS);
+		enforce_look_again(a, w, RETRY_STALE_MS);
 		return;
 	}
 	local_note_block(a, w);
@@ -373,8 +369,7 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 	enforce_apply(a, w);
 }
 
-/* Puts a decision in force; `made` now or restored. */
-static bool hold(struct agent *a, struct watch *w, const struct state_manual *decision)
+bool enforce_hold(struct agent *a, struct watch *w, const struct state_manual *decision)
 {
 	struct state_manual *copy = malloc(sizeof(*copy));
 	int64_t hold_ms = decision->until_ms - clock_wall_ms();
@@ -394,7 +389,7 @@ static bool hold(struct agent *a, struct watch *w, const struct state_manual *de
 
 void enforce_decide(struct agent *a, struct watch *w, const struct state_manual *decision)
 {
-	if (!hold(a, w, decision))
+	if (!enforce_hold(a, w, decision))
 		return;
 	w->decision_is_new = true;
 	/* Sockets that a block destroys tell nobody any more who was there. */
@@ -407,165 +402,9 @@ void enforce_take_back(struct agent *a, struct watch *w, const struct state_manu
 {
 	w->decision_is_new = false;
 	/* One that is over meanwhile ends by its timer, at once. */
-	if (!previous || !hold(a, w, previous))
+	if (!previous || !enforce_hold(a, w, previous))
 		drop_decision(w);
 	enforce_apply(a, w);
-}
-
-static unsigned find_rule(const struct agent *a, const struct watch *w, const char *name)
-{
-	const struct rule_facts facts = observe_facts(w);
-
-	for (unsigned i = 0; i <= a->conf->n_breakers; i++) {
-		if (strcmp(a->conf->breakers[i].name, name) == 0)
-			return i;
-	}
-	return rules_choose(a->rules, &facts);
-}
-
-static void adopt_breaker(const struct agent *a, struct watch *w)
-{
-	struct breaker_conf conf = observe_breaker_conf(a->conf, w);
-
-	breaker_adopt(&w->breaker, &conf, clock_monotonic_ms());
-}
-
-void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row)
-{
-	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
-
-	w->rule = find_rule(a, w, row->rule);
-	adopt_breaker(a, w);
-	w->breaker.opened_ms = row->opened_ms - offset;
-	w->high_risk = row->high_risk;
-}
-
-void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
-{
-	for (size_t i = 0; i < snapshot->n_manuals; i++) {
-		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i].endpoint);
-
-		if (w && hold(a, w, &snapshot->manuals[i]))
-			w->record.decision_saved = w->record.decision_row = true;
-	}
-}
-
-/* A person's block that was never saved: it stays for its time, whatever rules say. */
-static void adopt_decision(struct agent *a, struct watch *w, int64_t left_ms)
-{
-	struct state_manual d = {.endpoint = w->endpoint, .block = true};
-
-	d.made_ms = clock_wall_ms();
-	d.until_ms = d.made_ms + left_ms;
-	snprintf(d.reason, sizeof(d.reason), "found in the kernel at the start");
-	snprintf(d.who, sizeof(d.who), "unknown");
-	(void)hold(a, w, &d);
-}
-
-/* A block in the kernel that no person made: its breaker was open, and is. */
-static void adopt_block(struct agent *a, struct watch *w)
-{
-	if (!w->configured || w->decision || !w->wall.in_kernel ||
-	    w->wall.kernel_rule == FIREWALL_RULE_MANUAL || w->breaker.state != BREAKER_CLOSED)
-		return;
-	adopt_breaker(a, w);
-	/* Alerts come after the row: who has none, died before it was told. */
-	if (a->remembers && !w->saved)
-		enforce_owe(a, w, BREAKER_ALERT_OPENED);
-}
-
-void enforce_note_block(struct agent *a, const struct firewall_reply *block)
-{
-	struct endpoint e = {.family = block->family, .port = block->port};
-	struct watch *w;
-
-	memcpy(e.address, block->address, sizeof(e.address));
-	w = a->adopted ? watch_set_find(a->watches, &e) : watch_set_get(a->watches, &e);
-	if (!w)
-		return;
-	wall_note_counters(a->wall, w, block);
-	w->wall.listed = true;
-	if (a->adopted)
-		return;
-	w->wall.in_kernel = true;
-	w->wall.kernel_rule = block->rule;
-	w->wall.expires_ms = clock_monotonic_ms() + (int64_t)block->expires_ms;
-	if (block->rule == FIREWALL_RULE_MANUAL && !w->decision)
-		adopt_decision(a, w, (int64_t)block->expires_ms);
-	if (!w->configured) /* it stays for its time, unless a target turns out to be meant */
-		set_timer(a, w, &w->renew_timer, on_renew, (int64_t)block->expires_ms);
-	if (w->breaker.state == BREAKER_CLOSED && block->rule != FIREWALL_RULE_MANUAL &&
-	    block->rule <= a->conf->n_breakers)
-		w->rule = block->rule - 1;
-	adopt_block(a, w);
-}
-
-/* It is in the kernel as it is wanted, for some time yet. */
-static bool is_as_wanted(const struct agent *a, const struct watch *w)
-{
-	struct wanted wanted = find_wanted(a, w);
-	int64_t left_ms = w->wall.expires_ms - clock_monotonic_ms();
-
-	if (!wanted.block || !w->wall.in_kernel || w->wall.kernel_rule != wanted.rule)
-		return false;
-	return w->decision ? llabs(left_ms - wanted.timeout_ms) < AS_SAID_MS
-	                   : left_ms > wanted.timeout_ms / 4;
-}
-
-static void adopt_all(struct agent *a)
-{
-	size_t kept = 0;
-
-	a->adopted = true;
-	/* From the end: settling may remove the watch at hand. */
-	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
-		struct watch *w = watch_set_at(a->watches, i);
-
-		w->wall.listed = false;
-		kept += w->wall.in_kernel;
-		if (!w->configured && !w->decision)
-			continue;
-		a->spreading = kept > ADOPT_AT_ONCE && is_as_wanted(a, w);
-		if (a->spreading)
-			enforce_settled(w, a);
-		else
-			enforce_apply(a, w);
-	}
-	a->spreading = false;
-	if (kept)
-		log_info("%zu block%s found in the kernel and taken over", kept,
-		         kept == 1 ? "" : "s");
-}
-
-void enforce_compare_list(struct agent *a, bool complete)
-{
-	if (!a->adopted) {
-		adopt_all(a);
-		return;
-	}
-	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
-		struct watch *w = watch_set_at(a->watches, i);
-		bool lost = complete && w->wall.in_kernel && !w->wall.listed && !w->wall.pending;
-
-		w->wall.listed = false;
-		if (!lost)
-			continue;
-		w->wall.in_kernel = false;
-		if (w->configured || w->decision)
-			enforce_apply(a, w);
-		else
-			enforce_drop_unused(a, w);
-	}
-}
-
-void enforce_take_up(struct agent *a, struct watch *w)
-{
-	record_take_up(a, w);
-	adopt_block(a, w);
-	if (w->wall.in_kernel || w->wall.pending ||
-	    (a->adopted && w->breaker.state != BREAKER_CLOSED))
-		enforce_apply(a, w);
-	schedule_probe_in(a->schedule, w, 0);
 }
 
 void enforce_all(struct agent *a)
