@@ -208,106 +208,6 @@ static void keep(struct fingerprint *fp, int err)
 		fp->out_of_memory = true;
 }
 
-/* Nobody took the connection: neither scheme will do better. */
-static bool is_unreachable(int error)
-{
-	return error == -ECONNREFUSED || error == -ETIMEDOUT || error == -EHOSTUNREACH ||
-	       error == -ENETUNREACH || error == -EHOSTDOWN;
-}
-
-static bool switch_scheme(struct fingerprint *fp, bool tls)
-{
-	if (fp->switched || (tls ? fp->plain_only : fp->tls_only))
-		return false;
-	fp->switched = true;
-	fp->tls = tls;
-	return true;
-}
-
-static bool is_hang_up(const struct http_answer *a)
-{
-	return a->status == 0 && a->body_length == 0 && !a->timed_out &&
-	       (a->error == -ECONNRESET || a->error == -EPIPE);
-}
-
-/*
- * The first answer may say that the other scheme is wanted. A peer that says nothing to plain HTTP
- * may be waiting for TLS; one that sent a banner speaks something else.
- */
-static bool try_other_scheme(struct fingerprint *fp, const struct http_answer *a)
-{
-	bool silent = a->status == 0 && a->body_length == 0;
-
-	if (fp->tls)
-		return !a->tls && silent && !is_unreachable(a->error) && switch_scheme(fp, false);
-	if (rule_wants_tls(a)) {
-		fp->wants_tls = true;
-		return switch_scheme(fp, true);
-	}
-	if (rule_is_http2_frame(a))
-		return false;
-	if (rule_read_redirect(a, fp->prefix, fp->authority) == REDIRECT_HTTPS)
-		return switch_scheme(fp, true);
-	if (silent && !a->timed_out &&
-	    (a->error == 0 || a->error == -EPROTO || a->error == -ECONNRESET ||
-	     a->error == -EPIPE)) {
-		fp->no_http = a->error == 0 || a->error == -EPROTO;
-		fp->error = a->error;
-		fp->hung_up = is_hang_up(a);
-		return switch_scheme(fp, true);
-	}
-	return false;
-}
-
-/*
- * A server of HTTP/2 alone answers HTTP/1.1 by its own first frame, or hangs up on a preface that
- * is none. Over TLS there is no protocol to agree on; but Go lets that pass, and then hangs up.
- */
-static bool try_http2(struct fingerprint *fp, const struct http_answer *a)
-{
-	if (fp->http2)
-		return false;
-	if (fp->tls && (a->alpn_refused || (a->tls && is_hang_up(a)))) {
-		fp->http2 = true;
-	} else if (!fp->tls_only && !fp->wants_tls && !is_unreachable(a->error) &&
-	           (fp->hung_up || is_hang_up(a) || rule_is_http2_frame(a))) {
-		fp->http2 = true;
-		fp->tls = false;
-	} else {
-		return false;
-	}
-	/* what holds if this fails, too */
-	if (fp->error == 0)
-		fp->error = a->error ? a->error : -EPROTO;
-	fp->no_http = false;
-	return true;
-}
-
-/* No status line came to the index request, and the other scheme is no way out either. */
-static void feed_no_answer(struct fingerprint *fp, const struct http_answer *a)
-{
-	bool retried = fp->http2;
-
-	if (try_http2(fp, a))
-		return;
-	if (retried) {
-		fp->http2 = false;
-		fp->timed_out = a->timed_out;
-		fp->error = fp->error ? fp->error : a->error;
-		end(fp);
-		return;
-	}
-	/* TLS may have been a guess: then what plain HTTP met says more than that TLS failed. */
-	if (fp->error == 0 || a->error != -EPROTO)
-		fp->error = a->error;
-	fp->timed_out = a->timed_out;
-	if (fp->wants_tls || a->tls || a->timed_out)
-		fp->no_http = false;
-	else if (!fp->tls)
-		fp->no_http = a->error == 0 || a->error == -EPROTO;
-	end(fp);
-}
-
 static bool is_exposed(const struct fingerprint *fp)
 {
 	return fp->is_index || fp->symbol != SYMBOL_NONE;
@@ -407,10 +307,10 @@ static bool matches_relative(const struct fingerprint *fp, size_t i, const struc
 
 static void feed_index(struct fingerprint *fp, const struct http_answer *a, bool redirected)
 {
-	if (!redirected && !fp->http2 && try_other_scheme(fp, a))
+	if (!redirected && !fp->http2 && scheme_try_other(fp, a))
 		return;
 	if (a->status == 0 || (rule_wants_tls(a) && !fp->plain_only)) {
-		feed_no_answer(fp, a);
+		scheme_feed_no_answer(fp, a);
 		return;
 	}
 	fp->status = a->status;

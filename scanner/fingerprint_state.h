@@ -75,6 +75,17 @@ struct fingerprint {
 	struct finding draft; /* profiles, command, go_version, module */
 };
 
+/* fingerprint_scheme.c: how the index is asked for */
+
+/*
+ * The first answer may say that the other scheme is wanted. A peer that says nothing to plain HTTP
+ * may be waiting for TLS; one that sent a banner speaks something else. Returns whether the index
+ * is to be asked for again.
+ */
+bool scheme_try_other(struct fingerprint *fp, const struct http_answer *a);
+/* No status line came to the index request, and the other scheme is no way out: HTTP/2 may be. */
+void scheme_feed_no_answer(struct fingerprint *fp, const struct http_answer *a);
+
 /* fingerprint_program.c: who it is */
 
 void program_note_answer(struct fingerprint *fp, const struct http_answer *a);
