@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a compromised agent can send: whatever the bytes, no request is admitted that is not whole. */
+/* What a compromised agent can send: whatever the bytes, no request is admitted that is not whole.
+ */
 #include "daemon/inventory/wire.h"
 
 #include <stdlib.h>

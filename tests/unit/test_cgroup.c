@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define ID "3f0b8a1c2d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8"
+#define ID  "3f0b8a1c2d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8"
 #define POD "1f2e3d4c_5b6a_7980_91a2_b3c4d5e6f708"
 
 struct example {
@@ -25,8 +25,8 @@ static const struct example examples[] = {
      "/system.slice/system-postgresql.slice/postgresql@15-main.service",
      "postgresql@15-main.service", "", ""},
     {"0::/user.slice/user-1000.slice/user@1000.service/app.slice/exporter.service\n",
-     "/user.slice/user-1000.slice/user@1000.service/app.slice/exporter.service",
-     "exporter.service", "", ""},
+     "/user.slice/user-1000.slice/user@1000.service/app.slice/exporter.service", "exporter.service",
+     "", ""},
     {"0::/user.slice/user-1000.slice/session-3.scope\n",
      "/user.slice/user-1000.slice/session-3.scope", "", "", ""},
     {"0::/system.slice/my\\x2dapp.service\n", "/system.slice/my\\x2dapp.service",
@@ -55,12 +55,12 @@ static const struct example examples[] = {
      "", ID, "containerd"},
     {"0::/kubepods/besteffort/pod" POD "/" ID "\n", "/kubepods/besteffort/pod" POD "/" ID, "", ID,
      "containerd"},
-    {"4:memory:/kubepods/burstable/pod" POD "/" ID "\n0::/\n",
-     "/kubepods/burstable/pod" POD "/" ID, "", ID, "containerd"},
+    {"4:memory:/kubepods/burstable/pod" POD "/" ID "\n0::/\n", "/kubepods/burstable/pod" POD "/" ID,
+     "", ID, "containerd"},
     {"11:cpu,cpuacct:/system.slice/containerd.service/kubepods-besteffort-pod" POD
      ".slice:cri-containerd:" ID "\n",
-     "/system.slice/containerd.service/kubepods-besteffort-pod" POD ".slice:cri-containerd:" ID,
-     "", ID, "containerd"},
+     "/system.slice/containerd.service/kubepods-besteffort-pod" POD ".slice:cri-containerd:" ID, "",
+     ID, "containerd"},
     {"0::/kubepods.slice/kubepods-pod" POD ".slice/crio-" ID ".scope\n",
      "/kubepods.slice/kubepods-pod" POD ".slice/crio-" ID ".scope", "", ID, "cri-o"},
     {"0::/kubepods.slice/kubepods-pod" POD ".slice/crio-" ID ".scope/container\n",
@@ -93,8 +93,8 @@ static const struct example examples[] = {
     {"0::/docker/" ID "/system.slice/nginx.service\n", "/docker/" ID "/system.slice/nginx.service",
      "nginx.service", ID, "docker"},
     /* seen from a control group namespace of another */
-    {"0::/../../system.slice/nginx.service\n", "/../../system.slice/nginx.service",
-     "nginx.service", "", ""},
+    {"0::/../../system.slice/nginx.service\n", "/../../system.slice/nginx.service", "nginx.service",
+     "", ""},
     /* not quite an id */
     {"0::/docker/3f0b\n", "/docker/3f0b", "", "", ""},
     {"0::/docker/" ID "0\n", "/docker/" ID "0", "", "", ""},
