@@ -267,7 +267,7 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 static int stop_all(struct parent *p)
 {
 	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
-	                                      IPC_ROLE_INVENTORY, IPC_ROLE_FIREWALL};
+	                                      IPC_ROLE_FIREWALL, IPC_ROLE_INVENTORY};
 	int exit_status = 0;
 
 	notify_stopping();
@@ -290,7 +290,10 @@ static int stop_all(struct parent *p)
 				            child_role_name(c->role));
 				kill(c->pid, SIGKILL);
 				waitpid(c->pid, &status, 0);
-				exit_status = 1;
+				/* It may wait for the kernel to be done with other namespaces,
+				 * and has nothing to lose. */
+				if (c->role != IPC_ROLE_INVENTORY)
+					exit_status = 1;
 				break;
 			}
 			if (poll(&wait, 1, (int)left) > 0 &&
