@@ -62,12 +62,13 @@ static const int basic[] = {
     SCMP_SYS(fcntl), SCMP_SYS(fcntl64), SCMP_SYS(dup),
     /* memory; mmap and mprotect are below, without PROT_EXEC */
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-    /* the loop; pipe, eventfd and socketpair are how libevent and libcurl wake themselves */
+    /* the loop; pipe and eventfd are how libevent and libcurl wake themselves, and socketpair,
+     * which is below */
     SCMP_SYS(epoll_create1), SCMP_SYS(epoll_create), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(poll), SCMP_SYS(ppoll),
     SCMP_SYS(ppoll_time64), SCMP_SYS(select), SCMP_SYS(_newselect), SCMP_SYS(pselect6),
     SCMP_SYS(timerfd_create), SCMP_SYS(timerfd_settime), SCMP_SYS(timerfd_gettime),
-    SCMP_SYS(eventfd2), SCMP_SYS(pipe2), SCMP_SYS(socketpair),
+    SCMP_SYS(eventfd2), SCMP_SYS(pipe2),
     /* signals */
     SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn),
     SCMP_SYS(sigaltstack), SCMP_SYS(restart_syscall),
@@ -136,6 +137,8 @@ static const struct conditional basic_conditional[] = {
     {SCMP_SYS(newfstatat), ARG_IS(3, AT_EMPTY_PATH)},
     /* Limits may be read, not set. */
     {SCMP_SYS(prlimit64), ARG_IS(2, 0)},
+    /* No datagrams: such a socket could send to any path, the notify socket of systemd's too. */
+    {SCMP_SYS(socketpair), {1, SCMP_CMP_MASKED_EQ, SOCKET_TYPE_MASK, SOCK_STREAM}},
     /* sandbox_filter() asks whether it is in force. */
     {SCMP_SYS(prctl), ARG_IS(0, PR_GET_SECCOMP)}};
 

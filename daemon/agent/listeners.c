@@ -102,7 +102,7 @@ static bool is_same_owner(const struct owner *a, const struct owner *b)
 {
 	return a->uid == b->uid && strcmp(a->command, b->command) == 0 &&
 	       strcmp(a->executable, b->executable) == 0 && strcmp(a->unit, b->unit) == 0 &&
-	       strcmp(a->container, b->container) == 0;
+	       strcmp(a->container, b->container) == 0 && strcmp(a->cgroup, b->cgroup) == 0;
 }
 
 /* IPv4-mapped ones are IPv4, so that one listener has one name. */
@@ -147,7 +147,7 @@ static struct listener *add_listener(struct listeners *l, struct netns *ns,
 {
 	struct listener *listener;
 
-	if (l->n_listeners >= LISTENERS_MAX) {
+	if (l->n_listeners >= (ns->host ? LISTENERS_MAX : LISTENERS_MAX / 2)) {
 		l->ignored++;
 		return NULL;
 	}

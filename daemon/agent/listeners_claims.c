@@ -14,10 +14,15 @@ int listeners_compare_addresses(const void *a, const void *b)
 	return memcmp(left->address, right->address, sizeof(left->address));
 }
 
-/* Anybody can make a network namespace and give it any address; a container takes more. */
-static bool is_contained(const struct claim *c)
+/*
+ * Anybody can make a network namespace and give it any address; a container takes more. But below
+ * its own slice a user names cgroups at will (systemd delegates them), one like a container's too.
+ */
+static bool is_contained(const struct listener *l)
 {
-	return c->listener->owner->container[0] != '\0';
+	static const char users[] = "/user.slice/";
+
+	return l->owner->container[0] && strncmp(l->owner->cgroup, users, strlen(users)) != 0;
 }
 
 static unsigned rank(const struct claim *c)
@@ -25,7 +30,7 @@ static unsigned rank(const struct claim *c)
 	const struct listener *l = c->listener;
 
 	/* As the kernel looks it up: the host's own address, the exact one, the same family. */
-	return (l->gone_ms ? 0U : 16U) + (l->netns->host ? 8U : 0U) + (is_contained(c) ? 4U : 0U) +
+	return (l->gone_ms ? 0U : 16U) + (l->netns->host ? 8U : 0U) + (is_contained(l) ? 4U : 0U) +
 	       (l->wildcard ? 0U : 2U) + (l->bound.family == c->watch->endpoint.family ? 1U : 0U);
 }
 
@@ -37,7 +42,7 @@ static bool is_ambiguous(const struct watch *w, const struct claim *best)
 		return false;
 	LIST_FOREACH (c, &w->claims, of_watch) {
 		if (c->listener->netns != best->listener->netns && !c->listener->netns->host &&
-		    is_contained(c) == is_contained(best))
+		    is_contained(c->listener) == is_contained(best->listener))
 			return true;
 	}
 	return false;
@@ -88,6 +93,12 @@ static void tell_of_cap(struct listeners *l, struct listener *listener, int64_t 
 	          CONF_MAX_TARGETS);
 }
 
+/* What anybody can make leaves room for the host's and the containers'. */
+static size_t most_watches(const struct listener *l)
+{
+	return l->netns->host || is_contained(l) ? CONF_MAX_TARGETS : CONF_MAX_TARGETS / 2;
+}
+
 static void claim(struct listeners *l, struct listener *listener, const struct endpoint *e,
                   int64_t now_ms)
 {
@@ -95,7 +106,7 @@ static void claim(struct listeners *l, struct listener *listener, const struct e
 	struct claim *c;
 	bool fresh;
 
-	if (!w && watch_set_count(l->watches) < CONF_MAX_TARGETS)
+	if (!w && watch_set_count(l->watches) < most_watches(listener))
 		w = watch_set_get(l->watches, e);
 	if (!w) {
 		tell_of_cap(l, listener, now_ms);

@@ -302,11 +302,46 @@ static void test_two_namespaces(void **state)
 	tell_listener(t, OTHER, "172.17.0.2", 9100);
 	assert_false(w->ambiguous);
 	assert_int_equal(listener_netns(w->listener), POD);
+	/* Nor does one whose user has named a cgroup like a container's. */
+	f = make_listener(OTHER, "172.17.0.2", 9100);
+	f.change = INVENTORY_CHANGED;
+	snprintf(f.container, sizeof(f.container), "fedcba9876543210");
+	snprintf(f.cgroup, sizeof(f.cgroup), "/user.slice/user-1000.slice/docker-fedcba.scope");
+	tell(t, &f, 6000);
+	assert_false(w->ambiguous);
+	assert_int_equal(listener_netns(w->listener), POD);
+	snprintf(f.cgroup, sizeof(f.cgroup), "/system.slice/docker-fedcba.scope");
+	tell(t, &f, 6000);
+	assert_true(w->ambiguous);
 	/* And the host's own listener wins over both. */
 	tell_namespace(t, HOST, INVENTORY_CHANGED, "172.17.0.2");
 	assert_null(find(t, "172.17.0.2:9100"));
 	tell_listener(t, HOST, "0.0.0.0", 9100);
 	assert_true(listener_is_in_host(find(t, "172.17.0.2:9100")->listener));
+}
+
+/* What anybody can make, at any number of addresses, leaves room for the host's. */
+static void test_a_stranger_leaves_room(void **state)
+{
+	struct inventory_namespace f = {.version = INVENTORY_WIRE_VERSION,
+	                                .change = INVENTORY_ADDED,
+	                                .count = INVENTORY_MAX_ADDRESSES,
+	                                .netns = POD};
+	struct table *t = *state;
+
+	for (unsigned i = 0; i < f.count; i++) {
+		f.addresses[i].family = AF_INET;
+		f.addresses[i].address[0] = 10;
+		f.addresses[i].address[2] = (uint8_t)(i >> 8);
+		f.addresses[i].address[3] = (uint8_t)i;
+	}
+	assert_int_equal(listeners_take_namespace(t->l, &f, sizeof(f), 1000), 0);
+	for (unsigned port = 1001; port <= 1130; port++)
+		tell_listener(t, POD, "0.0.0.0", (uint16_t)port);
+	assert_int_equal(watch_set_count(t->watches), CONF_MAX_TARGETS / 2);
+	tell_namespace(t, HOST, INVENTORY_CHANGED, "192.0.2.1");
+	tell_listener(t, HOST, "192.0.2.1", 6060);
+	assert_non_null(find(t, "192.0.2.1:6060"));
 }
 
 /* Namespaces come in any order: a container's must not stand for the host's, not for a moment. */
@@ -491,6 +526,7 @@ int main(void)
 	    TEST(test_loopback),
 	    TEST(test_not_probed),
 	    TEST(test_two_namespaces),
+	    TEST(test_a_stranger_leaves_room),
 	    TEST(test_waits_until_everything_is_told),
 	    TEST(test_exact_wins_over_wildcard),
 	    TEST(test_restart_within_grace),

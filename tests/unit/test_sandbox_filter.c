@@ -89,7 +89,10 @@ static void check_runtime(void)
 static void check_forbidden_everywhere(void)
 {
 	struct rlimit limit = {1, 1};
+	int pair[2];
 
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+	CHECK_EPERM(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair));
 	CHECK_EPERM(open("/etc/hostname", O_WRONLY | O_CLOEXEC));
 	CHECK_EPERM(open("/tmp/pprofwall-test", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
 	CHECK_EPERM(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
