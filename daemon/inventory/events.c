@@ -2,6 +2,7 @@
 #include "daemon/inventory/events.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -162,7 +163,11 @@ static int listen_elsewhere(void)
 	if (home < 0 || unshare(CLONE_NEWNET) < 0)
 		return -errno;
 	err = listen_once();
-	return setns(home, CLONE_NEWNET) < 0 ? -errno : err;
+	if (setns(home, CLONE_NEWNET) < 0) {
+		log_error("no way back to our network namespace: %s", strerror(errno));
+		_exit(EXIT_FAILURE); /* as in visitor.c */
+	}
+	return err;
 }
 
 static void note_own(const struct events_record *r, void *arg)

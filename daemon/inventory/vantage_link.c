@@ -2,6 +2,7 @@
 #include "daemon/inventory/vantage_link.h"
 
 #include "common/cleanup.h"
+#include "common/log.h"
 #include "daemon/inventory/addresses.h"
 #include "daemon/inventory/netlink.h"
 
@@ -241,20 +242,29 @@ static int configure_vantage(const uint8_t *host4, bool has6, char *why)
 	return 0;
 }
 
+/* What we would see from here on would be somebody else's. */
+static void go_home(int home)
+{
+	if (setns(home, CLONE_NEWNET) == 0)
+		return;
+	log_error("no way back to our network namespace: %s", strerror(errno));
+	_exit(EXIT_FAILURE);
+}
+
 /* The new namespace's descriptor; the process is in it no more. */
 static int make_netns(int home, char *why)
 {
 	auto_close int netns = -1;
+	int err = 0;
 
 	if (unshare(CLONE_NEWNET) < 0)
 		return fail(why, errno, "unshare: %s", strerror(errno));
 	netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	if (netns < 0 || setns(home, CLONE_NEWNET) < 0) {
-		int err = errno;
-
-		(void)setns(home, CLONE_NEWNET);
-		return fail(why, err, "/proc/self/ns/net: %s", strerror(err));
-	}
+	if (netns < 0)
+		err = fail(why, errno, "/proc/self/ns/net: %s", strerror(errno));
+	go_home(home);
+	if (err < 0)
+		return err;
 	return steal_fd(&netns);
 }
 
@@ -279,8 +289,7 @@ int vantage_link_make(int home, char why[static VANTAGE_WHY_LEN])
 		err = fail(why, errno, "setns: %s", strerror(errno));
 	if (err == 0) {
 		err = configure_vantage(host4, has6, why);
-		if (setns(home, CLONE_NEWNET) < 0)
-			err = fail(why, errno, "setns: %s", strerror(errno));
+		go_home(home);
 	}
 	/* On failure the namespace ends with its descriptor, and the devices with it. */
 	return err < 0 ? err : steal_fd(&netns);
