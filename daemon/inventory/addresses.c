@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum { TRIES = 5, REQUEST_BYTES = 64, MAX_SERVICE_LINKS = 16 };
+enum { MAX_SERVICES = INVENTORY_MAX_ADDRESSES / 4 };
 /* keepalived's IFA_PROTO (its KA_PROTO_KEEPALIVED); in no header of the kernel's. */
 enum { PROTO_KEEPALIVED = 18 };
 
@@ -121,13 +122,15 @@ static int on_address(const struct nlmsghdr *nlh, void *arg)
 	wanted = ifa->ifa_family == AF_INET ? 4 : 16;
 	if (!bytes || length != wanted)
 		return MNL_CB_OK;
-	if (r->count == INVENTORY_MAX_ADDRESSES) {
-		r->truncated = true;
-		return MNL_CB_OK;
-	}
 	a.family = ifa->ifa_family;
 	memcpy(a.address, bytes, length);
 	a.flags = find_flags(r, &a, ifa->ifa_index, m.proto);
+	/* Services may be many; they must not take the place of what is the host's own. */
+	if (r->count >=
+	    (a.flags & INVENTORY_ADDRESS_SERVICE ? MAX_SERVICES : INVENTORY_MAX_ADDRESSES)) {
+		r->truncated = true;
+		return MNL_CB_OK;
+	}
 	r->items[r->count++] = a;
 	return MNL_CB_OK;
 }
