@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { OWNER_TRIES = 3 };
+/* Searches that came to an end; and sockets of one search. */
+enum { OWNER_TRIES = 3, SLICE = 1024 };
 
 struct reading {
 	bool with_addresses;
@@ -133,18 +134,20 @@ bool dump_lacks_owners(const struct table_netns *ns)
 	return false;
 }
 
-static size_t collect(struct table_netns *ns, struct owner_search *searches)
+/* The next of them from *at on; returns how many. */
+static size_t collect(const struct table_netns *ns, size_t *at, struct owner_search *searches)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < ns->n_listeners; i++) {
-		struct table_listener *l = ns->listeners[i];
+	for (; *at < ns->n_listeners && n < SLICE; ++*at) {
+		struct table_listener *l = ns->listeners[*at];
 
 		if (l->owner.pid || l->owner_tries >= OWNER_TRIES)
 			continue;
-		l->owner_tries++;
 		if (l->held_inode)
-			searches[n++].inode = l->held_inode;
+			searches[n++] = (struct owner_search){.inode = l->held_inode};
+		else
+			l->owner_tries++;
 	}
 	return n;
 }
@@ -156,21 +159,11 @@ static int compare_searches(const void *a, const void *b)
 	return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-void dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
-                      const struct namespaces *seen)
+/* What was found goes to listeners [from..to). */
+static void assign(struct table *t, const struct table_netns *ns, size_t from, size_t to,
+                   const struct owner_search *searches, size_t n, bool complete)
 {
-	auto_free struct owner_search *searches = NULL;
-	size_t n;
-
-	if (ns->n_listeners == 0)
-		return;
-	searches = calloc(ns->n_listeners, sizeof(*searches));
-	n = searches ? collect(ns, searches) : 0;
-	if (n == 0)
-		return;
-	qsort(searches, n, sizeof(*searches), compare_searches);
-	owner_find(p->proc_fd, seen, ns->ref.netns, ns->hint, searches, n);
-	for (size_t i = 0; i < ns->n_listeners; i++) {
+	for (size_t i = from; i < to; i++) {
 		struct table_listener *l = ns->listeners[i];
 		struct owner_search wanted = {.inode = l->held_inode};
 		const struct owner_search *hit;
@@ -178,11 +171,42 @@ void dump_find_owners(const struct dump_places *p, struct table *t, struct table
 		if (l->owner.pid)
 			continue;
 		hit = bsearch(&wanted, searches, n, sizeof(*searches), compare_searches);
-		if (!hit || !hit->owner.pid)
+		if (!hit)
 			continue;
-		l->owner = hit->owner;
-		table_touch(t, l);
+		if (hit->owner.pid) {
+			l->owner = hit->owner;
+			table_touch(t, l);
+		} else if (complete) {
+			l->owner_tries++;
+		}
 	}
+}
+
+bool dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
+                      const struct namespaces *seen)
+{
+	auto_free struct owner_search *searches = NULL;
+	size_t at = 0, from = 0, n;
+	bool complete = true;
+
+	if (!dump_lacks_owners(ns))
+		return true;
+	searches = calloc(SLICE, sizeof(*searches));
+	if (!searches)
+		return true;
+	owner_walk_refill(&ns->walk);
+	/* Who is known from an event is looked for also when the rest has to wait. */
+	while ((complete || (ns->hint && ns->walk.hint_budget)) &&
+	       (n = collect(ns, &at, searches))) {
+		bool all;
+
+		qsort(searches, n, sizeof(*searches), compare_searches);
+		all = owner_find(p->proc_fd, seen, ns->ref.netns, ns->hint, &ns->walk, searches, n);
+		assign(t, ns, from, at, searches, n, all);
+		complete = complete && all;
+		from = at;
+	}
+	return complete;
 }
 
 int dump_netns(const struct dump_places *p, struct table *t, struct table_netns *ns,
@@ -207,7 +231,7 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
 	}
 	if (err == 0) {
 		note_mptcp(ns, &r.mptcp);
-		dump_find_owners(p, t, ns, seen);
+		(void)dump_find_owners(p, t, ns, seen);
 	}
 	diag_list_free(&r.listeners);
 	diag_list_free(&r.mptcp);

@@ -19,16 +19,20 @@ enum {
 	/* The record is written a moment before the socket can be found. */
 	EVENT_DELAY_MS = 2,
 	DUMP_GAP_MS = 20,       /* between two dumps of a namespace */
+	DUMP_REST = 10,         /* and so many times what the last one took of a CPU */
 	READ_GAP_MS = 5,        /* between two looks into the rings */
 	ADDRESSES_GAP_MS = 900, /* between two readings of a namespace's addresses */
 	LOST_GAP_MS = 100,      /* between two full polls that events ask for, at least; and */
 	LOST_REST = 100,        /* so many times what the last one took of a CPU; but at most */
 	LOST_GAP_MAX_MS = 10 * 1000,
 	CHECK_OWNERS_MS = 10 * 1000,
+	ANEW_MS = 100, /* of looking for owners without a break; then as with dumps */
+	SOON_MS = 100, /* of looking where events came from without a break */
+	MAX_BY_OWNER =
+	    1000, /* with more, an event whose task has ended is not compared with each */
 };
 
-/* After an event: soon, should the first look have come too early; and late, for who owns it now.
- */
+/* After an event: soon, should the first look be too early; and late, for who owns it now. */
 static const int follow_up_ms[] = {DUMP_GAP_MS, 1000};
 
 struct inventory {
@@ -47,25 +51,19 @@ struct inventory {
 	int addresses_sock;
 	/* Of the full poll under way: where it is, NULL when none is. */
 	struct table_netns *cursor;
-	bool polling, again, check_owners;
+	bool polling, again, check_owners, said_full, said_truncated;
+	bool lacking; /* owners, that are looked for when anew_due_ms has come */
+	int64_t anew_due_ms;
 	int64_t owners_due_ns;
 	int64_t poll_began_ns, poll_cpu_began_ns, poll_ended_ms;
 	struct inventory_status status;
 };
 
-static int64_t cpu_ns(void)
+static int64_t read_ns(clockid_t clock)
 {
 	struct timespec ts = {0};
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec ts = {0};
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
@@ -84,10 +82,39 @@ static void remove_netns(struct inventory *inv, struct table_netns *ns)
 	table_remove(&inv->table, ns);
 }
 
+static int64_t cpu_ns(void)
+{
+	return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* When to do again what began at that CPU time, so that it takes a tenth of one at most. */
+static int64_t rest_after(int64_t began_cpu_ns)
+{
+	int64_t rest = (cpu_ns() - began_cpu_ns) * DUMP_REST / 1000000;
+
+	return clock_monotonic_ms() + (rest < LOST_GAP_MAX_MS ? rest : LOST_GAP_MAX_MS);
+}
+
+static void warn_once(struct inventory *inv, const struct table_netns *ns)
+{
+	if (inv->table.full && !inv->said_full) {
+		log_warning("there are more than %d listeners, or %d of them or %d network "
+		            "namespaces beside the host's: the rest is not seen",
+		            TABLE_MAX_LISTENERS, TABLE_MAX_ELSEWHERE, TABLE_MAX_NAMESPACES);
+		inv->said_full = true;
+	}
+	if (ns->host && ns->addresses.truncated && !inv->said_truncated) {
+		log_warning("the host has more than %d addresses, or more than %d of services': "
+		            "the rest is not seen",
+		            INVENTORY_MAX_ADDRESSES, INVENTORY_MAX_ADDRESSES / 4);
+		inv->said_truncated = true;
+	}
+}
+
 /* Looks at one namespace. One that cannot be opened any more is looked for by the next poll. */
 static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 {
-	int64_t now = clock_monotonic_ms();
+	int64_t now = clock_monotonic_ms(), began_cpu_ns = cpu_ns();
 	bool with_addresses = now >= ns->addresses_due_ms;
 	int err;
 
@@ -95,7 +122,8 @@ static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns, with_addresses);
 	if (err == 0 && with_addresses)
 		ns->addresses_due_ms = now + ADDRESSES_GAP_MS;
-	ns->dumped_ms = now;
+	ns->dumped_ms = rest_after(began_cpu_ns);
+	warn_once(inv, ns);
 	inv->handlers.news(inv->handlers.arg);
 	return err;
 }
@@ -199,7 +227,7 @@ static void begin_poll(struct inventory *inv)
 
 	event_del(inv->poll);
 	inv->polling = true;
-	inv->poll_began_ns = monotonic_ns();
+	inv->poll_began_ns = read_ns(CLOCK_MONOTONIC);
 	inv->poll_cpu_began_ns = cpu_ns();
 	inv->status.skipped = 0;
 	inv->check_owners = inv->poll_began_ns >= inv->owners_due_ns;
@@ -249,6 +277,16 @@ static void poll_soon(struct inventory *inv)
 
 /* Events */
 
+static void plan(struct table_netns *ns, int64_t in_ms)
+{
+	int64_t due = clock_monotonic_ms() + in_ms;
+
+	if (due < ns->dumped_ms + DUMP_GAP_MS)
+		due = ns->dumped_ms + DUMP_GAP_MS;
+	if (!ns->due_ms || due < ns->due_ms)
+		ns->due_ms = due;
+}
+
 static void plan_soon(struct inventory *inv)
 {
 	const struct table_netns *ns;
@@ -258,13 +296,15 @@ static void plan_soon(struct inventory *inv)
 		if (ns->due_ms && (!first || ns->due_ms < first))
 			first = ns->due_ms;
 	}
+	if (inv->lacking && (!first || inv->anew_due_ms < first))
+		first = inv->anew_due_ms;
 	if (first)
 		start_timer(inv->soon, first > now ? first - now : 0);
 }
 
 /*
  * Where else something may have happened: where this process has listeners. `except` was looked at
- * already. Returns false if there is no such place.
+ * already. Returns false if there is no such place, or too many to look at.
  */
 static bool plan_by_owner(struct inventory *inv, pid_t process, const struct table_netns *except,
                           int64_t event_ns)
@@ -272,11 +312,13 @@ static bool plan_by_owner(struct inventory *inv, pid_t process, const struct tab
 	struct table_netns *ns;
 	bool found = false;
 
+	if (inv->table.n_listeners > MAX_BY_OWNER)
+		return false;
 	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
 		for (size_t i = 0; ns != except && process > 0 && i < ns->n_listeners; i++) {
 			if (ns->listeners[i]->owner.pid != process)
 				continue;
-			ns->due_ms = clock_monotonic_ms() + EVENT_DELAY_MS;
+			plan(ns, EVENT_DELAY_MS);
 			ns->event_ns = event_ns;
 			ns->follow_ups = 0;
 			ns->expected++;
@@ -291,14 +333,25 @@ static bool plan_by_owner(struct inventory *inv, pid_t process, const struct tab
 /* Not of whom listen() came, and not of whom the last poll saw: somebody new. */
 static void find_owners_anew(struct inventory *inv)
 {
+	int64_t began = clock_monotonic_ms(), began_cpu_ns = cpu_ns();
 	struct table_netns *ns;
+	bool unfinished = false;
 
+	inv->lacking = false;
 	if (look_around(inv) < 0)
 		return;
 	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
-		if (dump_lacks_owners(ns))
-			dump_find_owners(&inv->places, &inv->table, ns, &inv->seen);
+		if (!dump_lacks_owners(ns))
+			continue;
+		/* A socket that nobody holds must not keep us from everything else. */
+		inv->lacking = clock_monotonic_ms() - began > ANEW_MS;
+		if (inv->lacking)
+			break;
+		unfinished =
+		    !dump_find_owners(&inv->places, &inv->table, ns, &inv->seen) || unfinished;
 	}
+	inv->lacking = inv->lacking || unfinished;
+	inv->anew_due_ms = rest_after(began_cpu_ns);
 	inv->handlers.news(inv->handlers.arg);
 }
 
@@ -307,7 +360,6 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 	struct inventory *inv = arg;
 	int64_t now = clock_monotonic_ms();
 	struct table_netns *ns, *next;
-	bool lacking = false;
 
 	(void)fd;
 	(void)what;
@@ -315,6 +367,8 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 		next = TAILQ_NEXT(ns, link);
 		if (!ns->due_ms || ns->due_ms > now)
 			continue;
+		if (clock_monotonic_ms() - now > SOON_MS)
+			break;
 		ns->due_ms = 0;
 		if (ns->follow_ups == ARRAY_LEN(follow_up_ms))
 			dump_check_owners(&inv->places, &inv->table, ns);
@@ -323,7 +377,7 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 			poll_soon(inv);
 			continue;
 		}
-		lacking = lacking || dump_lacks_owners(ns);
+		inv->lacking = inv->lacking || dump_lacks_owners(ns);
 		ns->expected -= ns->expected < ns->changes ? ns->expected : ns->changes;
 		/* All is explained: only who owns it may still change. */
 		if (!ns->expected && ns->follow_ups == 0)
@@ -335,9 +389,9 @@ static void on_soon(evutil_socket_t fd, short what, void *arg)
 				poll_soon(inv);
 		}
 		if (ns->follow_ups < ARRAY_LEN(follow_up_ms))
-			ns->due_ms = now + follow_up_ms[ns->follow_ups++];
+			plan(ns, follow_up_ms[ns->follow_ups++]);
 	}
-	if (lacking)
+	if (inv->lacking && now >= inv->anew_due_ms)
 		find_owners_anew(inv);
 	plan_soon(inv);
 }
@@ -346,7 +400,6 @@ static void on_record(const struct events_record *r, void *arg)
 {
 	struct inventory *inv = arg;
 	struct namespaces_ref ref = {.task = r->task};
-	int64_t due = clock_monotonic_ms() + EVENT_DELAY_MS;
 	struct table_netns *ns;
 
 	inv->status.events++;
@@ -363,10 +416,7 @@ static void on_record(const struct events_record *r, void *arg)
 		ns = table_add(&inv->table, &ref, ref.netns == inv->places.home_netns);
 	if (!ns)
 		return;
-	if (due < ns->dumped_ms + DUMP_GAP_MS)
-		due = ns->dumped_ms + DUMP_GAP_MS;
-	if (!ns->due_ms || due < ns->due_ms)
-		ns->due_ms = due;
+	plan(ns, EVENT_DELAY_MS);
 	ns->event_ns = r->time_ns;
 	ns->follow_ups = 0;
 	ns->expected++;
@@ -406,15 +456,14 @@ static void on_addresses_changed(evutil_socket_t fd, short what, void *arg)
 {
 	struct inventory *inv = arg;
 	struct table_netns *ns = table_find(&inv->table, inv->places.home_netns);
-	int64_t due = clock_monotonic_ms() + DUMP_GAP_MS;
 
 	(void)what;
 	addresses_drain_monitor(fd);
 	if (!ns)
 		return;
-	ns->due_ms = due;
+	plan(ns, DUMP_GAP_MS);
 	ns->addresses_due_ms = 0;
-	ns->event_ns = monotonic_ns();
+	ns->event_ns = read_ns(CLOCK_MONOTONIC);
 	ns->follow_ups = ARRAY_LEN(follow_up_ms); /* what is told of is there */
 	plan_soon(inv);
 }
@@ -437,7 +486,7 @@ void inventory_watch(struct inventory *inv, uint32_t poll_ms)
 
 void inventory_unwatch(struct inventory *inv)
 {
-	inv->watching = inv->polling = false;
+	inv->watching = inv->polling = inv->lacking = false;
 	inv->cursor = NULL;
 	event_del(inv->poll);
 	event_del(inv->slice);

@@ -11,6 +11,9 @@
 
 enum {
 	MAX_FDS = 16 * 1024, /* of one process; who has more opened its listeners before */
+	/* Of one search, in descriptors that it reads. */
+	BUDGET = 4 * MAX_FDS,
+	OPEN_COST = 8, /* of a process */
 	STAT_BYTES = 1024,
 	CGROUP_BYTES = 8 * 1024,
 	START_FIELD = 22, /* proc(5) */
@@ -104,17 +107,24 @@ static int compare_inodes(const void *a, const void *b)
 	return (x->inode > y->inode) - (x->inode < y->inode);
 }
 
-/* Looks through one process; returns how many of the sockets are its. */
-static size_t search_process(int proc_fd, pid_t pid, struct owner_search *searches, size_t count)
+static void spend(size_t *budget, size_t amount)
+{
+	*budget -= amount < *budget ? amount : *budget;
+}
+
+/* Looks through one process, to its end; returns how many of the sockets are its. */
+static size_t search_process(int proc_fd, pid_t pid, size_t *budget, struct owner_search *searches,
+                             size_t count)
 {
 	auto_close int dir = open_process(proc_fd, pid);
 	auto_closedir DIR *fds = NULL;
 	static const char socket_link[] = "socket:[";
 	struct owner self = {0};
 	const struct dirent *entry;
-	size_t found = 0;
+	size_t found = 0, n_read = 0;
 	int fd = dir < 0 ? -1 : openat(dir, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	spend(budget, OPEN_COST);
 	if (fd < 0)
 		return 0;
 	fds = fdopendir(fd);
@@ -122,7 +132,7 @@ static size_t search_process(int proc_fd, pid_t pid, struct owner_search *search
 		close(fd);
 		return 0;
 	}
-	for (size_t i = 0; i < MAX_FDS && found < count && (entry = readdir(fds)); i++) {
+	for (; n_read < MAX_FDS && found < count && (entry = readdir(fds)); n_read++) {
 		struct owner_search wanted = {0}, *hit;
 		char link[64];
 		ssize_t n = readlinkat(fd, entry->d_name, link, sizeof(link) - 1);
@@ -141,22 +151,40 @@ static size_t search_process(int proc_fd, pid_t pid, struct owner_search *search
 		hit->owner = self;
 		found++;
 	}
+	spend(budget, n_read);
 	return found;
 }
 
-void owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
-                struct owner_search *searches, size_t count)
+void owner_walk_refill(struct owner_walk *w)
 {
-	size_t found = hint ? search_process(proc_fd, hint, searches, count) : 0;
+	w->hint_budget = w->budget = BUDGET;
+}
 
-	for (int others = 0; others < 2; others++) {
+bool owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
+                struct owner_walk *walk, struct owner_search *searches, size_t count)
+{
+	size_t found = 0;
+
+	if (hint && walk->hint_budget)
+		found += search_process(proc_fd, hint, &walk->hint_budget, searches, count);
+	for (; found < count; walk->others = true, walk->after = 0) {
 		for (size_t i = 0; i < all->n_processes && found < count; i++) {
 			const struct namespaces_process *p = &all->processes[i];
 
-			if ((p->netns != netns) == (others != 0) && p->pid != hint)
-				found += search_process(proc_fd, p->pid, searches, count);
+			if ((p->netns != netns) != walk->others || p->pid == hint ||
+			    p->pid <= walk->after)
+				continue;
+			if (!walk->budget)
+				return false;
+			found += search_process(proc_fd, p->pid, &walk->budget, searches, count);
+			walk->after = p->pid;
 		}
+		if (walk->others)
+			break;
 	}
+	walk->others = false;
+	walk->after = 0;
+	return true;
 }
 
 bool owner_refresh(int proc_fd, struct owner *o)

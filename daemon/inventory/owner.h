@@ -27,10 +27,25 @@ struct owner_search {
 };
 
 /*
+ * How far a search has come, and how much more may be read now. Nobody holds a socket that is on
+ * its way from one process to another: looking for it reads every descriptor there is. So a search
+ * that uses up what it was given stops, and the next one goes on behind it.
+ */
+struct owner_walk {
+	bool others; /* through with the namespace's own processes */
+	pid_t after; /* and with these */
+	size_t hint_budget, budget;
+};
+
+/* Anew: for some tenth of a second. */
+void owner_walk_refill(struct owner_walk *w);
+
+/*
  * Looks for all of them at once: `hint` first (0: none), then the processes of the namespace, then
  * all others, each by pid; a socket may be held from elsewhere, as with systemd's socket units.
+ * Returns false when it had to stop before the last of them.
  */
-void owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
-                struct owner_search *searches, size_t count);
+bool owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
+                struct owner_walk *walk, struct owner_search *searches, size_t count);
 /* Reads it anew. Returns false when that process is gone. */
 bool owner_refresh(int proc_fd, struct owner *o);

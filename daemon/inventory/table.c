@@ -74,23 +74,59 @@ void table_clear(struct table *t)
 		table_remove(t, ns);
 	while ((e = TAILQ_FIRST(&t->pending)))
 		drop(t, e);
+	free(t->sorted);
+	t->sorted = NULL;
+	t->room = 0;
 }
 
-struct table_netns *table_find(struct table *t, uint64_t netns)
+/* The first whose number is not less. */
+static size_t find_place(const struct table *t, uint64_t netns)
 {
-	struct table_netns *ns;
+	size_t low = 0, high = t->n_namespaces;
 
-	TAILQ_FOREACH (ns, &t->namespaces, link) {
-		if (ns->ref.netns == netns)
-			return ns;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (t->sorted[middle]->ref.netns < netns)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low;
+}
+
+struct table_netns *table_find(const struct table *t, uint64_t netns)
+{
+	size_t i = find_place(t, netns);
+
+	return i < t->n_namespaces && t->sorted[i]->ref.netns == netns ? t->sorted[i] : NULL;
+}
+
+static bool make_room(struct table *t)
+{
+	size_t room = t->room ? t->room * 2 : 64;
+	struct table_netns **sorted;
+
+	if (t->n_namespaces < t->room)
+		return true;
+	sorted = reallocarray(t->sorted, room, sizeof(struct table_netns *));
+	if (!sorted)
+		return false;
+	t->sorted = sorted;
+	t->room = room;
+	return true;
 }
 
 struct table_netns *table_add(struct table *t, const struct namespaces_ref *ref, bool host)
 {
-	struct table_netns *ns = calloc(1, sizeof(*ns));
+	size_t place = find_place(t, ref->netns);
+	struct table_netns *ns;
 
+	if (!host && t->n_namespaces >= TABLE_MAX_NAMESPACES) {
+		t->full = true;
+		return NULL;
+	}
+	ns = make_room(t) ? calloc(1, sizeof(*ns)) : NULL;
 	if (!ns || namespaces_copy_ref(ref, &ns->ref) < 0) {
 		free(ns);
 		return NULL;
@@ -98,18 +134,35 @@ struct table_netns *table_add(struct table *t, const struct namespaces_ref *ref,
 	ns->entry.kind = TABLE_NETNS;
 	ns->host = host;
 	TAILQ_INSERT_TAIL(&t->namespaces, ns, link);
+	memmove(&t->sorted[place + 1], &t->sorted[place],
+	        (t->n_namespaces - place) * sizeof(t->sorted[0]));
+	t->sorted[place] = ns;
 	t->n_namespaces++;
 	return ns;
 }
 
+static void count_listeners(struct table *t, const struct table_netns *ns, size_t before,
+                            size_t after)
+{
+	uint32_t more = (uint32_t)after - (uint32_t)before;
+
+	t->n_listeners += more;
+	if (!ns->host)
+		t->n_elsewhere += more;
+}
+
 void table_remove(struct table *t, struct table_netns *ns)
 {
+	size_t place = find_place(t, ns->ref.netns);
+
 	for (size_t i = 0; i < ns->n_listeners; i++)
 		end(t, &ns->listeners[i]->entry);
-	t->n_listeners -= (uint32_t)ns->n_listeners;
+	count_listeners(t, ns, ns->n_listeners, 0);
 	ns->n_listeners = 0;
 	TAILQ_REMOVE(&t->namespaces, ns, link);
 	t->n_namespaces--;
+	memmove(&t->sorted[place], &t->sorted[place + 1],
+	        (t->n_namespaces - place) * sizeof(t->sorted[0]));
 	end(t, &ns->entry);
 }
 
@@ -171,12 +224,25 @@ static void end_listener(struct table *t, struct table_netns *ns, size_t i)
 	end(t, &ns->listeners[i]->entry);
 }
 
+/* How many listeners this namespace may have. */
+static size_t room_of(const struct table *t, const struct table_netns *ns)
+{
+	size_t total = TABLE_MAX_LISTENERS - (t->n_listeners - ns->n_listeners);
+	size_t elsewhere = TABLE_MAX_ELSEWHERE;
+
+	if (ns->host)
+		return total;
+	elsewhere -= t->n_elsewhere - ns->n_listeners;
+	return elsewhere < total ? elsewhere : total;
+}
+
 /* Merges two sorted lists: what was there, and what is there now. */
 int table_set_listeners(struct table *t, struct table_netns *ns, const struct diag_list *sockets,
                         int64_t seen_ns)
 {
-	struct table_listener **now = calloc(sockets->count + 1, sizeof(struct table_listener *));
-	size_t n = 0, old = 0;
+	size_t n = 0, old = 0, room = room_of(t, ns);
+	size_t most = sockets->count < room ? sockets->count : room;
+	struct table_listener **now = calloc(most + 1, sizeof(struct table_listener *));
 
 	if (!now)
 		return -ENOMEM;
@@ -192,9 +258,11 @@ int table_set_listeners(struct table *t, struct table_netns *ns, const struct di
 			end_listener(t, ns, old++);
 		if (old < ns->n_listeners && diag_compare(&ns->listeners[old]->socket, group) == 0)
 			l = ns->listeners[old++];
-		else
+		else if (n + ns->n_listeners - old < room)
 			l = new_listener(ns);
-		/* Without memory it is new the next time. */
+		else
+			t->full = true;
+		/* Without room it is new the next time. */
 		if (l) {
 			update(t, ns, l, group, size, seen_ns);
 			now[n++] = l;
@@ -203,7 +271,7 @@ int table_set_listeners(struct table *t, struct table_netns *ns, const struct di
 	}
 	while (old < ns->n_listeners)
 		end_listener(t, ns, old++);
-	t->n_listeners += (uint32_t)n - (uint32_t)ns->n_listeners;
+	count_listeners(t, ns, ns->n_listeners, n);
 	free(ns->listeners);
 	ns->listeners = now;
 	ns->n_listeners = n;

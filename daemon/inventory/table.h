@@ -49,20 +49,36 @@ struct table_netns {
 	uint32_t expected; /* events that no change has explained yet */
 	uint32_t changes;  /* sockets that came or went; counted by table_set_listeners() */
 	pid_t hint;
+	struct owner_walk walk;
+};
+
+/*
+ * Who can make a namespace can fill it: those that are not the host's get at most half of the
+ * listeners, so that there is room for the host's own.
+ */
+enum {
+	TABLE_MAX_NAMESPACES = 16 * 1024,
+	TABLE_MAX_LISTENERS = 128 * 1024,
+	TABLE_MAX_ELSEWHERE = TABLE_MAX_LISTENERS / 2,
 };
 
 struct table {
 	TAILQ_HEAD(, table_netns) namespaces;
 	TAILQ_HEAD(, table_entry) pending;
+	struct table_netns **sorted; /* the namespaces, by inode number */
+	size_t room;                 /* there */
 	uint32_t n_namespaces, n_listeners;
+	uint32_t n_elsewhere; /* of the listeners: not in the host's */
+	bool full;            /* something did not fit, once at least */
 };
 
 void table_init(struct table *t);
 /* Forgets everything, told or not. */
 void table_clear(struct table *t);
 
-struct table_netns *table_find(struct table *t, uint64_t netns);
-/* Copies the ref; not told before table_set_addresses(). Returns NULL when memory is out. */
+struct table_netns *table_find(const struct table *t, uint64_t netns);
+/* Copies the ref; not told before table_set_addresses(). Returns NULL when there is no room.
+ */
 struct table_netns *table_add(struct table *t, const struct namespaces_ref *ref, bool host);
 /* The namespace is gone, with all of its listeners; `ns` is not to be used any more. */
 void table_remove(struct table *t, struct table_netns *ns);
@@ -71,7 +87,8 @@ void table_set_addresses(struct table *t, struct table_netns *ns, struct address
 
 /*
  * Makes the namespace's listeners those of `sockets`, sorted as diag_list_listeners() does; what is
- * new or changed is to be told once more. Returns 0, or -ENOMEM, *ns being as it was then.
+ * new or changed is to be told once more. Returns 0, or -ENOMEM, *ns being as it was then. What
+ * was there is kept, should there be no room for all.
  */
 int table_set_listeners(struct table *t, struct table_netns *ns, const struct diag_list *sockets,
                         int64_t seen_ns);

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -24,6 +25,16 @@ LISTENER = ("import socket, sys, time\n"
             "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
             "print('listens', flush=True)\n"
             "time.sleep(600)\n")
+SENDS_IT_AWAY = ("import socket, sys\n"
+                 "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+                 "to = socket.socket(fileno=int(sys.argv[3]))\n"
+                 "socket.send_fds(to, [b'x'], [s.fileno()])\n")
+MANY_DESCRIPTORS = ("import os, resource, time\n"
+                    "resource.setrlimit(resource.RLIMIT_NOFILE, (12100, 12100))\n"
+                    "fd = os.eventfd(0)\n"
+                    "for _ in range(12000): os.dup(fd)\n"
+                    "print('listens', flush=True)\n"
+                    "time.sleep(600)\n")
 # The same when it is told to, and ceases when it is told to.
 ON_ORDER = ("import socket, sys\n"
             "print('listens', flush=True)\n"
@@ -119,6 +130,24 @@ class Listeners(InventoryTest):
         sock.listen()  # by a task of another namespace
         inventory.wait_listener(self.host, Lab.TARGET, 7008, 20)
 
+    def test_a_socket_that_nobody_holds(self):
+        """On its way from one process to another, for good; there is more to read than is read at
+        a time. Who is looked for besides is found nevertheless."""
+        left, right = socket.socketpair()
+        self.addCleanup(left.close)
+        self.addCleanup(right.close)
+        target = self.lab.name_of("target")
+        for _ in range(6):
+            self.process([sys.executable, "-c", MANY_DESCRIPTORS], target)
+        inventory = self.start()
+        run("ip", "netns", "exec", target, sys.executable, "-c", SENDS_IT_AWAY, Lab.TARGET, "7012",
+            left.fileno(), pass_fds=[left.fileno()])
+        inventory.wait_listener(self.host, Lab.TARGET, 7012)
+        process = self.process([sys.executable, "-c", LISTENER, Lab.TARGET, "7013"], target)
+        inventory.wait_listener(self.host, Lab.TARGET, 7013, pid=process.pid)
+        inventory.ask(request(wire.WATCH, poll_ms=300))
+        inventory.wait_listener(self.host, Lab.TARGET, 7012, pid=0)
+
     def test_how_it_was_found(self):
         inventory = self.start()
         status = inventory.statuses[-1]
@@ -185,6 +214,24 @@ class Listeners(InventoryTest):
                           "::1": wire.LOOPBACK, "10.96.0.1": wire.SERVICE})
         self.assertTrue([a for a, flags in host["addresses"].items()
                          if a.startswith("fe80:") and flags == wire.LINK_LOCAL])
+
+    def test_services_leave_room_for_the_hosts_own_addresses(self):
+        """As on a node of Kubernetes with kube-proxy in IPVS mode."""
+        target = self.lab.name_of("target")
+        run("ip", "-n", target, "link", "add", "kube-ipvs0", "type", "veth", "peer", "name",
+            "pwother0")
+        with tempfile.NamedTemporaryFile("w", encoding="ascii") as batch:
+            batch.writelines(f"address add 10.96.{n // 250}.{n % 250}/32 dev kube-ipvs0\n"
+                             for n in range(600))
+            batch.flush()
+            run("ip", "-n", target, "-batch", batch.name)
+        run("ip", "-n", target, "link", "add", "pwlast0", "type", "veth", "peer", "name",
+            "pwlast1")
+        run("ip", "-n", target, "address", "add", "10.91.0.78/32", "dev", "pwlast0")
+        host = self.start().namespaces[self.host]["addresses"]
+        self.assertEqual({a: host.get(a) for a in (Lab.TARGET, Lab.TARGET6, "10.91.0.78")},
+                         {Lab.TARGET: 0, Lab.TARGET6: 0, "10.91.0.78": 0})
+        self.assertGreater(list(host.values()).count(wire.SERVICE), 100)
 
     def test_an_address_that_comes_and_goes(self):
         inventory = self.start()
