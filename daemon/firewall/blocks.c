@@ -51,21 +51,21 @@ struct block *blocks_find(const struct blocks *blocks, const struct endpoint *e)
 
 int blocks_put(struct blocks *blocks, const struct block *block)
 {
-	struct block *present = blocks_find(blocks, &block->endpoint);
-
-	if (block->deadline_ms < blocks->next_deadline_ms)
-		blocks->next_deadline_ms = block->deadline_ms;
-	if (present) {
-		*present = *block;
-		return 0;
-	}
 	auto_free struct block *added = malloc(sizeof(*added));
+	struct block **place;
 
 	if (!added)
 		return -ENOMEM;
 	*added = *block;
-	if (!tsearch(added, &blocks->root, compare))
+	place = tsearch(added, &blocks->root, compare);
+	if (!place)
 		return -ENOMEM;
+	if (block->deadline_ms < blocks->next_deadline_ms)
+		blocks->next_deadline_ms = block->deadline_ms;
+	if (*place != added) {
+		**place = *block;
+		return 0;
+	}
 	(void)steal_ptr(&added);
 	blocks->count++;
 	return 0;

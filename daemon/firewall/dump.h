@@ -6,6 +6,7 @@
 #pragma once
 
 #include "common/prefix.h"
+#include "daemon/firewall/blocks.h"
 #include "daemon/firewall/ledger.h"
 #include "daemon/firewall/nft.h"
 #include "daemon/firewall/wire.h"
@@ -28,6 +29,14 @@ int dump_endpoints(struct nft *nft, const char *set,
                    int (*see)(const struct dump_element *, void *), void *closure);
 /* Reads one element of hits4 or hits6. */
 int dump_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes);
+
+/*
+ * Reads the counters of these blocks, those of one family, key by key: whatever the number, each
+ * costs the same. A dump is cheaper for few, but the kernel begins it at the first element again
+ * for every 32 KB, so that its time grows with the square. Blocks without an element stay as they
+ * are.
+ */
+int dump_hits_of(struct nft *nft, sa_family_t family, struct block *const *blocks, size_t count);
 
 /* Adds the peers of one family to the list. */
 int dump_peers(struct nft *nft, sa_family_t family, struct ledger_peers *peers);

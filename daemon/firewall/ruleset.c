@@ -242,10 +242,10 @@ static void add_bridge_table(struct nft_batch *batch, const struct ruleset_spec 
 	add_chain(batch, "forward", NF_BR_FORWARD, PRIORITY_BRIDGE);
 	next_id = add_sets(batch, false);
 	add_rule_chains(batch, spec, next_id);
+	hooks_add_forward(batch);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, spec->conf, NFT_MSG_NEWSETELEM, families[i], blocks, count,
 		               now_ms);
-	hooks_add_forward(batch);
 	batch->family = NFPROTO_INET;
 }
 
@@ -265,12 +265,13 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 	refuse_add_chain(batch, CONF_REFUSE_RESET);
 	refuse_add_chain(batch, CONF_REFUSE_DROP);
 	add_rule_chains(batch, spec, next_id);
+	/* The rules first: for each that looks a map up the kernel goes through its elements. */
+	hooks_add_prerouting(batch, &hooks);
+	hooks_add_output(batch, &hooks);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], blocks, count, now_ms);
 	if (hooks.ledger)
 		add_ledger(batch, spec, now_ms);
-	hooks_add_prerouting(batch, &hooks);
-	hooks_add_output(batch, &hooks);
 	if (batch->bridge)
 		add_bridge_table(batch, spec, blocks, count, now_ms);
 }

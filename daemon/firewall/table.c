@@ -9,7 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
-enum { INSTALL_TRIES = 4 };
+enum {
+	INSTALL_TRIES = 4,
+	KEY_BY_KEY_FROM = 1024, /* blocks whose counters are read; a dump is as good below */
+};
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
@@ -60,10 +63,23 @@ static int take_hits(const struct dump_element *e, void *closure)
 	return 0;
 }
 
+static int read_hits_by_key(struct table *t, const struct blocks *blocks)
+{
+	auto_free struct block **list = NULL;
+	size_t count;
+	int err = blocks_list(blocks, &list, &count);
+
+	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
+		err = dump_hits_of(&t->nft, families[i], list, count);
+	return err;
+}
+
 int table_read_hits(struct table *t, struct blocks *blocks)
 {
 	int err = 0;
 
+	if (blocks_count(blocks) >= KEY_BY_KEY_FROM)
+		return read_hits_by_key(t, blocks);
 	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
 		err = dump_endpoints(&t->nft, set_hits_name(families[i]), take_hits, blocks);
 	return err;
@@ -106,6 +122,8 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 
 	if (exists < 0)
 		return exists;
+	if (nft_get_generation(&t->nft, &t->generation))
+		t->generation = 0;
 	if (exists)
 		read_counters(t, shadow, &peers);
 	err = blocks_list(shadow->blocks, &blocks, &count);
@@ -155,6 +173,14 @@ static int install_what_goes(struct table *t, const struct conf *conf, const str
 	return err;
 }
 
+/* Since the last installation began there was one transaction: ours. */
+static bool is_undisturbed(struct table *t)
+{
+	uint32_t now;
+
+	return t->generation && !nft_get_generation(&t->nft, &now) && now == t->generation + 1;
+}
+
 int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                   int64_t now_ms)
 {
@@ -169,8 +195,8 @@ int table_install(struct table *t, const struct conf *conf, const struct shadow 
 	t->installed = t->known = true;
 	if (!t->persist && t->monitor_fd < 0) {
 		err = monitor_open(t->nft.portid, &t->monitor_fd);
-		/* What happened until now went unheard: once more, while somebody listens. */
-		if (!err)
+		/* What others did until now went unheard: once more, while somebody listens. */
+		if (!err && !is_undisturbed(t))
 			err = try_install(t, conf, shadow, now_ms);
 	}
 	return err;

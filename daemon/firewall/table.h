@@ -24,6 +24,7 @@ struct table {
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
 	bool known;     /* what the kernel can, by what was installed before */
 	bool installed; /* it is in the kernel, as far as we know */
+	uint32_t generation;      /* of all rules, when the last installation began; 0: unknown */
 	uint32_t reconciliations; /* times that somebody else's change was undone */
 };
 

@@ -578,6 +578,38 @@ class Lifecycle:
         self.assert_ok(self.helper.unblock(lab.TARGET, port))
         self.assert_open(source=lab.STRANGER, port=port)
 
+    def test_a_successor_carries_over_the_counters_of_many(self):
+        """So many that they are asked for one by one; some of them nobody has any more."""
+        lab, port = self.lab, self.add_quiet_port()
+        limits = {"max_blocks": 5000, "max_blocks_per_minute": 5000}
+        helper = self.start(firewall=limits)
+        gone = ["10.0.0.0", "10.0.0.77", "10.0.4.75"]
+        for at in range(0, 1100, 50):
+            replies = helper.ask_at_once(
+                [(f"10.0.{i >> 8}.{i & 255}", 9100, DEFAULT, 60_000)
+                 for i in range(at, at + 50)])
+            for reply in replies:
+                self.assert_ok(reply)
+        self.assert_ok(helper.block(lab.TARGET, port, SEALED))
+        self.assert_ok(helper.block(lab.TARGET6, PORT, MANUAL))
+        for _ in range(3):
+            self.assert_reset(source=lab.STRANGER, port=port)
+        self.assert_reset(lab.TARGET6, lab.STRANGER6)
+        before = helper.list()
+        self.assertEqual(len(before), 1102)
+        counted = {key: (reply.packets, reply.bytes) for key, reply in before.items()}
+        self.assertEqual(counted[(lab.TARGET, port)][0], 3)
+        self.assertEqual(counted[(lab.TARGET6, PORT)][0], 1)
+        self.assertEqual(sum(packets for packets, _ in counted.values()), 4)
+        helper.kill()
+        for address in gone:
+            lab.nft(f"delete element inet pprofwall hits4 {{ {address} . tcp . 9100 }}")
+        self.helper = Helper(lab).start(self.config(firewall=limits))
+        self.assertEqual({key: (reply.packets, reply.bytes)
+                          for key, reply in self.helper.list().items()}, counted)
+        self.assert_reset(source=lab.STRANGER, port=port)
+        self.assertEqual(self.helper.list()[(lab.TARGET, port)].packets, 4)
+
     def hammer(self, stop, outcomes):
         """Connects without pause; the wall has a gap if anybody gets through."""
         while not stop.is_set():
