@@ -192,12 +192,54 @@ static int compare_ends(const void *a, const void *b)
 	return order ? order : endpoint_compare(&x->remote, &y->remote);
 }
 
-/* The client's socket, when it is on this host. */
-static const struct end *find_client(const struct ends *sorted, const struct end *server)
+static int take_client(const struct nlmsghdr *message, void *closure)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(message);
+	struct ends *found = closure;
+
+	/* Where there is no connection the kernel names the listener of that port. */
+	if (mnl_nlmsg_get_payload_len(message) < sizeof(*m) || m->idiag_state == TCP_LISTEN)
+		return MNL_CB_OK;
+	return take_end(message, found);
+}
+
+/*
+ * A dump is a walk through the kernel's table: of a connection that begins meanwhile it may show
+ * the server's end alone. So this one is asked for by name.
+ */
+static bool ask_for_client(struct mnl_socket *socket, const struct end *client, uid_t *uid)
+{
+	_Alignas(struct nlmsghdr) uint8_t buffer[RECEIVE_BYTES];
+	__attribute__((cleanup(free_ends))) struct ends found = {0};
+	struct inet_diag_req_v2 *request =
+	    put_request(buffer, SOCK_DIAG_BY_FAMILY, NLM_F_ACK, (uint8_t)client->local.family);
+	size_t length = client->local.family == AF_INET ? 4 : 16;
+
+	request->idiag_states = UINT32_MAX;
+	request->id.idiag_sport = htons(client->local.port);
+	request->id.idiag_dport = htons(client->remote.port);
+	memcpy(request->id.idiag_src, client->local.address, length);
+	memcpy(request->id.idiag_dst, client->remote.address, length);
+	request->id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
+	request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	if (ask(socket, buffer, take_client, &found) || !found.count)
+		return false;
+	*uid = found.items[0].uid;
+	return true;
+}
+
+/* Whether the client is on this host, and whose it is. */
+static bool find_client(struct mnl_socket *socket, const struct ends *sorted,
+                        const struct end *server, uid_t *uid)
 {
 	const struct end client = {.local = server->remote, .remote = server->local};
+	const struct end *there =
+	    bsearch(&client, sorted->items, sorted->count, sizeof(client), compare_ends);
 
-	return bsearch(&client, sorted->items, sorted->count, sizeof(client), compare_ends);
+	if (!there)
+		return ask_for_client(socket, &client, uid);
+	*uid = there->uid;
+	return true;
 }
 
 /*
@@ -218,13 +260,14 @@ static bool is_server(struct nft *nft, const struct end *end, struct endpoint *c
 }
 
 /* `address` is the client's as it opened the connection, `server` has it as it arrived. */
-static bool is_let_through(const struct sever_rule *rule, const struct ends *ends,
-                           const struct end *server, const struct endpoint *address)
+static bool is_let_through(struct mnl_socket *socket, const struct sever_rule *rule,
+                           const struct ends *ends, const struct end *server,
+                           const struct endpoint *address)
 {
 	const struct conf *conf = rule->conf;
 	const struct conf_breaker *breaker =
 	    rule->rule && rule->rule <= conf->n_breakers ? &conf->breakers[rule->rule - 1] : NULL;
-	const struct end *client;
+	uid_t uid = 0;
 
 	if (is_listed(&conf->protect.sources, address))
 		return true;
@@ -235,8 +278,8 @@ static bool is_let_through(const struct sever_rule *rule, const struct ends *end
 		if (is_listed(&breaker->allow_from, address) || is_listed(&said, address))
 			return true;
 	}
-	client = find_client(ends, server);
-	return client && (!(breaker && breaker->seal_local) || client->uid == rule->prober_uid);
+	return find_client(socket, ends, server, &uid) &&
+	       (!(breaker && breaker->seal_local) || uid == rule->prober_uid);
 }
 
 /* Ending them */
@@ -291,7 +334,7 @@ int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct b
 		if (!block || !is_server(nft, end, &client))
 			continue;
 		rule->rule = block->rule;
-		if (is_let_through(rule, &ends, end, &client))
+		if (is_let_through(socket, rule, &ends, end, &client))
 			continue;
 		err = destroy(socket, buffer, end);
 		if (!err)

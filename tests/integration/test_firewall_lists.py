@@ -347,6 +347,34 @@ class Severing(Base):
         self.assertRaises(ConnectionResetError, local.recv, 1)
         prober.end()
 
+    def test_local_clients_that_come_meanwhile(self):
+        """The kernel's table is walked while they connect: one end may be seen without the other."""
+        helper = self.start(firewall={"max_blocks_per_minute": 5000})
+        over, cut, answered = threading.Event(), [], []
+
+        def go_on():
+            with self.lab.inside("target"):
+                while not over.is_set():
+                    try:
+                        with socket.create_connection((self.lab.TARGET, PORT), 20) as sock:
+                            answered.append(is_answering(sock))
+                    except OSError as error:
+                        cut.append(error)
+        clients = [threading.Thread(target=go_on) for _ in range(2)]
+        for client in clients:
+            client.start()
+        try:
+            for _ in range(500):
+                self.assert_ok(helper.block(self.lab.TARGET, PORT, DEFAULT))
+                self.assert_ok(helper.unblock(self.lab.TARGET, PORT))
+        finally:
+            over.set()
+            for client in clients:
+                client.join()
+        self.assertEqual(cut, [])
+        self.assertGreater(len(answered), 20)
+        self.assertTrue(all(answered))
+
     def connect_out(self, port):
         """From the address and a port of the target to a server of the client's."""
         lab = self.lab
