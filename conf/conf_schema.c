@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_schema.h"
 #include "common/control.h"
+#include "common/spelling.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -239,50 +239,15 @@ const struct conf_key *conf_schema_find(const struct conf_table *table, const ch
 	return NULL;
 }
 
-enum { GUESS_MAX_LEN = 32, GUESS_MAX_EDITS = 2 };
-
-static unsigned least_of(unsigned a, unsigned b, unsigned c)
-{
-	unsigned least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
-/* Levenshtein's distance, one row at a time; `a` in either case, as ours are lower. */
-static unsigned count_edits(const char *a, const char *b)
-{
-	unsigned row[GUESS_MAX_LEN + 1];
-	size_t n = strlen(b);
-
-	if (n > GUESS_MAX_LEN)
-		return GUESS_MAX_LEN;
-	for (unsigned j = 0; j <= n; j++)
-		row[j] = j;
-	for (unsigned i = 1; a[i - 1]; i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= n; j++) {
-			unsigned above = row[j];
-
-			row[j] =
-			    least_of(above + 1, row[j - 1] + 1,
-			             diagonal + (tolower((unsigned char)a[i - 1]) != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[n];
-}
-
 const struct conf_key *conf_schema_guess(const struct conf_table *table, const char *prefix,
                                          const char *name)
 {
 	const struct conf_key *best = NULL;
-	unsigned least = GUESS_MAX_EDITS + 1;
+	unsigned least = SPELLING_MAX_EDITS + 1;
 
 	for (size_t i = 0; i < table->count; i++) {
 		const struct conf_key *key = &table->keys[i];
-		unsigned edits = count_edits(name, conf_key_name(key));
+		unsigned edits = spelling_edits(name, conf_key_name(key));
 
 		/* The same name elsewhere is a slip of the indentation. */
 		if (!conf_key_is_in(key, prefix) && edits > 0)
