@@ -109,6 +109,8 @@ struct ipc_send_result {
 	int32_t status;   /* HTTP status, 0 when there was none */
 	char sink[64];
 	char text[128]; /* why; never the URL */
+	/* The sink is given a rest: 1 until an attempt goes well. */
+	uint32_t circuit_open;
 };
 
 struct ipc_name {
