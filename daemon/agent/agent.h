@@ -132,7 +132,7 @@ void observe_died(struct watch *w, bool alone, void *arg);
 void observe_released(struct watch *w, void *arg);
 struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct watch *w);
 /* What rules are chosen by; points into the watch. */
-struct rule_facts observe_facts(const struct watch *w);
+struct match_facts observe_facts(const struct watch *w);
 /* Target, listener or rules have changed: is there another winner? Moves or lifts a block. */
 void observe_reconsider(struct agent *a, struct watch *w);
 /* After a reload: rules are known by name, and the winner is sought again. */

@@ -17,7 +17,7 @@ enum {
 
 static unsigned find_rule(const struct agent *a, const struct watch *w, const char *name)
 {
-	const struct rule_facts facts = observe_facts(w);
+	const struct match_facts facts = observe_facts(w);
 
 	for (unsigned i = 0; i <= a->conf->n_breakers; i++) {
 		if (strcmp(a->conf->breakers[i].name, name) == 0)

@@ -33,11 +33,11 @@ static bool is_busy(const struct watch *w)
 	return w->breaker.state != BREAKER_CLOSED || w->breaker.history;
 }
 
-struct rule_facts observe_facts(const struct watch *w)
+struct match_facts observe_facts(const struct watch *w)
 {
 	const struct listener *l = w->listener;
 
-	return (struct rule_facts){
+	return (struct match_facts){
 	    .endpoint = &w->endpoint,
 	    .owner = l ? l->owner : NULL,
 	    .loopback_only = l ? listener_is_loopback_only(l) : endpoint_is_loopback(&w->endpoint),
@@ -66,7 +66,7 @@ static void set_rule(const struct agent *a, struct watch *w, unsigned rule)
  */
 static void choose_rule(const struct agent *a, struct watch *w, const struct finding *f)
 {
-	struct rule_facts facts = observe_facts(w);
+	struct match_facts facts = observe_facts(w);
 
 	if (awaits_owner(a, w) || (is_busy(w) && rules_fits_owner(a->rules, w->rule, &facts)))
 		return;
@@ -76,7 +76,7 @@ static void choose_rule(const struct agent *a, struct watch *w, const struct fin
 
 void observe_reconsider(struct agent *a, struct watch *w)
 {
-	struct rule_facts facts = observe_facts(w);
+	struct match_facts facts = observe_facts(w);
 	unsigned before = w->rule;
 
 	if (awaits_owner(a, w))
@@ -95,7 +95,7 @@ void observe_renumber(struct agent *a, const struct conf *old)
 	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		struct watch *w = watch_set_at(a->watches, i);
 		const char *name = old->breakers[w->rule].name;
-		struct rule_facts facts = observe_facts(w);
+		struct match_facts facts = observe_facts(w);
 		unsigned rule = 0;
 
 		while (rule < a->conf->n_breakers &&

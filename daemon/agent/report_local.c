@@ -128,7 +128,7 @@ json_t *report_listeners(const struct agent *a, bool all)
 
 static json_t *rules_to_json(const struct agent *a, const struct watch *w)
 {
-	struct rule_facts facts = observe_facts(w);
+	struct match_facts facts = observe_facts(w);
 	json_t *list = json_array();
 
 	for (unsigned i = 0; i <= a->conf->n_breakers; i++) {

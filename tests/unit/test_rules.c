@@ -36,7 +36,7 @@ struct set {
 	struct rules *rules;
 	struct endpoint endpoint;
 	struct finding finding;
-	struct rule_facts facts;
+	struct match_facts facts;
 };
 
 /* Of these breakers, for a listener at 10.0.0.7:9100. */
@@ -135,7 +135,7 @@ static void test_first_that_fits_wins(void **state)
 	                    "  - {name: likely, match: {verdict: [likely]}}\n"
 	                    "  - {name: high, severity: high, match: {ports: [9100]}}\n"
 	                    "  - {name: rest, severity: low, match: {ports: [9100]}}\n");
-	struct rule_facts none = {.endpoint = &s.endpoint};
+	struct match_facts none = {.endpoint = &s.endpoint};
 
 	(void)state;
 	assert_string_equal(winner(&s, &exporter), "high");
