@@ -46,6 +46,15 @@ void conf_free(struct conf *conf)
 	free(conf);
 }
 
+static void wipe_value(const struct conf_key *key, void *base)
+{
+	char *text;
+
+	memcpy(&text, (char *)base + key->offset, sizeof(text));
+	if (text)
+		explicit_bzero(text, strlen(text));
+}
+
 void conf_forget_secrets(struct conf *conf)
 {
 	for (size_t i = 0; i < conf_schema_count; i++) {
@@ -55,25 +64,8 @@ void conf_forget_secrets(struct conf *conf)
 		if (!(key->flags & CONF_KEY_SECRET))
 			continue;
 		for (size_t j = 0; j < conf->n_alerts; j++)
-			conf_value_free(key, &conf->alerts[j]);
+			wipe_value(key, &conf->alerts[j]);
 	}
-}
-
-static bool is_same_value(const struct conf_key *key, const void *a, const void *b)
-{
-	const char *left, *right;
-
-	if (key->type == CONF_TYPE_BOOL)
-		return memcmp((const char *)a + key->offset, (const char *)b + key->offset,
-		              sizeof(bool)) == 0;
-	if (key->type == CONF_TYPE_CHOICE)
-		return memcmp((const char *)a + key->offset, (const char *)b + key->offset,
-		              sizeof(unsigned)) == 0;
-	if (key->type == CONF_TYPE_BOOL)
-		return ((const char *)a)[key->offset] == ((const char *)b)[key->offset];
-	memcpy(&left, (const char *)a + key->offset, sizeof(left));
-	memcpy(&right, (const char *)b + key->offset, sizeof(right));
-	return strcmp(left, right) == 0;
 }
 
 const char *conf_find_fixed_change(const struct conf *running, const struct conf *next)
@@ -81,7 +73,7 @@ const char *conf_find_fixed_change(const struct conf *running, const struct conf
 	for (size_t i = 0; i < conf_schema_count; i++) {
 		const struct conf_key *key = &conf_schema[i];
 
-		if ((key->flags & CONF_KEY_RESTART) && !is_same_value(key, running, next))
+		if ((key->flags & CONF_KEY_RESTART) && !conf_value_is_same(key, running, next))
 			return key->path;
 	}
 	return NULL;

@@ -22,6 +22,7 @@ enum {
 	CONF_MAX_SOURCES = 64,    /* files, and names, in one allow_from */
 	CONF_MAX_TARGETS = 65536,
 	CONF_MAX_MATCHES = 1024, /* in one list of a match */
+	CONF_URL_MAX_LEN = 2048,
 	CONF_ERROR_LEN = 512,
 };
 
@@ -30,7 +31,18 @@ enum conf_action { CONF_ACTION_DROP = 0, CONF_ACTION_ALERT };
 enum conf_refuse { CONF_REFUSE_RESET = 0, CONF_REFUSE_DROP };
 enum conf_on_stop { CONF_ON_STOP_KEEP = 0, CONF_ON_STOP_REMOVE };
 enum conf_persist { CONF_PERSIST_AUTO = 0, CONF_PERSIST_OFF };
-enum conf_alert_type { CONF_ALERT_WEBHOOK = 0 };
+/* The schema takes a type when the sender has a driver for it. */
+enum conf_alert_type {
+	CONF_ALERT_WEBHOOK = 0,
+	CONF_ALERT_ALERTMANAGER,
+	CONF_ALERT_SMTP,
+	CONF_ALERT_SLACK,
+	CONF_ALERT_PAGERDUTY,
+	CONF_ALERT_SYSLOG,
+	CONF_ALERT_JOURNALD,
+	CONF_ALERT_EXEC,
+	CONF_ALERT_TYPES
+};
 
 /* Where something stands in the file; line and column count from 1. */
 struct conf_mark {
@@ -97,7 +109,8 @@ struct conf_breaker {
 struct conf_alert {
 	char *name;
 	enum conf_alert_type type;
-	char *url;          /* secret: may hold a token; NULL after conf_forget_secrets() */
+	char *url; /* secret: may hold a token; "" after conf_forget_secrets() */
+	struct conf_mark url_at;
 	int64_t timeout_ms; /* one attempt, in all */
 	int64_t give_up_after_ms;
 };
@@ -178,7 +191,7 @@ void conf_free(struct conf *conf);
 AUTO_CLEANUP(conf, struct conf *, conf_free)
 #define auto_conf __attribute__((cleanup(cleanup_conf)))
 
-/* Wipes what only the sender may know. */
+/* Wipes what only the sender may know; what was given is "" then, what was not is NULL. */
 void conf_forget_secrets(struct conf *conf);
 
 /*

@@ -34,7 +34,9 @@ static void put_text_at(const struct dump *d, const struct conf_key *key, const 
 	const char *text;
 
 	memcpy(&text, slot, sizeof(text));
-	put_text(d, !text || ((key->flags & CONF_KEY_SECRET) && !d->show_secrets) ? "***" : text);
+	if (key->flags & CONF_KEY_SECRET)
+		text = d->show_secrets && *text ? text : "***"; /* "": forgotten */
+	put_text(d, text);
 }
 
 static void put_listen(const struct dump *d, const struct conf_key *key, const char *base)
@@ -145,6 +147,19 @@ static void put_list(const struct dump *d, const struct conf_key *key, const cha
 
 static void put_records(const struct dump *d, const struct conf_key *key, const char *base);
 
+/* Not an optional text that is not there, nor what an alert of this type does not have. */
+static bool is_given(const struct conf_key *key, const char *base)
+{
+	const char *text;
+
+	if (!conf_key_fits(key, base))
+		return false;
+	if (!conf_type_is_text(key->type))
+		return true;
+	memcpy(&text, base + key->offset, sizeof(text));
+	return text != NULL;
+}
+
 static void put_key(const struct dump *d, const struct conf_key *key, const char *base, int indent)
 {
 	fprintf(d->out, "%s:", conf_key_name(key));
@@ -179,7 +194,8 @@ static void put_records(const struct dump *d, const struct conf_key *key, const 
 		for (size_t k = 0; k < conf_schema_count; k++) {
 			int indent = 4;
 
-			if (!conf_key_is_below(&conf_schema[k], prefix))
+			if (!conf_key_is_below(&conf_schema[k], prefix) ||
+			    !is_given(&conf_schema[k], records + i * key->size))
 				continue;
 			if (!conf_key_is_in(&conf_schema[k], prefix))
 				indent = 6; /* of a section in it */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_reader.h"
+#include "conf/conf_alert.h"
 #include "conf/conf_guard.h"
 #include "conf/conf_match.h"
 #include "conf/conf_targets.h"
@@ -160,6 +161,41 @@ static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
 	return match ? conf_match_check(breaker, mark_of(match), r->diag) : 0;
 }
 
+/* "webhook, slack": the types that have the key. */
+static const char *name_types(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
+{
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (unsigned type = 0; type < CONF_ALERT_TYPES && n < CONF_EXPECT_LEN; type++) {
+		if (key->types & 1U << type)
+			n += (size_t)snprintf(out + n, CONF_EXPECT_LEN - n, "%s%s", n ? ", " : "",
+			                      conf_alert_type_name((enum conf_alert_type)type));
+	}
+	return out;
+}
+
+/* The type may stand below the keys that it has. */
+static int check_alert(const struct reader *r, const yaml_node_t *mapping,
+                       const struct conf_alert *alert)
+{
+	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
+	char types[CONF_EXPECT_LEN];
+
+	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
+		const struct conf_scalar name = scalar_of(node_at(r, p->key));
+		const struct conf_key *key =
+		    conf_schema_find(r->table, "alerts[].", name.text, name.length);
+
+		if (key && !conf_key_fits(key, alert))
+			return conf_fail(r->diag, name.at,
+			                 "%s: not a key of type %s; expected it with type %s only",
+			                 key->path, conf_alert_type_name(alert->type),
+			                 name_types(key, types));
+	}
+	return conf_alert_check(alert, mark_of(mapping), r->diag);
+}
+
 static int read_record(const struct reader *r, const struct conf_key *key,
                        const yaml_node_t *mapping, char *records, size_t index)
 {
@@ -186,6 +222,8 @@ static int read_record(const struct reader *r, const struct conf_key *key,
 	}
 	if (r->table == &conf_table && strcmp(key->path, "breakers") == 0)
 		return check_breaker(r, mapping, (struct conf_breaker *)record);
+	if (r->table == &conf_table && strcmp(key->path, "alerts") == 0)
+		return check_alert(r, mapping, (struct conf_alert *)record);
 	return r->table->check_record
 	           ? r->table->check_record(key, record, mark_of(mapping), r->diag)
 	           : 0;

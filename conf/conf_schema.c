@@ -32,6 +32,7 @@ static const struct conf_choice severities[] = {
 #define CONF(t, member)    .type = CONF_TYPE_##t, .offset = offsetof(struct conf, member)
 #define BREAKER(t, member) .type = CONF_TYPE_##t, .offset = offsetof(struct conf_breaker, member)
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
+#define TYPE(name)         (1U << CONF_ALERT_##name)
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
 #define DAYS(n)            SECONDS((n)*INT64_C(86400))
@@ -128,10 +129,11 @@ const struct conf_key conf_schema[] = {
      .help = "Where alerts go; each gets all of them"},
     {"alerts[].name", ALERT(NAME, name), .flags = CONF_KEY_REQUIRED,
      .help = "Stands in metrics and logs; unique"},
-    {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types, .flags = CONF_KEY_REQUIRED,
-     .help = "webhook: one JSON object, POSTed"},
-    {"alerts[].url", ALERT(URL, url), .flags = CONF_KEY_REQUIRED | CONF_KEY_SECRET,
-     .help = "Where to; kept secret, since it may hold a token"},
+    {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types,
+     .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION, .help = "webhook: one JSON object, POSTed"},
+    {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
+     .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = TYPE(WEBHOOK),
+     .note = "none, required", .help = "Where to; kept secret, since it may hold a token"},
     {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
@@ -221,9 +223,30 @@ bool conf_key_is_of_record(const struct conf_key *key)
 	return strchr(key->path, '[') != NULL;
 }
 
+bool conf_key_fits(const struct conf_key *key, const void *base)
+{
+	const struct conf_alert *alert = base;
+
+	return !key->types || (key->types & 1U << alert->type);
+}
+
+const char *conf_alert_type_name(enum conf_alert_type type)
+{
+	const struct conf_choice *c = alert_types;
+
+	while (c->name && c->value != type)
+		c++;
+	return c->name ? c->name : "?";
+}
+
 bool conf_type_is_list(enum conf_type type)
 {
 	return type == CONF_TYPE_RECORDS || type >= CONF_TYPE_TARGETS;
+}
+
+bool conf_type_is_text(enum conf_type type)
+{
+	return type >= CONF_TYPE_NAME && type <= CONF_TYPE_TEXT;
 }
 
 const struct conf_key *conf_schema_find(const struct conf_table *table, const char *prefix,

@@ -38,6 +38,7 @@ enum conf_key_flags {
 	CONF_KEY_SECRET = 1 << 2,  /* never in a message; masked in a dump */
 	CONF_KEY_RESTART = 1 << 3, /* a reload cannot change it */
 	CONF_KEY_NONEMPTY = 1 << 4,
+	CONF_KEY_CONNECTION = 1 << 5, /* of an alert: where to and how; see sink_conf.h */
 };
 
 struct conf_choice {
@@ -50,11 +51,13 @@ struct conf_key {
 	enum conf_type type;
 	unsigned flags;
 	size_t offset; /* in struct conf, or in the record's struct */
-	size_t extra;  /* RECORDS: offset of the count; LISTEN, SOURCES: see there */
-	size_t size;   /* RECORDS: of one record */
+	size_t extra; /* RECORDS: offset of the count; LISTEN, SOURCES: see there; of a text, unless
+	                 0: of a struct conf_mark, for errors found later */
+	size_t size;  /* RECORDS: of one record */
 	int64_t min, max;
 	int64_t item_max; /* URL_PATHS, TEXTS: bytes of one item; `max` is of items */
 	const struct conf_choice *choices;
+	unsigned types;     /* of alerts: bits 1 << enum conf_alert_type that have it; 0: all */
 	const char *preset; /* the default, as one would write it; NULL: none */
 	const char *note;   /* said in place of a preset that is no plain text */
 	const char *help;
@@ -94,6 +97,13 @@ const struct conf_key *conf_schema_guess(const struct conf_table *table, const c
 
 enum { CONF_EXPECT_LEN = 160 };
 
+/* True if a record that begins at `base` has the key: see `types`. */
+bool conf_key_fits(const struct conf_key *key, const void *base);
+/* "smtp", ... */
+const char *conf_alert_type_name(enum conf_alert_type type);
+
 /* What a value must be: "a duration in 1s..30d", "observe or enforce". */
 const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EXPECT_LEN]);
 bool conf_type_is_list(enum conf_type type);
+/* True if the slot is a char *. */
+bool conf_type_is_text(enum conf_type type);

@@ -61,6 +61,36 @@ void conf_value_free(const struct conf_key *key, void *base)
 	}
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is_same_list(const struct conf_strings *a, const struct conf_strings *b)
+{
+	size_t same = 0;
+
+	while (same < a->count && same < b->count && strcmp(a->items[same], b->items[same]) == 0)
+		same++;
+	return same == a->count && same == b->count;
+}
+
+bool conf_value_is_same(const struct conf_key *key, const void *a, const void *b)
+{
+	const char *left = (const char *)a + key->offset, *right = (const char *)b + key->offset;
+	const char *texts[2];
+
+	if (key->type == CONF_TYPE_BOOL)
+		return *left == *right;
+	if (key->type == CONF_TYPE_TEXTS)
+		return is_same_list((const void *)left, (const void *)right);
+	if (!conf_type_is_text(key->type))
+		return memcmp(left, right, sizeof(unsigned)) == 0;
+	memcpy(&texts[0], left, sizeof(texts[0]));
+	memcpy(&texts[1], right, sizeof(texts[1]));
+	return is_same_text(texts[0], texts[1]);
+}
+
 static int reserve_strings(struct conf_strings *list, size_t count)
 {
 	list->items = calloc(count, sizeof(*list->items));

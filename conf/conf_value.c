@@ -151,6 +151,8 @@ static int store_text(const struct input *in)
 		return conf_fail_memory(in->diag, in->scalar->at);
 	conf_value_free(in->key, in->base);
 	memcpy(slot_of(in), &copy, sizeof(copy));
+	if (in->key->extra)
+		memcpy((char *)in->base + in->key->extra, &in->scalar->at, sizeof(in->scalar->at));
 	return 0;
 }
 
@@ -212,34 +214,6 @@ static bool is_printable_word(const char *text)
 	return *text == '\0';
 }
 
-/* "host", "host:port", "[v6]", "[v6]:port". */
-static bool authority_is_sound(const char *text, size_t length)
-{
-	char host[256];
-	struct endpoint address;
-	size_t n;
-
-	if (length >= sizeof(host))
-		return false;
-	memcpy(host, text, length);
-	host[length] = '\0';
-	if (host[0] == '[') {
-		n = strcspn(host, "]");
-		if (host[n] == '\0')
-			return false;
-		host[n++] = '\0';
-		if (!strchr(host + 1, ':') || endpoint_parse_address(host + 1, &address) < 0)
-			return false;
-	} else {
-		n = strspn(host, LETTERS_AND_DIGITS "_.-");
-		if (n == 0)
-			return false;
-	}
-	if (host[n] == '\0')
-		return true;
-	return host[n] == ':' && endpoint_parse_port(host + n + 1, &(uint16_t){0}) == 0;
-}
-
 /* Nothing that could end a URL's path early, or that would have to be escaped in it. */
 static int check_url_path(const struct input *in, int64_t max)
 {
@@ -281,30 +255,13 @@ static int set_text(const struct input *in)
 	return err ? err : store_text(in);
 }
 
+/* Scheme and host: conf_alert_check(), when the type is known. */
 static int set_url(const struct input *in)
 {
-	const char *text = in->scalar->text;
-	const char *authority, *at;
-	size_t n;
-
-	if (strncasecmp(text, "http://", 7) == 0)
-		authority = text + 7;
-	else if (strncasecmp(text, "https://", 8) == 0)
-		authority = text + 8;
-	else
-		return refuse(in, "is of another scheme, or none");
-	if (in->scalar->length > 2048)
+	if (in->scalar->length > CONF_URL_MAX_LEN)
 		return refuse(in, "is longer than 2048 bytes");
-	if (!is_printable_word(text) || strchr(text, '\\'))
+	if (!is_printable_word(in->scalar->text) || strchr(in->scalar->text, '\\'))
 		return refuse(in, "has spaces or characters that are not printable ASCII");
-	n = strcspn(authority, "/?#");
-	at = memrchr(authority, '@', n);
-	if (at) {
-		n -= (size_t)(at + 1 - authority);
-		authority = at + 1;
-	}
-	if (!authority_is_sound(authority, n))
-		return refuse(in, "has no valid host and port");
 	return store_text(in);
 }
 

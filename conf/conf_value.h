@@ -27,6 +27,8 @@ int conf_list_reserve(const struct conf_key *key, void *base, size_t count);
 /* Sets every key of the records or of all else (prefix "", with sections) to its default. */
 int conf_set_defaults(const struct conf_table *table, const char *record_prefix, void *base,
                       const struct conf_diag *diag);
+/* Compares what two structs (or records) have there: of types bool, number, choice and texts. */
+bool conf_value_is_same(const struct conf_key *key, const void *a, const void *b);
 /* Releases what the key owns; secrets are wiped first. */
 void conf_value_free(const struct conf_key *key, void *base);
 /* Releases all that a root or a record (of that prefix) owns, records included; not itself. */

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What no row of the schema can say of an alert. What a key means, and what it needs beside it,
+ * depends on the alert's type.
+ */
+#pragma once
+
+#include "conf/conf_diag.h"
+
+/* `at`: where the alert begins. Returns 0 or what conf_fail() returned. */
+int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
+                     const struct conf_diag *diag);
+
+/*
+ * What is wrong with a URL for alerts of this type, as "has no valid host and port", or NULL; then
+ * *expected is what it must be.
+ */
+const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, const char **expected);
