@@ -313,7 +313,10 @@ static int sender_init(struct sender *s)
 	if (rc == 0)
 		rc = transport_new(s->base, s->resolver, &s->transport);
 	if (rc == 0)
-		rc = sinks_new(s->base, s->transport, &sink_handlers, &s->sinks);
+		rc = sinks_new(&(struct drivers){.base = s->base,
+		                                 .resolver = s->resolver,
+		                                 .transport = s->transport},
+		               &sink_handlers, &s->sinks);
 	if (rc == 0)
 		rc = channel_new(s->base, IPC_PARENT_FD, &parent_handlers, &s->parent);
 	return rc;

@@ -3,6 +3,7 @@
 
 #include "common/clock.h"
 #include "daemon/sender/backoff.h"
+#include "daemon/sender/sink_conf.h"
 
 #include <errno.h>
 #include <event2/util.h>
@@ -11,18 +12,16 @@
 #include <sys/queue.h>
 
 /* One event, shared by the queues that hold it. */
-struct message {
+struct queued {
 	uint64_t seq;
 	unsigned pending; /* queues that hold it */
 	int64_t arrived_ms;
-	char id[TRANSPORT_EVENT_ID_MAX_LEN + 1];
-	size_t length;
-	char json[];
+	json_t *event;
 };
 
 struct delivery {
 	TAILQ_ENTRY(delivery) link;
-	struct message *message;
+	struct queued *queued;
 	unsigned attempts; /* that have failed */
 };
 
@@ -30,19 +29,21 @@ struct sink {
 	TAILQ_ENTRY(sink) link;
 	struct sinks *owner;
 	char name[CONF_NAME_MAX_LEN + 1];
-	char *url;
-	int64_t timeout_ms, give_up_after_ms;
+	struct conf_alert *conf;
+	const struct driver *driver;
 	bool kept; /* by the configuration that is being put in force */
 	bool gave_up_flushing;
 	unsigned queued;
 	TAILQ_HEAD(, delivery) queue;
-	struct transfer *transfer; /* for the first in the queue */
+	void *attempt;                   /* for the first in the queue */
+	struct attempt_spec spec;        /* of it */
+	struct message message;          /* of it */
+	struct conf_alert *attempt_conf; /* of it, where a newer one is in force */
 	struct event *retry;
 };
 
 struct sinks {
-	struct event_base *base;
-	struct transport *transport;
+	struct drivers drivers;
 	struct sinks_handlers handlers;
 	bool flushing;
 	TAILQ_HEAD(sink_list, sink) list;
@@ -58,13 +59,6 @@ static uint32_t random_32(void)
 	return value;
 }
 
-static void forget_url(char *url)
-{
-	if (url)
-		explicit_bzero(url, strlen(url));
-	free(url);
-}
-
 static void report(const struct sink *sink, uint64_t seq, enum ipc_send_outcome outcome, int status,
                    const char *text)
 {
@@ -75,30 +69,36 @@ static void report(const struct sink *sink, uint64_t seq, enum ipc_send_outcome 
 	sink->owner->handlers.result(seq, &result, sink->owner->handlers.arg);
 }
 
+static void free_queued(struct queued *m)
+{
+	json_decref(m->event);
+	free(m);
+}
+
 /* One holder less; the last one ends the message. */
-static void release_message(struct sinks *s, struct message *m)
+static void release_queued(struct sinks *s, struct queued *m)
 {
 	if (--m->pending)
 		return;
 	s->handlers.done(m->seq, s->handlers.arg);
-	free(m);
+	free_queued(m);
 }
 
 static void end_delivery(struct sink *sink, struct delivery *d, enum ipc_send_outcome outcome,
                          int status, const char *text)
 {
-	struct message *m = d->message;
+	struct queued *m = d->queued;
 
 	TAILQ_REMOVE(&sink->queue, d, link);
 	sink->queued--;
 	free(d);
 	report(sink, m->seq, outcome, status, text);
-	release_message(sink->owner, m);
+	release_queued(sink->owner, m);
 }
 
 static bool sink_is_busy(const struct sink *sink)
 {
-	return sink->transfer || (!TAILQ_EMPTY(&sink->queue) && !sink->gave_up_flushing);
+	return sink->attempt || (!TAILQ_EMPTY(&sink->queue) && !sink->gave_up_flushing);
 }
 
 static void tell_when_idle(struct sinks *s)
@@ -113,10 +113,10 @@ static void tell_when_idle(struct sinks *s)
 	s->handlers.idle(s->handlers.arg);
 }
 
-static void retry_later(struct sink *sink, struct delivery *d,
-                        const struct transport_result *result)
+static void retry_later(struct sink *sink, struct delivery *d, const struct attempt_result *result)
 {
-	int64_t left_ms = d->message->arrived_ms + sink->give_up_after_ms - clock_monotonic_ms();
+	int64_t left_ms =
+	    d->queued->arrived_ms + sink->conf->give_up_after_ms - clock_monotonic_ms();
 	int64_t wait_ms;
 	struct timeval tv;
 
@@ -138,25 +138,39 @@ static void retry_later(struct sink *sink, struct delivery *d,
 	tv.tv_sec = wait_ms / 1000;
 	tv.tv_usec = wait_ms % 1000 * 1000;
 	event_add(sink->retry, &tv);
-	report(sink, d->message->seq, IPC_SEND_RETRY, result->status, result->text);
+	report(sink, d->queued->seq, IPC_SEND_RETRY, result->status, result->text);
 }
 
-static void on_attempt_done(const struct transport_result *result, void *arg)
+static void forget_attempt(struct sink *sink)
+{
+	sink->attempt = NULL;
+	sink_conf_free(sink->attempt_conf);
+	sink->attempt_conf = NULL;
+}
+
+static void cancel_attempt(struct sink *sink)
+{
+	if (sink->attempt)
+		sink->driver->cancel(sink->attempt);
+	forget_attempt(sink);
+}
+
+static void on_attempt_done(const struct attempt_result *result, void *arg)
 {
 	struct sink *sink = arg;
 	struct delivery *d = TAILQ_FIRST(&sink->queue);
 
-	sink->transfer = NULL;
-	switch (backoff_judge_status(result->status)) {
-	case BACKOFF_DELIVERED:
+	forget_attempt(sink);
+	switch (result->verdict) {
+	case ATTEMPT_DELIVERED:
 		end_delivery(sink, d, IPC_SEND_DELIVERED, result->status, "");
 		start_next(sink);
 		break;
-	case BACKOFF_REFUSED:
+	case ATTEMPT_REFUSED:
 		end_delivery(sink, d, IPC_SEND_GAVE_UP, result->status, result->text);
 		start_next(sink);
 		break;
-	case BACKOFF_RETRY: retry_later(sink, d, result); break;
+	case ATTEMPT_RETRY: retry_later(sink, d, result); break;
 	}
 	tell_when_idle(sink->owner);
 }
@@ -165,22 +179,16 @@ static void on_attempt_done(const struct transport_result *result, void *arg)
 static void start_next(struct sink *sink)
 {
 	struct delivery *d = TAILQ_FIRST(&sink->queue);
-	struct transport_result failed = {0};
-	struct transport_request request;
+	struct attempt_result failed = {0};
 	int rc;
 
-	if (!d || sink->transfer || event_pending(sink->retry, EV_TIMEOUT, NULL) ||
+	if (!d || sink->attempt || event_pending(sink->retry, EV_TIMEOUT, NULL) ||
 	    sink->gave_up_flushing)
 		return;
-	request = (struct transport_request){
-	    .url = sink->url,
-	    .timeout_ms = sink->timeout_ms,
-	    .body = d->message->json,
-	    .length = d->message->length,
-	    .event_id = d->message->id,
-	};
-	rc = transport_post(sink->owner->transport, &request, on_attempt_done, sink,
-	                    &sink->transfer);
+	sink->message = (struct message){&d->queued->event, 1};
+	sink->spec = (struct attempt_spec){sink->conf, &sink->message, sink->conf->timeout_ms};
+	rc = sink->driver->start(&sink->owner->drivers, &sink->spec, on_attempt_done, sink,
+	                         &sink->attempt);
 	if (rc < 0) {
 		snprintf(failed.text, sizeof(failed.text), "%s",
 		         rc == -EINVAL ? "the URL is not usable" : strerror(-rc));
@@ -205,37 +213,19 @@ static void make_room(struct sink *sink)
 
 	if (sink->queued < SINK_QUEUE_MAX_EVENTS)
 		return;
-	if (sink->transfer || d->attempts)
+	if (sink->attempt || d->attempts)
 		d = TAILQ_NEXT(d, link);
 	end_delivery(sink, d, IPC_SEND_GAVE_UP, 0, "queue full");
 }
 
-/* The event's "id", where it can stand in a header. */
-static int read_id(const char *json, size_t length, char id[static TRANSPORT_EVENT_ID_MAX_LEN + 1])
-{
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	                              "0123456789._-";
-	json_error_t unused;
-	json_t *event = json_loadb(json, length, 0, &unused);
-	const char *text = json_string_value(json_object_get(event, "id"));
-	bool is_object = json_is_object(event);
-
-	id[0] = '\0';
-	if (text && strlen(text) <= TRANSPORT_EVENT_ID_MAX_LEN &&
-	    strspn(text, allowed) == strlen(text))
-		memcpy(id, text, strlen(text) + 1);
-	json_decref(event);
-	return is_object ? 0 : -EINVAL;
-}
-
-static int enqueue(struct sink *sink, struct message *m)
+static int enqueue(struct sink *sink, struct queued *m)
 {
 	struct delivery *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return -ENOMEM;
 	make_room(sink);
-	d->message = m;
+	d->queued = m;
 	m->pending++;
 	TAILQ_INSERT_TAIL(&sink->queue, d, link);
 	sink->queued++;
@@ -244,16 +234,20 @@ static int enqueue(struct sink *sink, struct message *m)
 
 int sinks_send(struct sinks *s, uint64_t seq, const char *json, size_t length)
 {
-	struct message *m = malloc(sizeof(*m) + length);
+	struct queued *m = calloc(1, sizeof(*m));
 	struct sink *sink;
+	json_error_t unused;
 
 	if (!m)
 		return -ENOMEM;
-	*m = (struct message){
-	    .seq = seq, .pending = 1, .arrived_ms = clock_monotonic_ms(), .length = length};
-	memcpy(m->json, json, length);
-	if (read_id(json, length, m->id) < 0) {
-		free(m);
+	*m = (struct queued){
+	    .seq = seq,
+	    .pending = 1,
+	    .arrived_ms = clock_monotonic_ms(),
+	    .event = json_loadb(json, length, 0, &unused),
+	};
+	if (!json_is_object(m->event)) {
+		free_queued(m);
 		return -EINVAL;
 	}
 	TAILQ_FOREACH (sink, &s->list, link) {
@@ -262,7 +256,7 @@ int sinks_send(struct sinks *s, uint64_t seq, const char *json, size_t length)
 	}
 	TAILQ_FOREACH (sink, &s->list, link)
 		start_next(sink);
-	release_message(s, m); /* our own hold, since a sink may end it at once */
+	release_queued(s, m); /* our own hold, since a sink may end it at once */
 	return 0;
 }
 
@@ -290,14 +284,14 @@ static struct sink *find_sink(struct sinks *s, const char *name)
 
 static void free_sink(struct sink *sink)
 {
-	transport_cancel(sink->transfer);
+	cancel_attempt(sink);
 	if (sink->retry)
 		event_free(sink->retry);
-	forget_url(sink->url);
+	sink_conf_free(sink->conf);
 	free(sink);
 }
 
-static struct sink *new_sink(struct sinks *s, const struct conf_alert *alert)
+static struct sink *new_sink(struct sinks *s, struct conf_alert *alert)
 {
 	struct sink *sink = calloc(1, sizeof(*sink));
 
@@ -306,27 +300,34 @@ static struct sink *new_sink(struct sinks *s, const struct conf_alert *alert)
 	sink->owner = s;
 	TAILQ_INIT(&sink->queue);
 	snprintf(sink->name, sizeof(sink->name), "%s", alert->name);
-	sink->timeout_ms = alert->timeout_ms;
-	sink->give_up_after_ms = alert->give_up_after_ms;
-	sink->url = strdup(alert->url);
-	sink->retry = evtimer_new(s->base, on_retry, sink);
-	if (!sink->url || !sink->retry) {
+	sink->driver = driver_of(alert->type);
+	sink->conf = sink_conf_take(alert);
+	sink->retry = evtimer_new(s->drivers.base, on_retry, sink);
+	if (!sink->conf || !sink->retry) {
 		free_sink(sink);
 		return NULL;
 	}
 	return sink;
 }
 
-/* Moves the queue of the sink that had this name before; an attempt under way goes on. */
+/*
+ * The sink that had this name before keeps its queue; an attempt under way goes on, if it is one
+ * of the new type.
+ */
 static void update_sink(struct sink *old, struct sink *new)
 {
-	char *url = old->url;
-	bool moved = strcmp(old->url, new->url) != 0;
+	struct conf_alert *before = old->conf;
+	bool moved = !sink_conf_is_same_connection(before, new->conf);
 
-	old->url = new->url;
-	new->url = url;
-	old->timeout_ms = new->timeout_ms;
-	old->give_up_after_ms = new->give_up_after_ms;
+	if (old->driver != new->driver)
+		cancel_attempt(old);
+	old->driver = new->driver;
+	old->conf = new->conf;
+	new->conf = NULL;
+	if (old->attempt && !old->attempt_conf)
+		old->attempt_conf = before;
+	else
+		sink_conf_free(before);
 	old->kept = true;
 	free_sink(new);
 	if (moved) {
@@ -340,14 +341,13 @@ static void remove_sink(struct sinks *s, struct sink *sink)
 	struct delivery *d;
 
 	TAILQ_REMOVE(&s->list, sink, link);
-	transport_cancel(sink->transfer);
-	sink->transfer = NULL;
+	cancel_attempt(sink);
 	while ((d = TAILQ_FIRST(&sink->queue)))
 		end_delivery(sink, d, IPC_SEND_GAVE_UP, 0, "no longer configured");
 	free_sink(sink);
 }
 
-int sinks_configure(struct sinks *s, const struct conf_alert *alerts, size_t n_alerts)
+int sinks_configure(struct sinks *s, struct conf_alert *alerts, size_t n_alerts)
 {
 	struct sink_list fresh = TAILQ_HEAD_INITIALIZER(fresh);
 	struct sink *sink, *old, *next;
@@ -384,15 +384,14 @@ int sinks_configure(struct sinks *s, const struct conf_alert *alerts, size_t n_a
 	return 0;
 }
 
-int sinks_new(struct event_base *base, struct transport *transport,
-              const struct sinks_handlers *handlers, struct sinks **out)
+int sinks_new(const struct drivers *drivers, const struct sinks_handlers *handlers,
+              struct sinks **out)
 {
 	struct sinks *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		return -ENOMEM;
-	s->base = base;
-	s->transport = transport;
+	s->drivers = *drivers;
 	s->handlers = *handlers;
 	TAILQ_INIT(&s->list);
 	*out = s;
@@ -411,8 +410,8 @@ void sinks_free(struct sinks *s)
 		TAILQ_REMOVE(&s->list, sink, link);
 		while ((d = TAILQ_FIRST(&sink->queue))) {
 			TAILQ_REMOVE(&sink->queue, d, link);
-			if (--d->message->pending == 0)
-				free(d->message);
+			if (--d->queued->pending == 0)
+				free_queued(d->queued);
 			free(d);
 		}
 		free_sink(sink);

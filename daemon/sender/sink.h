@@ -8,7 +8,7 @@
 
 #include "conf/conf.h"
 #include "daemon/ipc.h"
-#include "daemon/sender/transport.h"
+#include "daemon/sender/driver.h"
 
 enum { SINK_QUEUE_MAX_EVENTS = 1000 };
 
@@ -21,18 +21,18 @@ struct sinks_handlers {
 	void *arg;
 };
 
-/* No sinks until sinks_configure(). Returns 0 or -ENOMEM. */
-int sinks_new(struct event_base *base, struct transport *transport,
-              const struct sinks_handlers *handlers, struct sinks **out);
+/* No sinks until sinks_configure(). Copies *drivers. Returns 0 or -ENOMEM. */
+int sinks_new(const struct drivers *drivers, const struct sinks_handlers *handlers,
+              struct sinks **out);
 /* Drops what is queued, without callbacks. */
 void sinks_free(struct sinks *s);
 
 /*
- * Puts the alerts in force; copies what it needs. A sink that keeps its name keeps its queue and
- * tries again at once if its URL changed; one that is gone gives up what it had. Returns 0, or
- * -ENOMEM with nothing changed.
+ * Puts the alerts in force, and takes over what it needs of them. A sink that keeps its name keeps
+ * its queue and tries again at once if its connection changed; one that is gone gives up what it
+ * had. Returns 0, or -ENOMEM with nothing changed but the alerts given.
  */
-int sinks_configure(struct sinks *s, const struct conf_alert *alerts, size_t n_alerts);
+int sinks_configure(struct sinks *s, struct conf_alert *alerts, size_t n_alerts);
 
 /*
  * Queues an event (a JSON object) for every sink; copies it. Without sinks it is done at once.

@@ -4,6 +4,7 @@
 #include "build_info.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "daemon/sender/message.h"
 #include "scanner/curl_loop.h"
 
 #include <errno.h>
@@ -169,7 +170,7 @@ static int add_header(struct transfer *x, const char *line)
 
 static int set_headers(struct transfer *x, const char *event_id)
 {
-	char line[64 + TRANSPORT_EVENT_ID_MAX_LEN];
+	char line[64 + MESSAGE_ID_MAX_LEN];
 
 	/* No 100-continue: a round trip for a small body. */
 	if (add_header(x, "Content-Type: application/json") < 0 || add_header(x, "Expect:") < 0)

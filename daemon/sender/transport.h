@@ -12,7 +12,6 @@ enum {
 	TRANSPORT_ANSWER_HEAD_MAX_BYTES = 16 * 1024,
 	TRANSPORT_ANSWER_BODY_MAX_BYTES = 4 * 1024,
 	TRANSPORT_TEXT_LEN = 128,
-	TRANSPORT_EVENT_ID_MAX_LEN = 128,
 };
 
 struct transport;
@@ -23,7 +22,7 @@ struct transport_request {
 	int64_t timeout_ms;
 	const char *body; /* JSON; must stay until the transfer is over */
 	size_t length;
-	const char *event_id; /* [A-Za-z0-9._-]; "" for none; copied */
+	const char *event_id; /* see message_event_id(); "" for none; copied */
 };
 
 struct transport_result {

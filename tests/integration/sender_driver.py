@@ -93,7 +93,8 @@ class Sender:
     # the agent's side
 
     def send(self, seq, event=None):
-        body = json.dumps({"id": f"event-{seq}", "n": seq} if event is None else event)
+        body = json.dumps({"id": f"event-{seq}", "n": seq} if event is None else event,
+                          ensure_ascii=False, separators=(",", ":"))
         self.agent.send(SEND_EVENT, body.encode(), seq=seq)
         return body.encode()
 

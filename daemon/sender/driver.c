@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/sender/driver.h"
+
+#include "daemon/sender/driver_http.h"
+
+const struct driver *driver_of(enum conf_alert_type type)
+{
+	static const struct driver *const drivers[CONF_ALERT_TYPES] = {
+	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
+	};
+
+	return type < CONF_ALERT_TYPES ? drivers[type] : NULL;
+}
