@@ -23,14 +23,14 @@ PROGRAM = os.path.join(BUILD_DIR, "libexec", "pprofwall", "pprofwall-sender")
 SECRET = "s3cr3t-t0ken"
 UID, GID = 61511, 61512
 
-SEND_RESULT = struct.Struct("=Ii64s128s")
+SEND_RESULT = struct.Struct("=Ii64s128sI")
 NAME = struct.Struct("=256s")
 ADDRESSES = struct.Struct("=iIIHH")
 ENDPOINT = struct.Struct("=HHI16s")
 SEND_EVENT, RESOLVE_NAME, SEND_RESULT_TYPE, SEND_DONE, RESOLVE_RESULT = 96, 97, 98, 99, 100
 OUTCOMES = ("delivered", "retry", "gave-up")
 
-Result = collections.namedtuple("Result", "seq outcome status sink text")
+Result = collections.namedtuple("Result", "seq outcome status sink text circuit_open")
 
 
 class Sender:
@@ -114,8 +114,9 @@ class Sender:
     @staticmethod
     def read_result(frame):
         assert frame.type == SEND_RESULT_TYPE, frame
-        outcome, status, sink, text = SEND_RESULT.unpack(frame.body)
-        return Result(frame.seq, OUTCOMES[outcome], status, text_of(sink), text_of(text))
+        outcome, status, sink, text, circuit_open = SEND_RESULT.unpack(frame.body)
+        return Result(frame.seq, OUTCOMES[outcome], status, text_of(sink), text_of(text),
+                      bool(circuit_open))
 
     def ask(self, seq, name):
         self.agent.send(RESOLVE_NAME, NAME.pack(name.encode()), seq=seq)
