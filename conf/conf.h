@@ -113,6 +113,14 @@ struct conf_alert {
 	struct conf_mark url_at;
 	int64_t timeout_ms; /* one attempt, in all */
 	int64_t give_up_after_ms;
+	/* What it is told of: all that is given must fit, an empty list asks nothing. */
+	struct conf_match match; /* of endpoints; says nothing of user, verdict and loopback */
+	struct conf_strings events;
+	enum finding_severity severity; /* the least */
+	/* When. */
+	struct conf_strings quiet_hours;    /* see conf_quiet.h */
+	enum finding_severity quiet_except; /* the least that is told all the same */
+	int64_t escalate_after_ms; /* only what is open, and nobody's, for so long; 0: at once */
 };
 
 struct conf {

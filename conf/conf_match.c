@@ -7,7 +7,8 @@
 
 enum { CONTAINER_MIN_LEN = 4 };
 
-static int check_ports(const struct conf_strings *list, const struct conf_diag *diag)
+static int check_ports(const char *of, const struct conf_strings *list,
+                       const struct conf_diag *diag)
 {
 	char why[TARGET_ERROR_LEN], shown[CONF_QUOTE_LEN];
 
@@ -17,21 +18,12 @@ static int check_ports(const struct conf_strings *list, const struct conf_diag *
 
 		if (conf_may_be_secret(text, strlen(text)) || port_list_parse(text, &ports, why))
 			return conf_fail(diag, list->marks[i],
-			                 "breakers[].match.ports: %s is no port; expected a port, "
+			                 "%s.match.ports: %s is no port; expected a port, "
 			                 "a range or a list's name",
-			                 conf_quote(text, strlen(text), shown));
+			                 of, conf_quote(text, strlen(text), shown));
 		port_list_free(&ports);
 	}
 	return 0;
-}
-
-static int refuse(const char *key, const struct conf_strings *list, size_t i, const char *expected,
-                  const struct conf_diag *diag)
-{
-	char shown[CONF_QUOTE_LEN];
-
-	return conf_fail(diag, list->marks[i], "breakers[].match.%s: %s is unknown; expected %s",
-	                 key, conf_quote(list->items[i], strlen(list->items[i]), shown), expected);
 }
 
 static bool is_container(const char *text)
@@ -57,30 +49,47 @@ static bool is_verdict(const char *text)
 	return strcmp(text, "confirmed") == 0 || strcmp(text, "likely") == 0;
 }
 
-static int check_texts(const char *key, const struct conf_strings *list,
-                       bool (*is_sound)(const char *text), const char *expected,
-                       const struct conf_diag *diag)
+int conf_match_check_texts(const char *path, const struct conf_strings *list,
+                           bool (*is_sound)(const char *text), const char *expected,
+                           const struct conf_diag *diag)
 {
+	char shown[CONF_QUOTE_LEN];
+
 	for (size_t i = 0; i < list->count; i++) {
-		if (!is_sound(list->items[i]))
-			return refuse(key, list, i, expected, diag);
+		const char *text = list->items[i];
+
+		if (!is_sound(text))
+			return conf_fail(diag, list->marks[i], "%s: %s is unknown; expected %s",
+			                 path, conf_quote(text, strlen(text), shown), expected);
 	}
 	return 0;
+}
+
+int conf_match_check_lists(const char *of, const struct conf_match *match,
+                           const struct conf_diag *diag)
+{
+	char path[64];
+	int err = check_ports(of, &match->ports, diag);
+
+	snprintf(path, sizeof(path), "%s.match.container", of);
+	return err ? err
+	           : conf_match_check_texts(path, &match->container, is_container,
+	                                    "any, none, or at least 4 hexadecimal digits of an id",
+	                                    diag);
 }
 
 int conf_match_check(const struct conf_breaker *breaker, struct conf_mark at,
                      const struct conf_diag *diag)
 {
 	const struct conf_match *m = &breaker->match;
-	int err = check_ports(&m->ports, diag);
+	int err = conf_match_check_lists("breakers[]", m, diag);
 
 	if (!err)
-		err = check_texts("container", &m->container, is_container,
-		                  "any, none, or at least 4 hexadecimal digits of an id", diag);
+		err = conf_match_check_texts("breakers[].match.user", &m->user, is_user,
+		                             "a user's name or number", diag);
 	if (!err)
-		err = check_texts("user", &m->user, is_user, "a user's name or number", diag);
-	if (!err)
-		err = check_texts("verdict", &m->verdict, is_verdict, "confirmed or likely", diag);
+		err = conf_match_check_texts("breakers[].match.verdict", &m->verdict, is_verdict,
+		                             "confirmed or likely", diag);
 	if (!err && m->loopback == CONF_LOOPBACK_ONLY && breaker->action == CONF_ACTION_DROP &&
 	    !breaker->seal_local)
 		err = conf_fail(diag, at,

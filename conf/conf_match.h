@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What breakers[].match may say beyond its keys' types. */
+/* What a match may say beyond its keys' types. */
 #pragma once
 
 #include "conf/conf_diag.h"
@@ -11,3 +11,10 @@
  */
 int conf_match_check(const struct conf_breaker *breaker, struct conf_mark at,
                      const struct conf_diag *diag);
+
+/* Of any match, that of `of`: "breakers[]". */
+int conf_match_check_lists(const char *of, const struct conf_match *match,
+                           const struct conf_diag *diag);
+int conf_match_check_texts(const char *path, const struct conf_strings *list,
+                           bool (*is_sound)(const char *text), const char *expected,
+                           const struct conf_diag *diag);

@@ -3,6 +3,7 @@
 #include "conf/conf_alert.h"
 #include "conf/conf_guard.h"
 #include "conf/conf_match.h"
+#include "conf/conf_route.h"
 #include "conf/conf_targets.h"
 #include "conf/conf_value.h"
 
@@ -181,6 +182,7 @@ static int check_alert(const struct reader *r, const yaml_node_t *mapping,
 {
 	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
 	char types[CONF_EXPECT_LEN];
+	int err;
 
 	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
 		const struct conf_scalar name = scalar_of(node_at(r, p->key));
@@ -193,7 +195,8 @@ static int check_alert(const struct reader *r, const yaml_node_t *mapping,
 			                 key->path, conf_alert_type_name(alert->type),
 			                 name_types(key, types));
 	}
-	return conf_alert_check(alert, mark_of(mapping), r->diag);
+	err = conf_alert_check(alert, mark_of(mapping), r->diag);
+	return err ? err : conf_route_check(alert, r->diag);
 }
 
 static int read_record(const struct reader *r, const struct conf_key *key,

@@ -24,6 +24,17 @@ static const struct conf_choice loopbacks[] = {{"any", CONF_LOOPBACK_ANY},
 static const struct conf_choice severities[] = {
     {"low", SEVERITY_LOW}, {"medium", SEVERITY_MEDIUM}, {"high", SEVERITY_HIGH}, {NULL, 0}};
 
+static const struct conf_choice told_severities[] = {{"info", SEVERITY_INFO},
+                                                     {"low", SEVERITY_LOW},
+                                                     {"medium", SEVERITY_MEDIUM},
+                                                     {"high", SEVERITY_HIGH},
+                                                     {NULL, 0}};
+static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
+                                                      {"medium", SEVERITY_MEDIUM},
+                                                      {"high", SEVERITY_HIGH},
+                                                      {"none", SEVERITY_COUNT},
+                                                      {NULL, 0}};
+
 /* clang-format off: one row a key, its columns on few lines */
 #define SECTION(p, h)                                                                              \
 	{                                                                                          \
@@ -126,7 +137,7 @@ const struct conf_key conf_schema[] = {
 
     {"alerts", CONF(RECORDS, alerts), .extra = offsetof(struct conf, n_alerts),
      .size = sizeof(struct conf_alert), RANGE(0, CONF_MAX_ALERTS), .note = "none",
-     .help = "Where alerts go; each gets all of them"},
+     .help = "Where alerts go, and which"},
     {"alerts[].name", ALERT(NAME, name), .flags = CONF_KEY_REQUIRED,
      .help = "Stands in metrics and logs; unique"},
     {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types,
@@ -138,6 +149,30 @@ const struct conf_key conf_schema[] = {
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
      .preset = "1h", .help = "An alert that could not be delivered for so long is dropped"},
+    SECTION("alerts[].match", "What it is told of: all that is given must fit"),
+    {"alerts[].match.severity", ALERT(CHOICE, severity), .choices = told_severities,
+     .preset = "info", .help = "Endpoints that have shown at least this"},
+    {"alerts[].match.events", ALERT(TEXTS, events), RANGE(0, 32), .item_max = 32,
+     .help = "These events: opened, closed, ...; empty: all"},
+    {"alerts[].match.ports", ALERT(PORT_LISTS, match.ports), RANGE(0, CONF_MAX_MATCHES),
+     .help = "Endpoints on one of these ports"},
+    {"alerts[].match.addresses", ALERT(PREFIXES, match.addresses), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "Endpoints at one of these addresses"},
+    {"alerts[].match.process", ALERT(TEXTS, match.process), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 255, .help = "Listeners whose command, executable's name or path is like this"},
+    {"alerts[].match.unit", ALERT(TEXTS, match.unit), RANGE(0, CONF_MAX_MATCHES), .item_max = 127,
+     .help = "Listeners whose systemd unit is like this"},
+    {"alerts[].match.container", ALERT(TEXTS, match.container), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 64, .help = "Listeners in any container, none, or one whose id begins like this"},
+    {"alerts[].quiet_hours", ALERT(TEXTS, quiet_hours), RANGE(0, 32), .item_max = 32,
+     .types = ~TYPE(ALERTMANAGER),
+     .help = "When it is told nothing, by the host's clock: 22:00-07:00, Sat-Sun 00:00-24:00"},
+    {"alerts[].quiet_except", ALERT(CHOICE, quiet_except), .choices = quiet_severities,
+     .types = ~TYPE(ALERTMANAGER), .preset = "high",
+     .help = "The least severity that is told in quiet hours, too"},
+    {"alerts[].escalate_after", ALERT(DURATION, escalate_after_ms), RANGE(SECONDS(1), DAYS(30)),
+     .flags = CONF_KEY_OR_OFF, .preset = "off",
+     .help = "Told only of what is open, and acknowledged by nobody, for so long"},
 
     SECTION("metrics", "Prometheus metrics and health"),
     {"metrics.listen", CONF(LISTEN, metrics.listen),

@@ -400,6 +400,7 @@ static void free_parts(struct agent *a)
 	if (a->tick)
 		event_free(a->tick);
 	rules_free(a->rules);
+	routes_free(a->routes);
 	conf_free(a->conf);
 	if (a->base)
 		event_base_free(a->base);

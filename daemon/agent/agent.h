@@ -17,6 +17,7 @@
 #include "daemon/agent/listeners.h"
 #include "daemon/agent/metrics.h"
 #include "daemon/agent/outbox.h"
+#include "daemon/agent/route.h"
 #include "daemon/agent/schedule.h"
 #include "daemon/agent/state.h"
 #include "daemon/agent/story.h"
@@ -67,7 +68,8 @@ struct agent {
 	int64_t listed_ms;
 
 	struct conf *conf, *candidate;
-	struct rules *rules, *candidate_rules; /* made from them */
+	struct rules *rules, *candidate_rules;    /* made from them... */
+	struct routes *routes, *candidate_routes; /* ...and these too */
 	struct ipc_conf meta;
 	struct http_server *candidate_http;
 	int64_t conf_loaded_wall_ms;
@@ -194,6 +196,10 @@ void enforce_note_block(struct agent *a, const struct firewall_reply *block);
 void enforce_compare_list(struct agent *a, bool complete);
 /* A target names it from now on. */
 void enforce_take_up(struct agent *a, struct watch *w);
+
+/* follow.c: who is told of an endpoint, and what of it as time goes by */
+/* What sinks are chosen by; points into the watch. */
+struct route_facts follow_facts(const struct watch *w, const char *event);
 
 /* record.c: what outlives us, and what is told only when it does */
 /* Takes over the snapshot's breakers, and restores those that are watched. Returns 0 or -ENOMEM. */

@@ -20,6 +20,8 @@ void agent_drop_candidate(struct agent *a)
 {
 	rules_free(a->candidate_rules);
 	a->candidate_rules = NULL;
+	routes_free(a->candidate_routes);
+	a->candidate_routes = NULL;
 	conf_free(a->candidate);
 	a->candidate = NULL;
 	http_server_free(a->candidate_http);
@@ -51,6 +53,8 @@ static int make_rules(struct agent *a, char error[static CONF_ERROR_LEN])
 	char why[CONF_ERROR_LEN] = "out of memory";
 	int err = rules_new(a->candidate, &a->candidate_rules, why);
 
+	if (err == 0)
+		err = routes_new(a->candidate, &a->candidate_routes, why);
 	if (err < 0)
 		snprintf(error, CONF_ERROR_LEN, "%.200s:%.300s", a->config_path, why);
 	return err;
@@ -188,6 +192,9 @@ void agent_commit_conf(struct agent *a, const struct frame *f)
 	rules_free(a->rules);
 	a->rules = a->candidate_rules;
 	a->candidate_rules = NULL;
+	routes_free(a->routes);
+	a->routes = a->candidate_routes;
+	a->candidate_routes = NULL;
 	keep_http = a->conf->metrics.enabled && !a->candidate_http;
 	if (!keep_http) {
 		http_server_free(a->http);

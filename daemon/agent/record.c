@@ -35,6 +35,8 @@ void record_note_exposure(struct watch *w, const struct finding *f)
 	r->last_seen_wall_ms = clock_wall_ms();
 	if (!r->first_seen_wall_ms)
 		r->first_seen_wall_ms = r->last_seen_wall_ms;
+	if (f->severity > r->worst)
+		r->worst = f->severity;
 	used = (size_t)snprintf(text, sizeof(text), "%s, %s", finding_verdict_name(f->verdict),
 	                        finding_severity_name(f->severity));
 	for (size_t i = 0; i < f->evidence.count; i++) {
@@ -56,6 +58,7 @@ void record_forget_exposure(struct watch *w)
 {
 	free(w->record.evidence);
 	w->record.evidence = NULL;
+	w->record.worst = SEVERITY_NONE;
 	w->record.first_seen_wall_ms = w->record.last_seen_wall_ms = 0;
 }
 

@@ -87,9 +87,10 @@ struct watch {
 	/* what of it is in the state, and what waits for that (record.c) */
 	struct watch_record {
 		int64_t first_seen_wall_ms, last_seen_wall_ms; /* exposed; 0: not, or not known */
-		char *evidence;                                /* owned; or NULL */
-		char alert_id[STATE_ALERT_ID_LEN];             /* of the event `opened` */
-		uint64_t opened_seq; /* of that event, while it is on its way */
+		enum finding_severity worst; /* of these exposures; SEVERITY_NONE: not known */
+		char *evidence;              /* owned; or NULL */
+		char alert_id[STATE_ALERT_ID_LEN]; /* of the event `opened` */
+		uint64_t opened_seq;               /* of that event, while it is on its way */
 		bool announced;
 		/* the row as it was written last */
 		bool row_written, row_high_risk, row_announced, row_serves_known;

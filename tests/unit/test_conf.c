@@ -155,6 +155,11 @@ static void fills_in_defaults(void **state)
 	assert_int_equal(c->protect.sources.count, 0);
 	assert_int_equal(c->alerts[0].timeout_ms, 10000);
 	assert_int_equal(c->alerts[0].give_up_after_ms, 3600 * 1000);
+	assert_int_equal(c->alerts[0].severity, SEVERITY_INFO);
+	assert_int_equal(c->alerts[0].events.count, 0);
+	assert_int_equal(c->alerts[0].quiet_hours.count, 0);
+	assert_int_equal(c->alerts[0].quiet_except, SEVERITY_HIGH);
+	assert_int_equal(c->alerts[0].escalate_after_ms, 0);
 	assert_true(c->metrics.enabled);
 	assert_string_equal(endpoint_format(&c->metrics.listen, text), "127.0.0.1:9464");
 	assert_int_equal(c->on_stop, CONF_ON_STOP_KEEP);
@@ -309,6 +314,11 @@ static void dumps_what_loads_again(void **state)
 	    "[80, top10], addresses: ['::/0'], process: ['/a \"b\"/*'], unit: [x.service], "
 	    "container: "
 	    "[any, abcdef], user: [root, 7], verdict: [likely], loopback: false}}, {name: b, "
+	    "match: {}}]\n",
+	    "alerts: [{name: a, type: webhook, url: 'http://h', quiet_hours: ['22:00-07:00', 'Sat "
+	    "00:00-24:00'], quiet_except: none, escalate_after: 30m, match: {severity: high, "
+	    "events: [opened, closed], ports: [80, top10], addresses: ['::/0'], process: ['x*'], "
+	    "unit: [x.service], container: [any]}}, {name: b, type: webhook, url: 'http://h', "
 	    "match: {}}]\n",
 	};
 
