@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/spelling.h"
+#include "common/utf8.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -201,19 +202,9 @@ struct output {
 	size_t used; /* of TEMPLATE_RESULT_MAX_BYTES */
 };
 
-/* As much of it as there is room for, in whole characters of UTF-8. */
-static size_t fitting(const char *bytes, size_t length, size_t room)
-{
-	if (length <= room)
-		return length;
-	while (room > 0 && ((unsigned char)bytes[room] & 0xc0) == 0x80)
-		room--;
-	return room;
-}
-
 static void put(struct output *o, const char *bytes, size_t length)
 {
-	size_t fits = fitting(bytes, length, TEMPLATE_RESULT_MAX_BYTES - o->used);
+	size_t fits = utf8_fit(bytes, length, TEMPLATE_RESULT_MAX_BYTES - o->used);
 
 	memcpy(o->text + o->used, bytes, fits);
 	o->used += fits;
@@ -222,7 +213,7 @@ static void put(struct output *o, const char *bytes, size_t length)
 static void put_value(struct output *o, const char *value)
 {
 	size_t length = strlen(value);
-	size_t fits = fitting(value, length, TEMPLATE_VALUE_MAX_BYTES);
+	size_t fits = utf8_fit(value, length, TEMPLATE_VALUE_MAX_BYTES);
 
 	for (size_t i = 0; i < fits && o->used < TEMPLATE_RESULT_MAX_BYTES;) {
 		size_t clean = 0;

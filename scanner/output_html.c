@@ -9,6 +9,7 @@
 
 #include "build_info.h"
 #include "common/clock.h"
+#include "common/html.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -66,20 +67,6 @@
 #define STYLE_HASH  "sha256-ixz5WfGgKlaN6z1kP09aRCRzCvNItr9Z83ItWgN6nzc="
 #define SCRIPT_HASH "sha256-mVpkfOXssACxRkelaWod6GJHp1g1C05s21LpDhIbz7Q="
 
-static void put_escaped(FILE *to, const char *text)
-{
-	for (; *text; text++) {
-		switch (*text) {
-		case '&': fputs("&amp;", to); break;
-		case '<': fputs("&lt;", to); break;
-		case '>': fputs("&gt;", to); break;
-		case '"': fputs("&quot;", to); break;
-		case '\'': fputs("&#39;", to); break;
-		default: fputc(*text, to);
-		}
-	}
-}
-
 static int begin(struct output *o, FILE *to)
 {
 	(void)o;
@@ -106,7 +93,7 @@ static void put_named(FILE *to, const char *name, const char *text)
 	if (!text)
 		return;
 	fprintf(to, "<p><span class=\"dim\">%s</span> ", name);
-	put_escaped(to, text);
+	html_put_escaped(to, text);
 	fputs("</p>", to);
 }
 
@@ -117,7 +104,7 @@ static void put_list(FILE *to, const char *name, const struct finding_list *list
 	fprintf(to, "<p><span class=\"dim\">%s</span> <code>", name);
 	for (size_t i = 0; i < list->count; i++) {
 		fputs(i ? " " : "", to);
-		put_escaped(to, list->items[i]);
+		html_put_escaped(to, list->items[i]);
 	}
 	fputs("</code></p>", to);
 }
@@ -127,7 +114,7 @@ static void put_endpoint(FILE *to, const struct finding *f)
 	char endpoint[ENDPOINT_TEXT_LEN];
 
 	fputs("<tr><td><code>", to);
-	put_escaped(to, endpoint_format(&f->endpoint, endpoint));
+	html_put_escaped(to, endpoint_format(&f->endpoint, endpoint));
 	fputs("</code>", to);
 	put_named(to, "host", f->host);
 	put_named(to, "scheme", f->scheme);
@@ -142,7 +129,7 @@ static void put_program(FILE *to, const struct finding *f)
 	fputs("<td class=\"text\">", to);
 	if (f->program || f->module)
 		fputs("<p>", to);
-	put_escaped(to, f->program ? f->program : f->module ? f->module : "");
+	html_put_escaped(to, f->program ? f->program : f->module ? f->module : "");
 	if (f->program || f->module)
 		fputs("</p>", to);
 	if (f->program)
@@ -166,7 +153,7 @@ static void put_files(const struct output *o, FILE *to, const struct evidence_fi
 		output_put_uri(to, o->evidence_links);
 		output_put_uri(to, file->name);
 		fputs("\">", to);
-		put_escaped(to, file->name);
+		html_put_escaped(to, file->name);
 		fprintf(to, "</a> <code class=\"dim\">sha256:%s</code></p>", file->sha256);
 	}
 	fputs("</details>", to);
@@ -193,7 +180,7 @@ static int row(struct output *o, FILE *to, const struct output_row *row)
 	put_list(to, "serves", &f->serves);
 	put_files(o, to, row->files);
 	fputs("</td><td class=\"text\">", to);
-	put_escaped(to, f->advice ? f->advice : "");
+	html_put_escaped(to, f->advice ? f->advice : "");
 	fprintf(to, "</td><td><span class=\"whole\">%s</span>",
 	        output_format_time(f->time_ms, when));
 	put_named(to, "from", f->vantage);
@@ -210,7 +197,7 @@ static void put_count(FILE *to, const char *name, const char *class, uint64_t co
 static void put_fact(FILE *to, const char *name, const char *value)
 {
 	fprintf(to, "<div><dt>%s</dt><dd>", name);
-	put_escaped(to, value);
+	html_put_escaped(to, value);
 	fputs("</dd></div>", to);
 }
 
