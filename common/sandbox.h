@@ -47,7 +47,8 @@ enum { SANDBOX_ERROR_LEN = 256 };
 enum sandbox_filter {
 	SANDBOX_FILTER_NONE = 0, /* agent, parent: no filter, but no privileges either */
 	SANDBOX_FILTER_NETWORK,  /* prober, the CLI while it scans: TCP and UDP sockets, no files */
-	SANDBOX_FILTER_SENDER,   /* as above, and reading files (CA bundle, resolv.conf) */
+	SANDBOX_FILTER_SENDER,   /* as above, reading files (CA bundle, resolv.conf), and datagrams
+	                            to other processes of the host */
 	SANDBOX_FILTER_FILES,    /* evidence: makes new files, and nothing else; no sockets */
 	SANDBOX_FILTER_KEEPER,   /* replaces files in folders that are open; no sockets */
 	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */

@@ -297,6 +297,10 @@ static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 	case SANDBOX_FILTER_NETWORK: return add_network(filter);
 	case SANDBOX_FILTER_SENDER:
 		rc = add_network(filter);
+		/* syslog and the journal take datagrams. Nobody who has power over the host does,
+		 * but systemd, and that from the service's main process alone (NotifyAccess). */
+		if (rc == 0)
+			rc = add_socket(filter, AF_UNIX, SOCK_DGRAM, 0);
 		return rc < 0 ? rc : add_reading(filter);
 	case SANDBOX_FILTER_FILES: return add_new_files(filter);
 	case SANDBOX_FILTER_KEEPER: return add_replacing(filter);

@@ -16,7 +16,8 @@ static const struct conf_choice on_stops[] = {
     {"keep", CONF_ON_STOP_KEEP}, {"remove", CONF_ON_STOP_REMOVE}, {NULL, 0}};
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
-static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK}, {NULL, 0}};
+static const struct conf_choice alert_types[] = {
+    {"webhook", CONF_ALERT_WEBHOOK}, {"journald", CONF_ALERT_JOURNALD}, {NULL, 0}};
 static const struct conf_choice loopbacks[] = {{"any", CONF_LOOPBACK_ANY},
                                                {"true", CONF_LOOPBACK_ONLY},
                                                {"false", CONF_LOOPBACK_NEVER},
@@ -141,7 +142,8 @@ const struct conf_key conf_schema[] = {
     {"alerts[].name", ALERT(NAME, name), .flags = CONF_KEY_REQUIRED,
      .help = "Stands in metrics and logs; unique"},
     {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types,
-     .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION, .help = "webhook: one JSON object, POSTed"},
+     .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION,
+     .help = "webhook: JSON, POSTed; journald: the journal of this host"},
     {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
      .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = TYPE(WEBHOOK),
      .note = "none, required", .help = "Where to; kept secret, since it may hold a token"},

@@ -2,11 +2,13 @@
 #include "daemon/sender/driver.h"
 
 #include "daemon/sender/driver_http.h"
+#include "daemon/sender/driver_journal.h"
 
 const struct driver *driver_of(enum conf_alert_type type)
 {
 	static const struct driver *const drivers[CONF_ALERT_TYPES] = {
 	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
+	    [CONF_ALERT_JOURNALD] = &driver_journal,
 	};
 
 	return type < CONF_ALERT_TYPES ? drivers[type] : NULL;

@@ -36,14 +36,18 @@ Result = collections.namedtuple("Result", "seq outcome status sink text circuit_
 class Sender:
     """The program, started as the parent does it."""
 
-    def __init__(self, files=None):
+    def __init__(self, files=None, run=None):
         """`files`: {path under /etc: content, or None for no such file} that the process sees in
-        place of the machine's own, which need not be there."""
+        place of the machine's own, which need not be there. `run`: a folder that it sees as
+        /run."""
         self.parent, self.agent = frames.Parent(), frames.Peer()
         self._folder = tempfile.TemporaryDirectory(prefix="pprofwall-test-")
         argv = [PROGRAM, "--uid", str(UID), "--gid", str(GID)]
         if files:
             argv = self._with_files(files, argv)
+        if run:
+            argv = ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /run; shift; exec "$@"',
+                    "sh", run, *argv]
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
@@ -163,7 +167,9 @@ class Sender:
 
 
 def config(alerts):
-    """alerts: [(name, url, {key: value})]"""
+    """alerts: [(name, url, {key: value})] for webhooks; or the text itself"""
+    if isinstance(alerts, str):
+        return alerts
     lines = ["alerts:" if alerts else "alerts: []"]
     for name, url, more in alerts:
         lines += [f"  - name: {name}", "    type: webhook", f"    url: {url}"]
