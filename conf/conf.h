@@ -113,6 +113,8 @@ struct conf_alert {
 	struct conf_mark url_at;
 	int64_t timeout_ms; /* one attempt, in all */
 	int64_t give_up_after_ms;
+	int64_t group_wait_ms;   /* 0: events go at once... */
+	unsigned max_per_minute; /* ...and one by one, if this is 0, too: no limit */
 	/* What it is told of: all that is given must fit, an empty list asks nothing. */
 	struct conf_match match; /* of endpoints; says nothing of user, verdict and loopback */
 	struct conf_strings events;

@@ -71,6 +71,21 @@ const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, con
 	return authority_is_sound(authority, n) ? NULL : "has no valid host and port";
 }
 
+static bool is_read_by_people(enum conf_alert_type type)
+{
+	return type == CONF_ALERT_SMTP || type == CONF_ALERT_SLACK;
+}
+
+int64_t conf_alert_default_group_wait_ms(enum conf_alert_type type)
+{
+	return is_read_by_people(type) ? 5000 : 0;
+}
+
+unsigned conf_alert_default_per_minute(enum conf_alert_type type)
+{
+	return is_read_by_people(type) ? 10 : 0;
+}
+
 int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
                      const struct conf_diag *diag)
 {

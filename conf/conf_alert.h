@@ -7,6 +7,10 @@
 
 #include "conf/conf_diag.h"
 
+/* What a type has where the file does not say: people are told less often, and more at once. */
+int64_t conf_alert_default_group_wait_ms(enum conf_alert_type type);
+unsigned conf_alert_default_per_minute(enum conf_alert_type type);
+
 /* `at`: where the alert begins. Returns 0 or what conf_fail() returned. */
 int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
                      const struct conf_diag *diag);

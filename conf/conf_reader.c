@@ -177,8 +177,7 @@ static const char *name_types(const struct conf_key *key, char out[static CONF_E
 }
 
 /* The type may stand below the keys that it has. */
-static int check_alert(const struct reader *r, const yaml_node_t *mapping,
-                       const struct conf_alert *alert)
+static int check_alert(const struct reader *r, const yaml_node_t *mapping, struct conf_alert *alert)
 {
 	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
 	char types[CONF_EXPECT_LEN];
@@ -195,6 +194,10 @@ static int check_alert(const struct reader *r, const yaml_node_t *mapping,
 			                 key->path, conf_alert_type_name(alert->type),
 			                 name_types(key, types));
 	}
+	if (!find_value(r, mapping, "group_wait"))
+		alert->group_wait_ms = conf_alert_default_group_wait_ms(alert->type);
+	if (!find_value(r, mapping, "max_per_minute"))
+		alert->max_per_minute = conf_alert_default_per_minute(alert->type);
 	err = conf_alert_check(alert, mark_of(mapping), r->diag);
 	return err ? err : conf_route_check(alert, r->diag);
 }

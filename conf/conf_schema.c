@@ -45,6 +45,7 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define BREAKER(t, member) .type = CONF_TYPE_##t, .offset = offsetof(struct conf_breaker, member)
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
 #define TYPE(name)         (1U << CONF_ALERT_##name)
+#define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
 #define DAYS(n)            SECONDS((n)*INT64_C(86400))
@@ -151,6 +152,12 @@ const struct conf_key conf_schema[] = {
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
      .preset = "1h", .help = "An alert that could not be delivered for so long is dropped"},
+    {"alerts[].group_wait", ALERT(DURATION, group_wait_ms), RANGE(100, SECONDS(600)),
+     .flags = CONF_KEY_OR_OFF, .types = GROUPED, .note = "5s for smtp and slack, else off",
+     .help = "How long events are collected, from the first, to go in one message"},
+    {"alerts[].max_per_minute", ALERT(NUMBER, max_per_minute), RANGE(0, 600), .types = GROUPED,
+     .note = "10 for smtp and slack, else 0, no limit",
+     .help = "Messages in a minute; past it events wait, and go together"},
     SECTION("alerts[].match", "What it is told of: all that is given must fit"),
     {"alerts[].match.severity", ALERT(CHOICE, severity), .choices = told_severities,
      .preset = "info", .help = "Endpoints that have shown at least this"},

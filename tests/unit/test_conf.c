@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "conf/conf.h"
+#include "conf/conf_alert.h"
 #include "tests/unit/conf_bad_inputs.h"
 
 #include <errno.h>
@@ -155,6 +155,8 @@ static void fills_in_defaults(void **state)
 	assert_int_equal(c->protect.sources.count, 0);
 	assert_int_equal(c->alerts[0].timeout_ms, 10000);
 	assert_int_equal(c->alerts[0].give_up_after_ms, 3600 * 1000);
+	assert_int_equal(c->alerts[0].group_wait_ms, 0);
+	assert_int_equal(c->alerts[0].max_per_minute, 0);
 	assert_int_equal(c->alerts[0].severity, SEVERITY_INFO);
 	assert_int_equal(c->alerts[0].events.count, 0);
 	assert_int_equal(c->alerts[0].quiet_hours.count, 0);
@@ -178,6 +180,23 @@ static void fills_in_defaults(void **state)
 	assert_string_equal(c->users.sender, "pprofwall-sender");
 	assert_string_equal(c->users.inventory, "pprofwall-inventory");
 	assert_true(c->firewall.verify);
+}
+
+/* People are told less often, and more at once; a machine is told everything, when it happens. */
+static void groups_for_people(void **state)
+{
+	auto_conf struct conf *c = load("alerts: [{name: a, type: webhook, url: 'http://h', "
+	                                "group_wait: 700ms, max_per_minute: 3}]\n");
+
+	(void)state;
+	assert_int_equal(c->alerts[0].group_wait_ms, 700);
+	assert_int_equal(c->alerts[0].max_per_minute, 3);
+	for (unsigned type = 0; type < CONF_ALERT_TYPES; type++) {
+		bool people = type == CONF_ALERT_SMTP || type == CONF_ALERT_SLACK;
+
+		assert_int_equal(conf_alert_default_group_wait_ms(type), people ? 5000 : 0);
+		assert_int_equal(conf_alert_default_per_minute(type), people ? 10 : 0);
+	}
 }
 
 static void reads_every_other_form(void **state)
@@ -305,7 +324,9 @@ static void dumps_what_loads_again(void **state)
 	    good_file,
 	    "mode: observe\n",
 	    "breakers: [{name: a, remind_every: off, trip_window: 64}, {name: b}]\n"
-	    "metrics: {listen: '[::1]:1'}\nalerts: [{name: a, type: webhook, url: 'http://h'}]\n"
+	    "metrics: {listen: '[::1]:1'}\nalerts: [{name: a, type: webhook, url: 'http://h'}, "
+	    "{name: b, type: webhook, url: 'http://h', group_wait: 5s, max_per_minute: 10}, "
+	    "{name: c, type: webhook, url: 'http://h', group_wait: off, max_per_minute: 0}]\n"
 	    "protect: {ports: [], sources: ['::/0', 10.0.0.0/8]}\nusers: {agent: 65534}\n"
 	    "state: {directory: \"/a b/\\\"c\\\\d\\u00e9\"}\nfirewall: {mark: 1, mark_mask: 1}\n",
 	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
@@ -485,6 +506,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(loads_the_good_file),
 	    cmocka_unit_test(fills_in_defaults),
+	    cmocka_unit_test(groups_for_people),
 	    cmocka_unit_test(reads_every_other_form),
 	    cmocka_unit_test(reads_sources),
 	    cmocka_unit_test(refuses_each_bad_input),
