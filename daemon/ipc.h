@@ -61,8 +61,12 @@ enum ipc_type {
 	IPC_SEND_EVENT = 96, /* JSON: an event for every sink; seq names it in the answers */
 	IPC_RESOLVE_NAME,    /* struct ipc_name; seq names the question */
 	/* sender -> agent */
-	IPC_SEND_RESULT, /* struct ipc_send_result; one for each sink and final outcome or retry */
-	IPC_SEND_DONE,   /* empty; seq: every sink has delivered or given up */
+	/*
+	 * struct ipc_send_result: of each sink one for each event's end, and one for each attempt
+	 * that failed and is made again, with the seq of the first event that was in it.
+	 */
+	IPC_SEND_RESULT,
+	IPC_SEND_DONE,      /* empty; seq: every sink has delivered or given up */
 	IPC_RESOLVE_RESULT, /* struct ipc_addresses; seq as asked */
 	/* agent -> sender */
 	IPC_REVERSE_ASK, /* struct endpoint, port 0: what is its name? seq names the question */

@@ -41,7 +41,8 @@ struct attempt_result {
 typedef void attempt_done_cb(const struct attempt_result *result, void *arg);
 
 struct driver {
-	bool groups; /* takes messages of several events */
+	bool groups;        /* takes messages of several events... */
+	bool always_groups; /* ...also where the configuration does not ask for it */
 	/*
 	 * The callback comes from the loop, never from within this call. Returns 0 or -errno; then
 	 * there is no attempt, and -EINVAL means that none will ever succeed.

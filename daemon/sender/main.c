@@ -8,7 +8,7 @@
 #include "conf/conf.h"
 #include "daemon/channel.h"
 #include "daemon/ipc.h"
-#include "daemon/sender/sink.h"
+#include "daemon/sender/sinks.h"
 #include "daemon/startup.h"
 
 #include <errno.h>
@@ -76,8 +76,6 @@ static void tell_agent(struct sender *s, enum ipc_type type, uint64_t seq, const
 
 static void on_result(uint64_t seq, const struct ipc_send_result *result, void *arg)
 {
-	if (result->outcome == IPC_SEND_GAVE_UP)
-		log_warning("alert %s: gave up on an event: %s", result->sink, result->text);
 	tell_agent(arg, IPC_SEND_RESULT, seq, result, sizeof(*result));
 }
 

@@ -1,44 +1,58 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The sinks of the configuration and what each still has to deliver. Every sink has its own queue
- * and one request at a time, so events arrive in order and a sink that hangs delays no other. An
- * event is over when every sink has delivered it or given up. Loop's thread only.
+ * One sink: its queue, and when the next message goes to its driver. One attempt at a time, so
+ * events arrive in order; what a sink does, or does not do, concerns no other. Loop's thread only.
  */
 #pragma once
 
-#include "conf/conf.h"
 #include "daemon/ipc.h"
 #include "daemon/sender/driver.h"
+#include "daemon/sender/parcel.h"
 
-enum { SINK_QUEUE_MAX_EVENTS = 1000 };
+#include <sys/queue.h>
 
-struct sinks;
+enum {
+	SINK_QUEUE_MAX_EVENTS = 1000,
+	SINK_QUEUE_MAX_TESTS = 16,
+};
 
-struct sinks_handlers {
+/* What the sinks have in common; outlives them. */
+struct sink_env {
+	struct drivers *drivers;
+	bool flushing; /* an attempt that fails is the sink's last */
 	void (*result)(uint64_t seq, const struct ipc_send_result *result, void *arg);
-	void (*done)(uint64_t seq, void *arg); /* after the last result of this seq */
-	void (*idle)(void *arg);               /* after sinks_flush(): nothing is under way */
+	void (*done)(uint64_t seq, void *arg); /* no sink holds it any more */
+	void (*settled)(void *arg);            /* after an attempt */
 	void *arg;
 };
 
-/* No sinks until sinks_configure(). Copies *drivers. Returns 0 or -ENOMEM. */
-int sinks_new(const struct drivers *drivers, const struct sinks_handlers *handlers,
-              struct sinks **out);
-/* Drops what is queued, without callbacks. */
-void sinks_free(struct sinks *s);
+struct sink;
+
+/* Takes over what is in `alert` (sink_conf_take()). NULL: out of memory. */
+struct sink *sink_new(const struct sink_env *env, struct conf_alert *alert);
+/* Cancels an attempt under way, and drops what is queued, without results. NULL is allowed. */
+void sink_free(struct sink *sink);
+const char *sink_name(const struct sink *sink);
 
 /*
- * Puts the alerts in force, and takes over what it needs of them. A sink that keeps its name keeps
- * its queue and tries again at once if its connection changed; one that is gone gives up what it
- * had. Returns 0, or -ENOMEM with nothing changed but the alerts given.
+ * Goes on with the configuration of `fresh`, which has the same name, and frees that. An attempt
+ * under way goes on as it began. If the connection is another one, what waits is tried at once.
  */
-int sinks_configure(struct sinks *s, struct conf_alert *alerts, size_t n_alerts);
+void sink_replace_conf(struct sink *sink, struct sink *fresh);
 
 /*
- * Queues an event (a JSON object) for every sink; copies it. Without sinks it is done at once.
- * Returns 0, -EINVAL when it is no JSON object, -ENOMEM.
+ * Queues the parcel, and holds it until it is delivered or given up. Makes room first: the oldest
+ * that was never tried is given up.
  */
-int sinks_send(struct sinks *s, uint64_t seq, const char *json, size_t length);
+void sink_add(struct sink *sink, struct parcel *p);
+/* Starts what is due, unless something is under way. */
+void sink_run(struct sink *sink);
+/* Everything ends, and is reported as given up. */
+void sink_give_up(struct sink *sink, const char *why);
+/* While env->flushing: something is under way, or still to be tried. */
+bool sink_is_busy(const struct sink *sink);
 
-/* From now on an attempt that fails is the sink's last; those waiting try once more, now. */
-void sinks_flush(struct sinks *s);
+/* For a sink that is not there. */
+void sink_report_missing(const struct sink_env *env, const char *name, uint64_t seq);
+/* One holder less; says so when it was the last. */
+void sink_env_release(const struct sink_env *env, struct parcel *p);

@@ -96,11 +96,12 @@ class Sender:
 
     # the agent's side
 
-    def send(self, seq, event=None):
-        body = json.dumps({"id": f"event-{seq}", "n": seq} if event is None else event,
-                          ensure_ascii=False, separators=(",", ":"))
-        self.agent.send(SEND_EVENT, body.encode(), seq=seq)
-        return body.encode()
+    def send(self, seq, event=None, **envelope):
+        """`envelope`: sinks, queued_ms, best_effort, test. Returns the event as it is POSTed."""
+        if event is None:
+            event = {"id": f"event-{seq}", "n": seq}
+        self.agent.send(SEND_EVENT, compact({**envelope, "event": event}), seq=seq)
+        return compact(event)
 
     def results(self, timeout=10, until=None):
         """Results up to the SEND_DONE of `until` (any seq if None), which must be the end."""
@@ -164,6 +165,10 @@ class Sender:
         with self._errors as errors:
             errors.seek(0)
             return errors.read().decode("utf-8", "replace")
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def config(alerts):

@@ -98,7 +98,7 @@ class Delivery(SenderTest):
     def test_what_is_no_object_is_dropped(self):
         receiver = self.receiver()
         sender = self.sender([("ops", receiver.url, {})])
-        sender.send(1, [1, 2])
+        sender.agent.send(driver.SEND_EVENT, b"[1,2]", seq=1)
         self.assertEqual(sender.results(until=1), [])
         sender.agent.send(driver.SEND_EVENT, b"{broken", seq=2)
         self.assertEqual(sender.results(until=2), [])
