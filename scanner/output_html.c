@@ -10,6 +10,7 @@
 #include "build_info.h"
 #include "common/clock.h"
 #include "common/html.h"
+#include "scanner/html_colours.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -19,11 +20,7 @@
  * unit test computes them.
  */
 #define STYLE                                                                                      \
-	":root{color-scheme:light dark;--fg:#1b1f24;--bg:#fff;--dim:#59636e;--line:#d1d9e0;"       \
-	"--head:#f6f8fa;--high:#b42318;--medium:#9a5b00;--low:#0b6b8a}"                            \
-	"@media(prefers-color-scheme:dark){:root{--fg:#e6edf3;--bg:#0d1117;--dim:#9198a1;"         \
-	"--line:#3d444d;--head:#161b22;--high:#ff8178;--medium:#e3b341;--low:#6cc5e0}}"            \
-	"*{box-sizing:border-box}"                                                                 \
+	HTML_COLOURS                                                                               \
 	"body{display:flex;flex-direction:column;margin:0 auto;max-width:110rem;padding:1.5rem;"   \
 	"font:15px/1.45 system-ui,sans-serif;color:var(--fg);background:var(--bg)}"                \
 	"h1{font-size:1.5rem;margin:0 0 .5rem;order:-3}.summary{order:-2}main{order:1}"            \

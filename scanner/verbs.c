@@ -24,7 +24,6 @@ enum option_flag {
 	WITH_FOR = 4,
 	WITH_ENDPOINT = 8,
 	WITH_CONFIG = 16,
-	WITH_ALL = 32,
 };
 
 struct verb_options {
@@ -32,16 +31,15 @@ struct verb_options {
 	const char *reason, *config;
 	struct endpoint endpoint;
 	int64_t for_ms;
-	bool json, all;
+	bool json;
 };
 
 enum parsed { GO_ON = -1 };
 
 static void print_usage(FILE *out, const char *verb, unsigned flags)
 {
-	fprintf(out, "usage: pprofwall %s [--socket PATH]%s%s%s%s%s%s\n", verb,
-	        flags & WITH_JSON ? " [--json]" : "", flags & WITH_ALL ? " [--all]" : "",
-	        flags & WITH_CONFIG ? " [--config FILE]" : "",
+	fprintf(out, "usage: pprofwall %s [--socket PATH]%s%s%s%s%s\n", verb,
+	        flags & WITH_JSON ? " [--json]" : "", flags & WITH_CONFIG ? " [--config FILE]" : "",
 	        flags & WITH_REASON
 	            ? (flags & WITH_ENDPOINT ? " --reason TEXT" : " [--reason TEXT]")
 	            : "",
@@ -97,10 +95,13 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 static int parse_options(int argc, char **argv, unsigned flags, struct verb_options *o)
 {
 	static const struct option known[] = {
-	    {"socket", required_argument, NULL, 's'}, {"json", no_argument, NULL, 'j'},
-	    {"all", no_argument, NULL, 'a'},          {"reason", required_argument, NULL, 'r'},
-	    {"for", required_argument, NULL, 'f'},    {"config", required_argument, NULL, 'c'},
-	    {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+	    {"socket", required_argument, NULL, 's'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"reason", required_argument, NULL, 'r'},
+	    {"for", required_argument, NULL, 'f'},
+	    {"config", required_argument, NULL, 'c'},
+	    {"help", no_argument, NULL, 'h'},
+	    {NULL, 0, NULL, 0},
 	};
 	int c;
 
@@ -111,8 +112,6 @@ static int parse_options(int argc, char **argv, unsigned flags, struct verb_opti
 			o->socket = optarg;
 		} else if (c == 'j' && flags & WITH_JSON) {
 			o->json = true;
-		} else if (c == 'a' && flags & WITH_ALL) {
-			o->all = true;
 		} else if (c == 'r' && flags & WITH_REASON) {
 			o->reason = optarg;
 		} else if (c == 'c' && flags & WITH_CONFIG) {
@@ -182,52 +181,6 @@ static int read_verb(const char *verb, const struct verb_options *o, json_t *req
 	int error, status = ask(verb, o, request, &answer, &error);
 
 	return status == VERB_OK ? show(o, answer, print) : status;
-}
-
-/* A long list comes a page at a time: the rest of it is added to the first. */
-static int read_pages(const char *verb, const struct verb_options *o, json_t *first)
-{
-	json_t *endpoints = json_object_get(first, "endpoints");
-	const char *next;
-
-	while ((next = json_string_value(json_object_get(first, "next")))) {
-		json_t *page = NULL, *after = NULL;
-		int error, status = ask(verb, o,
-		                        json_pack("{s:s, s:b, s:s}", "verb", verb, "all", o->all,
-		                                  "after", next),
-		                        &page, &error);
-
-		if (status != VERB_OK)
-			return status;
-		json_array_extend(endpoints, json_object_get(page, "endpoints"));
-		after = json_object_get(page, "next");
-		if (after)
-			json_object_set(first, "next", after);
-		else
-			json_object_del(first, "next");
-		json_decref(page);
-	}
-	return VERB_OK;
-}
-
-int status_main(int argc, char **argv)
-{
-	struct verb_options o;
-	json_t *answer = NULL;
-	int error, status = parse_options(argc, argv, WITH_JSON | WITH_ALL, &o);
-
-	if (status != GO_ON)
-		return status;
-	status = ask(argv[0], &o, json_pack("{s:s, s:b}", "verb", argv[0], "all", o.all), &answer,
-	             &error);
-	if (status != VERB_OK)
-		return status;
-	status = read_pages(argv[0], &o, answer);
-	if (status != VERB_OK) {
-		json_decref(answer);
-		return status;
-	}
-	return show(&o, answer, verbs_print_status);
 }
 
 int blocks_main(int argc, char **argv)
