@@ -46,15 +46,6 @@ void conf_free(struct conf *conf)
 	free(conf);
 }
 
-static void wipe_value(const struct conf_key *key, void *base)
-{
-	char *text;
-
-	memcpy(&text, (char *)base + key->offset, sizeof(text));
-	if (text)
-		explicit_bzero(text, strlen(text));
-}
-
 void conf_forget_secrets(struct conf *conf)
 {
 	for (size_t i = 0; i < conf_schema_count; i++) {
@@ -64,7 +55,7 @@ void conf_forget_secrets(struct conf *conf)
 		if (!(key->flags & CONF_KEY_SECRET))
 			continue;
 		for (size_t j = 0; j < conf->n_alerts; j++)
-			wipe_value(key, &conf->alerts[j]);
+			conf_value_wipe(key, &conf->alerts[j]);
 	}
 }
 

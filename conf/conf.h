@@ -23,6 +23,9 @@ enum {
 	CONF_MAX_TARGETS = 65536,
 	CONF_MAX_MATCHES = 1024, /* in one list of a match */
 	CONF_URL_MAX_LEN = 2048,
+	CONF_SECRET_MAX_LEN = 1024,
+	CONF_MAX_HEADERS = 32,
+	CONF_HEADER_MAX_LEN = 2048, /* with its name */
 	CONF_ERROR_LEN = 512,
 };
 
@@ -109,8 +112,18 @@ struct conf_breaker {
 struct conf_alert {
 	char *name;
 	enum conf_alert_type type;
-	char *url; /* secret: may hold a token; "" after conf_forget_secrets() */
-	struct conf_mark url_at;
+	/*
+	 * Secrets: each stands in the file itself, in a file of its own, or in a systemd credential
+	 * of that name. Only the sender reads the latter two, and puts the value in the first.
+	 * What conf_forget_secrets() has wiped is "".
+	 */
+	char *url, *url_file, *url_credential;
+	char *secret, *secret_file, *secret_credential; /* signs, or says who we are: see type */
+	struct conf_strings headers;                    /* "Name: value" */
+	char *headers_file, *headers_credential;        /* one a line */
+	struct conf_mark url_at, secret_at, headers_at; /* headers_at: of the latter two */
+	char *ca_file, *cert_file, *key_file;           /* PEM; absolute paths, or NULL */
+	struct conf_mark ca_at, cert_at, key_at;
 	int64_t timeout_ms; /* one attempt, in all */
 	int64_t give_up_after_ms;
 	int64_t group_wait_ms;   /* 0: events go at once... */

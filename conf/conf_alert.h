@@ -20,3 +20,8 @@ int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
  * *expected is what it must be.
  */
 const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, const char **expected);
+
+#define CONF_HEADER_EXPECTED "\"Name: value\" in printable ASCII, of at most 2048 bytes"
+
+/* Likewise of a header that is to join this list; it may be none that the sender makes itself. */
+const char *conf_alert_blame_header(const char *text, const struct conf_strings *list);

@@ -124,6 +124,18 @@ static void put_sources(const struct dump *d, const struct conf_key *key, const 
 	}
 }
 
+/* Only what stands behind the name is secret. */
+static void put_header(const struct dump *d, const char *header)
+{
+	auto_free char *masked = NULL;
+	int name = (int)strcspn(header, ":");
+
+	if (d->show_secrets && header[name])
+		put_text(d, header);
+	else if (asprintf(&masked, "%.*s: ***", name, header) >= 0)
+		put_text(d, masked);
+}
+
 static void put_list(const struct dump *d, const struct conf_key *key, const char *base, int indent)
 {
 	const void *slot = base + key->offset;
@@ -140,6 +152,8 @@ static void put_list(const struct dump *d, const struct conf_key *key, const cha
 		else if (key->type == CONF_TYPE_PREFIXES)
 			put_text(d, prefix_format(&((const struct conf_prefixes *)slot)->items[i],
 			                          text));
+		else if (key->type == CONF_TYPE_HEADERS)
+			put_header(d, ((const struct conf_strings *)slot)->items[i]);
 		else
 			put_text(d, ((const struct conf_strings *)slot)->items[i]);
 	}

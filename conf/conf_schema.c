@@ -46,6 +46,10 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
+#define HTTP_TYPES         TYPE(WEBHOOK)
+#define TLS_TYPES          HTTP_TYPES
+#define SECRET_TYPES       TYPE(WEBHOOK)
+#define HEADER_TYPES       TYPE(WEBHOOK)
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
 #define DAYS(n)            SECONDS((n)*INT64_C(86400))
@@ -146,8 +150,42 @@ const struct conf_key conf_schema[] = {
      .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION,
      .help = "webhook: JSON, POSTed; journald: the journal of this host"},
     {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
-     .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = TYPE(WEBHOOK),
-     .note = "none, required", .help = "Where to; kept secret, since it may hold a token"},
+     .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = HTTP_TYPES,
+     .note = "none; this or one of the next two is required",
+     .help = "Where to; kept secret, since it may hold a token"},
+    {"alerts[].url_file", ALERT(PATH, url_file), .extra = offsetof(struct conf_alert, url_at),
+     .max = 1024, .types = HTTP_TYPES, .help = "A file that holds the URL; the sender reads it"},
+    {"alerts[].url_credential", ALERT(NAME, url_credential),
+     .extra = offsetof(struct conf_alert, url_at), .types = HTTP_TYPES,
+     .help = "The systemd credential that holds the URL (LoadCredential= of the unit)"},
+    {"alerts[].secret", ALERT(TEXT, secret), .extra = offsetof(struct conf_alert, secret_at),
+     .max = CONF_SECRET_MAX_LEN, .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION,
+     .types = SECRET_TYPES, .help = "webhook: the key that requests are signed with"},
+    {"alerts[].secret_file", ALERT(PATH, secret_file),
+     .extra = offsetof(struct conf_alert, secret_at), .max = 1024, .types = SECRET_TYPES,
+     .help = "A file that holds the secret; the sender reads it"},
+    {"alerts[].secret_credential", ALERT(NAME, secret_credential),
+     .extra = offsetof(struct conf_alert, secret_at), .types = SECRET_TYPES,
+     .help = "The systemd credential that holds the secret"},
+    {"alerts[].headers", ALERT(HEADERS, headers), RANGE(0, CONF_MAX_HEADERS),
+     .item_max = CONF_HEADER_MAX_LEN, .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION,
+     .types = HEADER_TYPES,
+     .help = "More headers of the request, \"Name: value\"; the values are secret"},
+    {"alerts[].headers_file", ALERT(PATH, headers_file),
+     .extra = offsetof(struct conf_alert, headers_at), .max = 1024, .types = HEADER_TYPES,
+     .help = "A file that holds them, one a line; the sender reads it"},
+    {"alerts[].headers_credential", ALERT(NAME, headers_credential),
+     .extra = offsetof(struct conf_alert, headers_at), .types = HEADER_TYPES,
+     .help = "The systemd credential that holds them, one a line"},
+    {"alerts[].ca_file", ALERT(PATH, ca_file), .extra = offsetof(struct conf_alert, ca_at),
+     .max = 1024, .flags = CONF_KEY_CONNECTION, .types = TLS_TYPES, .note = "the system's",
+     .help = "The certificates (PEM) of who may certify the receiver, in place of the system's"},
+    {"alerts[].cert_file", ALERT(PATH, cert_file), .extra = offsetof(struct conf_alert, cert_at),
+     .max = 1024, .flags = CONF_KEY_CONNECTION, .types = TLS_TYPES,
+     .help = "The certificate (PEM) that is shown to the receiver"},
+    {"alerts[].key_file", ALERT(PATH, key_file), .extra = offsetof(struct conf_alert, key_at),
+     .max = 1024, .flags = CONF_KEY_CONNECTION, .types = TLS_TYPES,
+     .help = "The key (PEM, not encrypted) of cert_file"},
     {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
@@ -365,6 +403,7 @@ const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EX
 	    [CONF_TYPE_URL_PATHS] = "a list of paths such as /debug/pprof/",
 	    [CONF_TYPE_TEXTS] = "a list of texts",
 	    [CONF_TYPE_SOURCES] = "a list of addresses, prefixes, @files and DNS names",
+	    [CONF_TYPE_HEADERS] = "a list of \"Name: value\"",
 	};
 
 	if (key->type == CONF_TYPE_CHOICE)

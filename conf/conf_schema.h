@@ -30,6 +30,7 @@ enum conf_type {
 	CONF_TYPE_URL_PATHS,  /* struct conf_strings; with a slash at both ends */
 	CONF_TYPE_TEXTS,      /* struct conf_strings */
 	CONF_TYPE_SOURCES,    /* struct conf_prefixes, and at `extra` struct conf_sources */
+	CONF_TYPE_HEADERS,    /* struct conf_strings; "Name: value" */
 };
 
 enum conf_key_flags {
@@ -63,7 +64,7 @@ struct conf_key {
 	const char *help;
 };
 
-enum { CONF_SCHEMA_MAX = 96 };
+enum { CONF_SCHEMA_MAX = 160 };
 
 extern const struct conf_key conf_schema[];
 extern const size_t conf_schema_count;

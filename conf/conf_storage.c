@@ -14,6 +14,29 @@ static void free_strings(struct conf_strings *list)
 	memset(list, 0, sizeof(*list));
 }
 
+/* Of headers; their names stay. */
+static void wipe_strings(struct conf_strings *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		char *value = list->items[i] + strcspn(list->items[i], ":");
+
+		explicit_bzero(value, strlen(value));
+	}
+}
+
+void conf_value_wipe(const struct conf_key *key, void *base)
+{
+	char *text = NULL;
+
+	if (key->type == CONF_TYPE_HEADERS) {
+		wipe_strings((void *)((char *)base + key->offset));
+		return;
+	}
+	memcpy(&text, (char *)base + key->offset, sizeof(text));
+	if (text)
+		explicit_bzero(text, strlen(text));
+}
+
 void conf_value_free(const struct conf_key *key, void *base)
 {
 	void *slot = (char *)base + key->offset;
@@ -27,11 +50,15 @@ void conf_value_free(const struct conf_key *key, void *base)
 	case CONF_TYPE_URL:
 	case CONF_TYPE_URL_PATH:
 	case CONF_TYPE_TEXT:
+		if (key->flags & CONF_KEY_SECRET)
+			conf_value_wipe(key, base);
 		memcpy(&text, slot, sizeof(text));
-		if (text && (key->flags & CONF_KEY_SECRET))
-			explicit_bzero(text, strlen(text));
 		free(text);
 		memset(slot, 0, sizeof(text));
+		return;
+	case CONF_TYPE_HEADERS:
+		wipe_strings(slot);
+		free_strings(slot);
 		return;
 	case CONF_TYPE_TARGETS:
 	case CONF_TYPE_PORT_LISTS:
@@ -82,7 +109,7 @@ bool conf_value_is_same(const struct conf_key *key, const void *a, const void *b
 
 	if (key->type == CONF_TYPE_BOOL)
 		return *left == *right;
-	if (key->type == CONF_TYPE_TEXTS)
+	if (key->type == CONF_TYPE_TEXTS || key->type == CONF_TYPE_HEADERS)
 		return is_same_list((const void *)left, (const void *)right);
 	if (!conf_type_is_text(key->type))
 		return memcmp(left, right, sizeof(unsigned)) == 0;

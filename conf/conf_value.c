@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_value.h"
+#include "conf/conf_alert.h"
 
 #include <errno.h>
 #include <string.h>
@@ -315,6 +316,14 @@ static int add_text(const struct input *in)
 	return err ? err : append_text(in);
 }
 
+static int add_header(const struct input *in)
+{
+	const struct conf_strings *list = slot_of(in);
+	const char *wrong = conf_alert_blame_header(in->scalar->text, list);
+
+	return wrong ? refuse_for(in, wrong, CONF_HEADER_EXPECTED) : append_text(in);
+}
+
 static int add_port(const struct input *in)
 {
 	struct conf_ports *list = slot_of(in);
@@ -460,7 +469,7 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 	    [CONF_TYPE_PORTS] = add_port,        [CONF_TYPE_PREFIXES] = add_prefix,
 	    [CONF_TYPE_URL_PATH] = set_url_path, [CONF_TYPE_URL_PATHS] = add_url_path,
 	    [CONF_TYPE_TEXT] = set_text,         [CONF_TYPE_TEXTS] = add_text,
-	    [CONF_TYPE_SOURCES] = add_source,
+	    [CONF_TYPE_SOURCES] = add_source,    [CONF_TYPE_HEADERS] = add_header,
 	};
 	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
 	char expected[CONF_EXPECT_LEN];

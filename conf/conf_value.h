@@ -29,6 +29,8 @@ int conf_set_defaults(const struct conf_table *table, const char *record_prefix,
                       const struct conf_diag *diag);
 /* Compares what two structs (or records) have there: of types bool, number, choice and texts. */
 bool conf_value_is_same(const struct conf_key *key, const void *a, const void *b);
+/* Overwrites a secret text with "", or headers with their names. */
+void conf_value_wipe(const struct conf_key *key, void *base);
 /* Releases what the key owns; secrets are wiped first. */
 void conf_value_free(const struct conf_key *key, void *base);
 /* Releases all that a root or a record (of that prefix) owns, records included; not itself. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sender/driver_http.h"
 
+#include "common/clock.h"
 #include "daemon/sender/backoff.h"
+#include "daemon/sender/signature.h"
 
 #include <errno.h>
 #include <string.h>
@@ -13,9 +15,17 @@ struct http_attempt {
 	void *arg;
 };
 
+/* A body may hold a key. */
+static void forget_body(char *body)
+{
+	if (body)
+		explicit_bzero(body, strlen(body));
+	free(body);
+}
+
 static void free_attempt(struct http_attempt *a)
 {
-	free(a->body);
+	forget_body(a->body);
 	free(a);
 }
 
@@ -46,12 +56,24 @@ static void on_transfer_done(const struct transport_result *answer, void *arg)
 	done(&result, done_arg);
 }
 
+static int sign(const struct conf_alert *conf, struct transport_request *request,
+                char signature[static SIGNATURE_LEN])
+{
+	if (!conf->secret)
+		return 0;
+	request->signature = signature;
+	return signature_make(conf->secret, clock_wall_ms() / 1000, request->body, request->length,
+	                      signature);
+}
+
 int driver_http_start(struct drivers *d, const struct attempt_spec *spec,
                       const struct http_post *post, attempt_done_cb *done, void *arg,
                       void **attempt)
 {
 	struct http_attempt *a = calloc(1, sizeof(*a));
+	char signature[SIGNATURE_LEN];
 	struct transport_request request = {
+	    .conf = spec->conf,
 	    .url = post->url,
 	    .timeout_ms = spec->timeout_ms,
 	    .body = post->body,
@@ -60,13 +82,15 @@ int driver_http_start(struct drivers *d, const struct attempt_spec *spec,
 	int rc;
 
 	if (!a || !post->body) {
-		free(post->body);
+		forget_body(post->body);
 		free(a);
 		return -ENOMEM;
 	}
 	request.length = strlen(post->body);
 	*a = (struct http_attempt){.body = post->body, .done = done, .arg = arg};
-	rc = transport_post(d->transport, &request, on_transfer_done, a, &a->transfer);
+	rc = post->is_signed ? sign(spec->conf, &request, signature) : 0;
+	if (rc == 0)
+		rc = transport_post(d->transport, &request, on_transfer_done, a, &a->transfer);
 	if (rc < 0) {
 		free_attempt(a);
 		return rc;

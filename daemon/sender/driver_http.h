@@ -8,6 +8,7 @@ struct http_post {
 	const char *url;      /* copied */
 	char *body;           /* taken over, and freed, also on failure; NULL: out of memory */
 	const char *event_id; /* "" for none; copied */
+	bool is_signed;       /* with the sink's secret, if it has one */
 };
 
 /* driver.start() with what to post, and driver.cancel(): the status alone decides. */

@@ -30,6 +30,7 @@ static int start(struct drivers *d, const struct attempt_spec *spec, attempt_don
 	    .url = spec->conf->url,
 	    .body = make_body(m),
 	    .event_id = m->n == 1 ? message_event_id(m->events[0]) : "",
+	    .is_signed = true,
 	};
 
 	return driver_http_start(d, spec, &post, done, arg, attempt);

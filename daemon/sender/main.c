@@ -8,6 +8,8 @@
 #include "conf/conf.h"
 #include "daemon/channel.h"
 #include "daemon/ipc.h"
+#include "daemon/sender/credentials.h"
+#include "daemon/sender/secrets.h"
 #include "daemon/sender/sinks.h"
 #include "daemon/startup.h"
 
@@ -17,12 +19,15 @@
 
 enum { FLUSH_MS = 2000 };
 
+static const char conf_name[] = "pprofwall.yaml";
+
 struct sender {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct transport *transport;
 	struct sinks *sinks;
 	struct channel *parent, *agent; /* agent: NULL until the first configuration */
+	struct credentials *credentials;
 	struct conf *candidate;
 	uint64_t candidate_generation;
 	struct event *flush_deadline;
@@ -210,7 +215,9 @@ static void check_conf(struct sender *s, const struct ipc_conf *body, const stru
 
 	drop_candidate(s);
 	if (f->fd >= 0)
-		s->candidate = conf_load_fd("pprofwall.yaml", f->fd, error);
+		s->candidate = conf_load_fd(conf_name, f->fd, error);
+	if (s->candidate && secrets_resolve(conf_name, s->candidate, s->credentials, error) < 0)
+		drop_candidate(s);
 	s->candidate_generation = body->generation;
 	answer_conf(s, f->seq, s->candidate ? 0 : -EINVAL, s->candidate ? "" : error);
 }
@@ -291,6 +298,7 @@ static void sender_fini(struct sender *s)
 	transport_free(s->transport);
 	resolver_free(s->resolver);
 	drop_candidate(s);
+	credentials_free(s->credentials);
 	if (s->base)
 		event_base_free(s->base);
 }
@@ -333,6 +341,12 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	startup_ignore_signals();
+	/* While root may still read them. */
+	rc = credentials_load(getenv("CREDENTIALS_DIRECTORY"), &s.credentials);
+	if (rc < 0) {
+		log_error("cannot read the credentials: %s", strerror(-rc));
+		return 1;
+	}
 	if (sandbox_drop(&spec, why) < 0) {
 		log_error("cannot drop privileges: %s", why);
 		return 1;

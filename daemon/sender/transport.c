@@ -4,7 +4,7 @@
 #include "build_info.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
-#include "daemon/sender/message.h"
+#include "daemon/sender/curl_tls.h"
 #include "scanner/curl_loop.h"
 
 #include <errno.h>
@@ -49,6 +49,8 @@ static void free_transfer(struct transfer *x)
 		curl_easy_cleanup(x->easy);
 	if (x->timer)
 		event_free(x->timer);
+	for (struct curl_slist *h = x->headers; h; h = h->next)
+		explicit_bzero(h->data, strlen(h->data));
 	curl_slist_free_all(x->headers);
 	curl_slist_free_all(x->addresses);
 	free(x->resolve_key);
@@ -144,9 +146,7 @@ static int set_options(struct transfer *x, const struct transport_request *reque
 	bad |= curl_easy_setopt(e, CURLOPT_PRIVATE, x);
 	bad |= curl_easy_setopt(e, CURLOPT_URL, request->url);
 	bad |= curl_loop_restrict(e);
-	bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-	bad |= curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-	bad |= curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	bad |= curl_tls_set(e, request->conf);
 	bad |= curl_easy_setopt(e, CURLOPT_USERAGENT, "pprofwall-sender/" PPROFWALL_VERSION);
 	bad |= curl_easy_setopt(e, CURLOPT_HTTPHEADER, x->headers);
 	bad |= curl_easy_setopt(e, CURLOPT_POSTFIELDS, request->body);
@@ -168,17 +168,30 @@ static int add_header(struct transfer *x, const char *line)
 	return 0;
 }
 
-static int set_headers(struct transfer *x, const char *event_id)
+static int add_field(struct transfer *x, const char *name, const char *value)
 {
-	char line[64 + MESSAGE_ID_MAX_LEN];
+	auto_free char *line = NULL;
 
-	/* No 100-continue: a round trip for a small body. */
-	if (add_header(x, "Content-Type: application/json") < 0 || add_header(x, "Expect:") < 0)
+	if (asprintf(&line, "%s: %s", name, value) < 0)
 		return -ENOMEM;
-	if (!event_id[0])
-		return 0;
-	snprintf(line, sizeof(line), "X-Pprofwall-Event-Id: %s", event_id);
 	return add_header(x, line);
+}
+
+static int set_headers(struct transfer *x, const struct transport_request *request)
+{
+	const struct conf_strings *more = &request->conf->headers;
+	/* No 100-continue: a round trip for a small body. */
+	int rc = add_header(x, "Content-Type: application/json");
+
+	if (rc == 0)
+		rc = add_header(x, "Expect:");
+	if (rc == 0 && request->event_id[0])
+		rc = add_field(x, "X-Pprofwall-Event-Id", request->event_id);
+	if (rc == 0 && request->signature)
+		rc = add_field(x, "X-Pprofwall-Signature", request->signature);
+	for (size_t i = 0; rc == 0 && i < more->count; i++)
+		rc = add_header(x, more->items[i]);
+	return rc;
 }
 
 static void start_curl(struct transfer *x)
@@ -284,14 +297,14 @@ static int find_host(struct transfer *x, const char *url, char name[static 256])
 static int prepare(struct transfer *x, const struct transport_request *request)
 {
 	struct timeval deadline = {request->timeout_ms / 1000, request->timeout_ms % 1000 * 1000};
-	char name[256];
+	char name[256] = "";
 	int rc;
 
 	x->easy = curl_easy_init();
 	x->timer = evtimer_new(x->transport->base, on_timer, x);
 	if (!x->easy || !x->timer || event_add(x->timer, &deadline) < 0)
 		return -ENOMEM;
-	rc = set_headers(x, request->event_id);
+	rc = set_headers(x, request);
 	if (rc == 0)
 		rc = set_options(x, request);
 	if (rc == 0)

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "common/resolve.h"
+#include "conf/conf.h"
 
 enum {
 	TRANSPORT_ANSWER_HEAD_MAX_BYTES = 16 * 1024,
@@ -18,11 +19,13 @@ struct transport;
 struct transfer;
 
 struct transport_request {
-	const char *url; /* copied */
+	const struct conf_alert *conf; /* its headers and TLS; need not stay */
+	const char *url;               /* copied */
 	int64_t timeout_ms;
 	const char *body; /* JSON; must stay until the transfer is over */
 	size_t length;
-	const char *event_id; /* see message_event_id(); "" for none; copied */
+	const char *signature; /* of X-Pprofwall-Signature; NULL: none; copied */
+	const char *event_id;  /* see message_event_id(); "" for none; copied */
 };
 
 struct transport_result {

@@ -36,13 +36,16 @@ Result = collections.namedtuple("Result", "seq outcome status sink text circuit_
 class Sender:
     """The program, started as the parent does it."""
 
-    def __init__(self, files=None, run=None):
+    def __init__(self, files=None, run=None, credentials=None):
         """`files`: {path under /etc: content, or None for no such file} that the process sees in
         place of the machine's own, which need not be there. `run`: a folder that it sees as
-        /run."""
+        /run. `credentials`: {name: content}, as systemd has them: only for root."""
         self.parent, self.agent = frames.Parent(), frames.Peer()
         self._folder = tempfile.TemporaryDirectory(prefix="pprofwall-test-")
         argv = [PROGRAM, "--uid", str(UID), "--gid", str(GID)]
+        env = self._environment()
+        if credentials is not None:
+            env["CREDENTIALS_DIRECTORY"] = self._make_credentials(credentials)
         if files:
             argv = self._with_files(files, argv)
         if run:
@@ -51,7 +54,7 @@ class Sender:
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-            env=self._environment(), **frames.handed_over(self.parent, self.agent))
+            env=env, **frames.handed_over(self.parent, self.agent))
         self.pid = self._process.pid
         self.parent.theirs.close()
         self.agent.theirs.close()
@@ -65,6 +68,15 @@ class Sender:
             if name in os.environ:
                 env[name] = os.environ[name]
         return env
+
+    def _make_credentials(self, contents):
+        folder = os.path.join(self._folder.name, "credentials")
+        os.mkdir(folder, mode=0o700)
+        for name, content in contents.items():
+            with open(os.path.join(folder, name), "wb") as file:
+                os.fchmod(file.fileno(), 0o400)
+                file.write(content)
+        return folder
 
     def _with_files(self, files, argv):
         etc = os.path.join(self._folder.name, "etc")
@@ -172,13 +184,14 @@ def compact(value):
 
 
 def config(alerts):
-    """alerts: [(name, url, {key: value})] for webhooks; or the text itself"""
+    """alerts: [(name, url or None, {key: value})], for webhooks unless it has a type, values as
+    they stand in YAML; or the text itself"""
     if isinstance(alerts, str):
         return alerts
     lines = ["alerts:" if alerts else "alerts: []"]
     for name, url, more in alerts:
-        lines += [f"  - name: {name}", "    type: webhook", f"    url: {url}"]
-        lines += [f"    {key}: {value}" for key, value in more.items()]
+        keys = {"type": "webhook", **({} if url is None else {"url": url}), **more}
+        lines += [f"  - name: {name}", *(f"    {key}: {value}" for key, value in keys.items())]
     return "\n".join(lines) + "\n"
 
 

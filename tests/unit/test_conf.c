@@ -329,6 +329,12 @@ static void dumps_what_loads_again(void **state)
 	    "{name: c, type: webhook, url: 'http://h', group_wait: off, max_per_minute: 0}]\n"
 	    "protect: {ports: [], sources: ['::/0', 10.0.0.0/8]}\nusers: {agent: 65534}\n"
 	    "state: {directory: \"/a b/\\\"c\\\\d\\u00e9\"}\nfirewall: {mark: 1, mark_mask: 1}\n",
+	    "alerts:\n- {name: a, type: webhook, url_file: /a, secret_file: /b, headers_file: /c,\n"
+	    "   ca_file: /d, cert_file: /e, key_file: /f}\n"
+	    "- {name: b, type: webhook, url_credential: a, secret_credential: b,\n"
+	    "   headers_credential: c}\n"
+	    "- {name: c, type: webhook, url: 'https://u:p@h/', secret: 'x \"y\" z',\n"
+	    "   headers: ['A: \"b\\c\"', 'D-E:f']}\n",
 	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
 	    "scan: {listeners: false, poll: 5s}\nbreakers: [{name: a, trip_after: 2, match: "
 	    "{ports: "
@@ -358,7 +364,8 @@ static void dumps_what_loads_again(void **state)
 static void masks_and_forgets_secrets(void **state)
 {
 	auto_conf struct conf *c =
-	    load("alerts: [{name: a, type: webhook, url: 'http://h/hunter2'}]\n");
+	    load("alerts: [{name: a, type: webhook, url: 'http://h/hunter2', secret: hunter2, "
+	         "headers: ['Authorization: hunter2']}]\n");
 	auto_free char *masked = dump(c, false);
 	auto_free char *shown = dump(c, true);
 	auto_free char *forgotten = NULL;
@@ -367,7 +374,11 @@ static void masks_and_forgets_secrets(void **state)
 	(void)state;
 	assert_null(strstr(masked, "hunter2"));
 	assert_non_null(strstr(masked, "url: \"***\""));
+	assert_non_null(strstr(masked, "secret: \"***\""));
+	assert_non_null(strstr(masked, "- \"Authorization: ***\""));
 	assert_non_null(strstr(shown, "url: \"http://h/hunter2\""));
+	assert_non_null(strstr(shown, "secret: \"hunter2\""));
+	assert_non_null(strstr(shown, "- \"Authorization: hunter2\""));
 	assert_null(conf_load("f", masked, strlen(masked), error));
 	conf_forget_secrets(c);
 	assert_string_equal(c->alerts[0].url, "");
