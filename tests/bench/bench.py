@@ -30,6 +30,7 @@ from measure import inherit_orphans, measure
 from sweep_lab import PORTS, SweepLab, BUILD_DIR
 from lab import program
 from idle import measure_idle
+from sender import measure_sender
 from wall import measure_wall
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -359,7 +360,8 @@ def read_options():
     size.add_argument("--full", action="store_true",
                       help="nmap, masscan in every round, and the runs of recall, too")
     parser.add_argument("--rounds", type=int, help="instead of 3")
-    parser.add_argument("--only", action="append", choices=("sweep", "recall", "http", "wall", "idle"),
+    parser.add_argument("--only", action="append", choices=("sweep", "recall", "http", "wall", "idle",
+                                                         "sender"),
                         help="this part (may be repeated)")
     return parser.parse_args()
 
@@ -367,11 +369,13 @@ def read_options():
 def main():
     options = read_options()
     rounds = options.rounds or (1 if options.quick else 3)
-    parts = options.only or ["wall", "idle", "sweep", "http"] + (["recall"] if options.full else [])
+    parts = options.only or ["wall", "idle", "sender", "sweep", "http"] + (["recall"] if options.full else [])
     if "wall" in parts:
         measure_wall(rounds=rounds)
     if "idle" in parts:
         measure_idle()
+    if "sender" in parts:
+        measure_sender()
     if not {"sweep", "recall", "http"} & set(parts):
         return 0
     resource.setrlimit(resource.RLIMIT_NOFILE,
