@@ -11,3 +11,8 @@
  * the alert's own certificate is shown. Returns an error of libcurl. `conf` need not stay.
  */
 CURLcode curl_tls_set(CURL *easy, const struct conf_alert *conf);
+
+enum { CURL_TLS_TEXT_LEN = 128 };
+
+/* Why a transfer failed, in general words: no host, no URL; of a certificate, what is wrong. */
+const char *curl_tls_explain(CURL *easy, CURLcode code, char text[static CURL_TLS_TEXT_LEN]);

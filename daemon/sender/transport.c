@@ -117,7 +117,8 @@ static void on_curl_done(CURL *easy, CURLcode code, void *arg)
 	(void)arg;
 	curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&x);
 	if (!x->head_done) {
-		const char *why = curl_easy_strerror(code); /* general: no host, no URL */
+		char text[CURL_TLS_TEXT_LEN];
+		const char *why = curl_tls_explain(easy, code, text);
 
 		if (x->head_bytes > TRANSPORT_ANSWER_HEAD_MAX_BYTES)
 			why = "the answer's head is too long";
