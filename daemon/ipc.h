@@ -56,6 +56,10 @@ enum ipc_type {
 	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */
 	/* prober -> agent */
 	IPC_PROBE_DONE, /* JSON: a finding; seq as asked */
+	/* empty: the probe of this seq, asked for with from_inside, needs a socket; answered */
+	IPC_PROBE_ASK_SOCKET,
+	/* agent -> prober */
+	IPC_PROBE_SOCKET, /* struct ipc_socket + socket if there is one; seq as asked */
 
 	/* agent -> sender */
 	IPC_SEND_EVENT = 96, /* JSON: an event for every sink; seq names it in the answers */
@@ -101,9 +105,17 @@ struct ipc_peer {
 struct ipc_probe {
 	struct endpoint endpoint;
 	int64_t timeout_ms;
-	uint8_t tls_first, tls_only, plain_only, asks_serves, zero[4];
+	uint8_t tls_first, tls_only, plain_only, asks_serves;
+	uint8_t from_inside; /* the endpoint is another namespace's: on sockets from there alone */
+	uint8_t zero[3];
 	char host[256];
 	char prefix[128];
+};
+
+/* A TCP socket of the endpoint's namespace, not connected. */
+struct ipc_socket {
+	int32_t error; /* 0, or why there is none: a negative errno; -EAGAIN: ask again */
+	uint32_t zero;
 };
 
 enum ipc_send_outcome { IPC_SEND_DELIVERED = 0, IPC_SEND_RETRY, IPC_SEND_GAVE_UP };

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 enum {
 	STARVED_RETRY_MS = 20,
@@ -77,13 +78,47 @@ static void finish(struct probe *p)
 	TAILQ_INSERT_HEAD(&engine->idle, p, link);
 }
 
+/*
+ * For a descriptor, or for a socket that was asked for: long enough for each of the probes under
+ * way to run into its deadline. False: it has waited that long. The probe is in no list.
+ */
+static bool wait_a_while(struct probe *p)
+{
+	struct probe_engine *engine = p->engine;
+	struct timeval tv = {.tv_usec = STARVED_RETRY_MS * 1000};
+	int64_t now_ms = clock_monotonic_ms();
+
+	if (p->starved_since_ms == 0)
+		p->starved_since_ms = now_ms;
+	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
+		return false;
+	TAILQ_INSERT_TAIL(&engine->starved, p, link);
+	if (!evtimer_pending(engine->starved_timer, NULL))
+		evtimer_add(engine->starved_timer, &tv);
+	return true;
+}
+
+static int wait_for_socket(struct probe *p)
+{
+	if (!wait_a_while(p))
+		return -EMFILE;
+	if (!p->asked) {
+		p->asked = true;
+		p->engine->ask_socket(&p->request, p->engine->arg);
+	}
+	return 0;
+}
+
 /* Sends the request in p->step. The probe is in no list. */
 static int start_transfer(struct probe *p)
 {
 	struct probe_engine *engine = p->engine;
-	int err = transfer_prepare(&p->transfer, &p->request, &p->step, &engine->limits,
-	                           p->n_requests == 1 || p->fresh);
+	int err;
 
+	if (p->request.from_inside && p->transfer.given < 0)
+		return wait_for_socket(p);
+	err = transfer_prepare(&p->transfer, &p->request, &p->step, &engine->limits,
+	                       p->n_requests == 1 || p->fresh);
 	if (err < 0)
 		return err;
 	probe_tracer_reset(p->tracer);
@@ -141,24 +176,12 @@ static void note_facts(struct probe *p, const struct http_answer *answer)
 		p->latency_ms = (int64_t)total_us / 1000;
 }
 
-/*
- * No descriptor, no local port, no memory in the kernel: it waits for other probes to end. Long
- * enough for each of them to run into its deadline; then it ends in an error.
- */
+/* No descriptor, no local port, no memory in the kernel: it waits for other probes to end. */
 static bool wait_for_descriptor(struct probe *p)
 {
-	struct probe_engine *engine = p->engine;
-	struct timeval tv = {.tv_usec = STARVED_RETRY_MS * 1000};
-	int64_t now_ms = clock_monotonic_ms();
-
-	if (p->starved_since_ms == 0)
-		p->starved_since_ms = now_ms;
-	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
+	if (!wait_a_while(p))
 		return false;
 	transfer_detach(&p->transfer, curl_loop_multi(p->loop), false);
-	TAILQ_INSERT_TAIL(&engine->starved, p, link);
-	if (!evtimer_pending(engine->starved_timer, NULL))
-		evtimer_add(engine->starved_timer, &tv);
 	return true;
 }
 
@@ -259,6 +282,17 @@ void probe_on_idle_turn(evutil_socket_t fd, short what, void *arg)
 		evtimer_add(engine->idle_turn, &now);
 }
 
+/* Waits no more, neither for a socket nor for a descriptor. */
+static void resume(struct probe *p, int err)
+{
+	if (!err)
+		err = start_transfer(p);
+	if (err == 0)
+		return;
+	feed_error(p, err);
+	go_on(p, take_next_step(p));
+}
+
 void probe_on_starved(evutil_socket_t fd, short what, void *arg)
 {
 	struct probe_engine *engine = arg;
@@ -269,15 +303,30 @@ void probe_on_starved(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	TAILQ_CONCAT(&retry, &engine->starved, link);
 	while ((p = TAILQ_FIRST(&retry))) {
-		int err;
-
 		TAILQ_REMOVE(&retry, p, link);
-		err = start_transfer(p);
-		if (err == 0)
-			continue;
-		feed_error(p, err);
-		go_on(p, take_next_step(p));
+		resume(p, 0);
 	}
+}
+
+void probe_give_socket(struct probe_engine *engine, uint64_t token, int fd, int error)
+{
+	struct probe *p;
+
+	TAILQ_FOREACH (p, &engine->starved, link) {
+		if (p->asked && p->request.token == token)
+			break;
+	}
+	if (!p) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	p->asked = false;
+	if (fd < 0 && error == -EAGAIN)
+		return; /* the next turn asks again */
+	TAILQ_REMOVE(&engine->starved, p, link);
+	transfer_give_socket(&p->transfer, fd);
+	resume(p, fd < 0 ? error : 0);
 }
 
 static int reset_probe(struct probe *p, const struct probe_request *request)
@@ -311,6 +360,7 @@ static int reset_probe(struct probe *p, const struct probe_request *request)
 	p->n_requests = 0;
 	p->fresh = false;
 	p->starved_since_ms = 0;
+	p->asked = false;
 	p->behind_proxy = false;
 	p->proxy_failure = false;
 	p->vantage[0] = '\0';

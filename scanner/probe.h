@@ -36,6 +36,7 @@ struct probe_request {
 	bool plain_only;
 	bool all_relatives; /* ask for expvar and its like everywhere */
 	bool asks_serves;   /* ask what is exposed for /metrics and /, too */
+	bool from_inside;   /* its sockets come by probe_give_socket(), one for each request */
 	uint64_t token;     /* the caller's, given back with the finding */
 };
 
@@ -109,6 +110,20 @@ void probe_set_signatures(struct probe_engine *engine, const struct signatures *
                           bool all_prefixes);
 /* Before the first probe_submit(). It must outlive the engine. */
 void probe_set_route(struct probe_engine *engine, const struct probe_route *route);
+
+/*
+ * A probe with `from_inside` needs a socket: a new one, not connected, of another network
+ * namespace. To be answered by probe_give_socket(), but not from within; without an answer the
+ * request ends in an error after a while. Gets the same `arg` as `done`.
+ */
+typedef void probe_ask_socket_cb(const struct probe_request *request, void *arg);
+/* Before the first probe_submit() of such a probe. */
+void probe_set_socket_source(struct probe_engine *engine, probe_ask_socket_cb *ask);
+/*
+ * Takes over `fd`, which is closed where nobody waits for it any more. Or `fd` is -1, and `error`
+ * says why there is none: -EAGAIN to be asked again in a moment, any other ends the request.
+ */
+void probe_give_socket(struct probe_engine *engine, uint64_t token, int fd, int error);
 
 /*
  * Returns 0, -EAGAIN when `concurrency` probes are under way (wait for a callback), -EINVAL for a

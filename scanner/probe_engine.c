@@ -128,6 +128,11 @@ void probe_set_taker(struct probe_engine *engine, probe_take_cb *take)
 	engine->take = take;
 }
 
+void probe_set_socket_source(struct probe_engine *engine, probe_ask_socket_cb *ask)
+{
+	engine->ask_socket = ask;
+}
+
 void probe_set_trace(struct probe_engine *engine, probe_trace_cb *trace)
 {
 	engine->trace = trace;

@@ -21,6 +21,7 @@ struct probe {
 	unsigned n_requests;
 	bool fresh;               /* this request is made again, on a connection of its own */
 	int64_t starved_since_ms; /* monotonic; 0: it is not waiting for a descriptor */
+	bool asked;               /* for a socket; see probe_give_socket() */
 	bool behind_proxy, proxy_failure; /* of the last answer, as in struct probe_stats */
 
 	/* For the finding; a fingerprint does not see them. */
@@ -45,6 +46,7 @@ struct probe_engine {
 	probe_done_cb *done;
 	probe_take_cb *take;   /* or NULL */
 	probe_trace_cb *trace; /* or NULL */
+	probe_ask_socket_cb *ask_socket;
 	const struct signatures *signatures;
 	bool all_prefixes;
 	const struct probe_route *route; /* NULL: the kernel's choice, and no proxy */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "scanner/probe_transfer.h"
 
+#include "common/cleanup.h"
 #include "scanner/curl_loop.h"
 
 #include <errno.h>
@@ -26,8 +27,9 @@ enum {
  */
 static void keep_connection(struct transfer *t, bool keep)
 {
-	/* libcurl 7.88 fails every other request on a kept one of HTTP/2 */
-	keep = keep && !t->http2;
+	/* libcurl 7.88 fails every other request on a kept one of HTTP/2. And it knows connections
+	 * by address, which in another namespace is somebody else's. */
+	keep = keep && !t->http2 && !t->from_inside;
 	if (keep == t->keeps_open)
 		return;
 	t->keeps_open = keep;
@@ -233,8 +235,11 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 		t->socket_error = EADDRNOTAVAIL;
 		return CURL_SOCKET_BAD;
 	}
-	fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
-	            address->protocol);
+	errno = EBADF; /* of one that was given and is used up */
+	fd = t->from_inside
+	         ? steal_fd(&t->given)
+	         : socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+	                  address->protocol);
 	if (fd < 0) {
 		t->socket_error = errno;
 		return CURL_SOCKET_BAD;
@@ -294,6 +299,7 @@ int transfer_init(struct transfer *t, struct curl_loop *loop, const struct probe
 {
 	memset(t, 0, sizeof(*t));
 	t->loop = loop;
+	t->given = -1;
 	t->keeps_open = true; /* libcurl's default */
 	t->header_max_bytes = limits->header_max_bytes;
 	t->easy = curl_easy_init();
@@ -329,7 +335,15 @@ void transfer_fini(struct transfer *t)
 {
 	curl_easy_cleanup(t->easy);
 	curl_slist_free_all(t->connect_to);
+	transfer_give_socket(t, -1);
 	free(t->body);
+}
+
+void transfer_give_socket(struct transfer *t, int fd)
+{
+	if (t->given >= 0)
+		close(t->given);
+	t->given = fd;
 }
 
 /* An address in a URL or in CONNECT_TO; the scope goes by an option of its own. */
@@ -390,6 +404,7 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	t->socket_opened = false;
 	t->socket_error = 0;
 	t->first = first;
+	t->from_inside = probe->from_inside;
 	t->tls = request->tls;
 	t->http2 = request->http2;
 	t->body_max_bytes = request->body_max_bytes < limits->body_max_bytes
@@ -404,9 +419,9 @@ int transfer_prepare(struct transfer *t, const struct probe_request *probe,
 	keep_connection(t, !request->last);
 	/* Plain requests never wait for the acknowledgement of an earlier segment. */
 	curl_easy_setopt(t->easy, CURLOPT_TCP_NODELAY, request->tls ? 1L : 0L);
-	/* libcurl does not tell connections apart by their scope. */
-	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT,
-	                 first || t->http2 || probe->endpoint.scope_id ? 1L : 0L);
+	/* libcurl does not tell connections apart by their scope, nor by their namespace. */
+	first = first || t->http2 || t->from_inside || probe->endpoint.scope_id;
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, first ? 1L : 0L);
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION,
 	                 !request->http2 ? (long)CURL_HTTP_VERSION_1_1
 	                 : request->tls  ? (long)CURL_HTTP_VERSION_2TLS
@@ -561,6 +576,7 @@ void transfer_detach(struct transfer *t, CURLM *multi, bool is_last)
 
 void transfer_release(struct transfer *t)
 {
+	transfer_give_socket(t, -1);
 	if (t->body_size <= BODY_FIRST_BYTES)
 		return;
 	free(t->body);

@@ -31,6 +31,8 @@ struct transfer {
 	bool tls;
 	bool http2;
 	bool first;           /* of its probe */
+	bool from_inside;     /* on a socket that was given, and on no other */
+	int given;            /* that socket, until it is used; or -1 */
 	bool asks_everywhere; /* set by the owner: also where the first answer shows nothing */
 	bool keeps_open;      /* the connection, for another request */
 
@@ -70,6 +72,9 @@ int transfer_set_route(struct transfer *t, const struct probe_route *route);
 int transfer_prepare(struct transfer *t, const struct probe_request *probe,
                      const struct fingerprint_request *request, const struct probe_limits *limits,
                      bool first);
+
+/* For the next request of a probe with `from_inside`; takes it over. */
+void transfer_give_socket(struct transfer *t, int fd);
 
 /* We ran out of descriptors or local ports: this says nothing about the endpoint. */
 bool transfer_is_starved(const struct transfer *t, CURLcode result);

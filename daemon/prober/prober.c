@@ -72,7 +72,7 @@ static bool is_probe(const struct ipc_probe *probe)
 	return is_endpoint(&probe->endpoint) && probe->timeout_ms >= 0 &&
 	       probe->timeout_ms <= PROBER_TIMEOUT_MAX_MS && probe->tls_first <= 1 &&
 	       probe->tls_only <= 1 && probe->plain_only <= 1 && probe->asks_serves <= 1 &&
-	       !(probe->tls_only && probe->plain_only) &&
+	       probe->from_inside <= 1 && !(probe->tls_only && probe->plain_only) &&
 	       is_zero(probe->zero, sizeof(probe->zero)) &&
 	       is_string(probe->host, sizeof(probe->host)) &&
 	       is_string(probe->prefix, sizeof(probe->prefix));
@@ -164,6 +164,7 @@ static void on_probe_start(struct prober *p, const struct frame *f)
 	    .tls_only = probe.tls_only,
 	    .plain_only = probe.plain_only,
 	    .asks_serves = probe.asks_serves,
+	    .from_inside = probe.from_inside,
 	    .token = f->seq,
 	};
 	_Static_assert(sizeof(w->request.host) == sizeof(probe.host), "same host");
@@ -173,6 +174,29 @@ static void on_probe_start(struct prober *p, const struct frame *f)
 	STAILQ_INSERT_TAIL(&p->queue, w, link);
 	p->queued++;
 	start_waiting(p);
+}
+
+static void on_ask_socket(const struct probe_request *request, void *arg)
+{
+	struct prober *p = arg;
+	int err = channel_send(p->agent, IPC_PROBE_ASK_SOCKET, request->token, NULL, 0);
+
+	if (err < 0 && err != -EPIPE && err != -ECONNRESET)
+		refuse(p, "agent", strerror(-err));
+}
+
+static void on_socket(struct prober *p, struct frame *f)
+{
+	struct ipc_socket answer;
+
+	if (f->length == sizeof(answer))
+		memcpy(&answer, f->body, sizeof(answer));
+	if (f->length != sizeof(answer) || answer.zero || (answer.error < 0) != (f->fd < 0) ||
+	    answer.error > 0) {
+		refuse(p, "agent", "a malformed answer about a socket");
+		return;
+	}
+	probe_give_socket(p->engine, f->seq, steal_fd(&f->fd), answer.error);
 }
 
 static void answer_ping(struct prober *p, struct channel *ch, const char *peer,
@@ -190,6 +214,8 @@ static void on_agent_frame(struct frame *f, void *arg)
 
 	if (f->type == IPC_PROBE_START)
 		on_probe_start(p, f);
+	else if (f->type == IPC_PROBE_SOCKET)
+		on_socket(p, f);
 	else if (f->type == IPC_PING && f->length == 0)
 		answer_ping(p, p->agent, "agent", f);
 	else
@@ -261,9 +287,11 @@ static int set_up(struct prober *p, int parent_sock, int agent_sock,
 		return -ENOMEM;
 	limits.concurrency = PROBER_CONCURRENCY;
 	err = probe_new(p->base, &limits, probe_user_agent, false, on_probe_done, p, &p->engine);
-	if (!err)
-		probe_set_signatures(p->engine, signatures, false);
-	return err;
+	if (err < 0)
+		return err;
+	probe_set_signatures(p->engine, signatures, false);
+	probe_set_socket_source(p->engine, on_ask_socket);
+	return 0;
 }
 
 int prober_new(struct event_base *base, int parent_sock, int agent_sock,
