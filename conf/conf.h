@@ -76,6 +76,8 @@ struct conf_ports {
 };
 
 /* Which endpoints a breaker is for; an empty list, and CONF_LOOPBACK_ANY, ask nothing. */
+/* Whose listeners are asked through sockets made in their own network namespace. */
+enum conf_inside { CONF_INSIDE_NONE = 0, CONF_INSIDE_CONTAINERS, CONF_INSIDE_ALL };
 enum conf_loopback { CONF_LOOPBACK_ANY = 0, CONF_LOOPBACK_ONLY, CONF_LOOPBACK_NEVER };
 
 struct conf_match {
@@ -150,8 +152,9 @@ struct conf {
 		struct conf_strings
 		    targets; /* "10.91.0.2:9100", "10.0.0.0/28", "[::1]:6060", "name:80" */
 		struct conf_strings
-		    ports;       /* for targets without one: numbers, ranges or list names */
-		bool listeners;  /* probe what listens on this host, too */
+		    ports;      /* for targets without one: numbers, ranges or list names */
+		bool listeners; /* probe what listens on this host, too */
+		enum conf_inside inside;
 		int64_t poll_ms; /* between looks at all listeners where events are missing */
 		int64_t interval_ms;
 		int64_t timeout_ms;   /* one request, in all */

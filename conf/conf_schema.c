@@ -18,6 +18,10 @@ static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
 static const struct conf_choice alert_types[] = {
     {"webhook", CONF_ALERT_WEBHOOK}, {"journald", CONF_ALERT_JOURNALD}, {NULL, 0}};
+static const struct conf_choice insides[] = {{"containers", CONF_INSIDE_CONTAINERS},
+                                             {"all", CONF_INSIDE_ALL},
+                                             {"none", CONF_INSIDE_NONE},
+                                             {NULL, 0}};
 static const struct conf_choice loopbacks[] = {{"any", CONF_LOOPBACK_ANY},
                                                {"true", CONF_LOOPBACK_ONLY},
                                                {"false", CONF_LOOPBACK_NEVER},
@@ -69,6 +73,9 @@ const struct conf_key conf_schema[] = {
      .flags = CONF_KEY_NONEMPTY, .help = "Ports of targets that are written without one"},
     {"scan.listeners", CONF(BOOL, scan.listeners), .preset = "true",
      .help = "Also probe what listens on this host and in its containers"},
+    {"scan.inside", CONF(CHOICE, scan.inside), .choices = insides, .preset = "containers",
+     .help = "Whose listeners are probed in their own network namespace if the host does not reach "
+             "them"},
     {"scan.poll", CONF(DURATION, scan.poll_ms), RANGE(100, SECONDS(3600)), .preset = "1s",
      .help = "Between looks at all listeners, where the kernel tells of none"},
     {"scan.interval", CONF(DURATION, scan.interval_ms), RANGE(100, DAYS(7)), .preset = "60s",

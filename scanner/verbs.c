@@ -24,12 +24,14 @@ enum option_flag {
 	WITH_FOR = 4,
 	WITH_ENDPOINT = 8,
 	WITH_CONFIG = 16,
+	WITH_INSIDE = 32, /* the endpoint may be one inside a namespace */
 };
 
 struct verb_options {
 	const char *socket; /* NULL: the default */
 	const char *reason, *config;
 	struct endpoint endpoint;
+	const char *inside; /* "@netns:NUMBER", which the daemon reads, or NULL */
 	int64_t for_ms;
 	bool json;
 };
@@ -44,7 +46,9 @@ static void print_usage(FILE *out, const char *verb, unsigned flags)
 	            ? (flags & WITH_ENDPOINT ? " --reason TEXT" : " [--reason TEXT]")
 	            : "",
 	        flags & WITH_FOR ? " [--for DURATION]" : "",
-	        flags & WITH_ENDPOINT ? " ADDRESS:PORT" : "");
+	        flags & WITH_INSIDE     ? " ADDRESS:PORT[@netns:NUMBER]"
+	        : flags & WITH_ENDPOINT ? " ADDRESS:PORT"
+	                                : "");
 	if (flags & WITH_FOR)
 		fputs("  --for DURATION  how long it holds, e.g. 90m or 7d; default 1h\n", out);
 	if (strcmp(verb, "blocks") == 0)
@@ -76,12 +80,21 @@ static int check_text(const char *verb, const char *reason)
 	return GO_ON;
 }
 
+/* Up to `end`, or all of it. */
+static int parse_endpoint(const char *text, const char *end, struct endpoint *out)
+{
+	auto_free char *endpoint = end ? strndup(text, (size_t)(end - text)) : strdup(text);
+
+	return endpoint ? endpoint_parse(endpoint, out) : -ENOMEM;
+}
+
 static int check_options(int argc, char **argv, unsigned flags, struct verb_options *o)
 {
 	if (flags & WITH_ENDPOINT) {
 		if (optind != argc - 1)
 			return refuse(argv[0], "wants one ADDRESS:PORT", NULL);
-		if (endpoint_parse(argv[optind], &o->endpoint) != 0)
+		o->inside = flags & WITH_INSIDE ? strstr(argv[optind], "@netns:") : NULL;
+		if (parse_endpoint(argv[optind], o->inside, &o->endpoint) != 0)
 			return refuse(argv[0], "not a numeric ADDRESS:PORT", argv[optind]);
 		if (!o->reason && flags & WITH_REASON)
 			return refuse(argv[0], "--reason TEXT is required; others will ask", NULL);
@@ -201,13 +214,14 @@ int explain_main(int argc, char **argv)
 {
 	char endpoint[ENDPOINT_TEXT_LEN];
 	struct verb_options o;
-	int status = parse_options(argc, argv, WITH_JSON | WITH_ENDPOINT, &o);
+	int status = parse_options(argc, argv, WITH_JSON | WITH_ENDPOINT | WITH_INSIDE, &o);
 
 	if (status != GO_ON)
 		return status;
 	return read_verb(argv[0], &o,
-	                 json_pack("{s:s, s:s}", "verb", argv[0], "endpoint",
-	                           endpoint_format(&o.endpoint, endpoint)),
+	                 json_pack("{s:s, s:s+}", "verb", argv[0], "endpoint",
+	                           endpoint_format(&o.endpoint, endpoint),
+	                           o.inside ? o.inside : ""),
 	                 verbs_print_explanation);
 }
 

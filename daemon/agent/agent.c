@@ -311,6 +311,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .done = observe_done,
 	    .died = observe_died,
 	    .released = observe_released,
+	    .ask_socket = inside_ask_socket,
 	    .prober_gone = on_prober_gone,
 	    .pong = on_schedule_pong,
 	    .blind = on_prober_blind,

@@ -160,6 +160,14 @@ void local_note_block(struct agent *a, struct watch *w);
 /* Why a block is not even asked for, though its breaker is open: static text, or NULL. */
 const char *local_why_not_blocked(const struct agent *a, const struct watch *w);
 
+/* inside.c: endpoints that are asked in their own network namespace */
+/* Handler of the schedule. */
+void inside_ask_socket(struct watch *w, uint64_t probe, void *arg);
+/* Says from where it was seen; or, of a container's seen from the host, whether it was reached. */
+void inside_note_finding(struct agent *a, struct watch *w, struct finding *f);
+/* Static text. */
+const char *inside_why_not_blocked(const struct watch *w, const struct conf_breaker *rule);
+
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
 void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone afterwards */
@@ -239,8 +247,8 @@ void event_send_source(struct agent *a, const char *event, const char *source, j
 
 /* report.c */
 struct report_range {
-	bool all;                     /* every endpoint, else those with something to tell */
-	const struct endpoint *after; /* those behind this one; NULL: from the first */
+	bool all;                      /* every endpoint, else those with something to tell */
+	const struct watch_key *after; /* those behind this one; NULL: from the first */
 };
 json_t *report_status(const struct agent *a, const struct report_range *range);
 json_t *report_watch(const struct agent *a, const struct watch *w);
@@ -257,7 +265,7 @@ json_t *report_listener(const struct listener *l);
 /* `all`: every one that is not probed, else some of them. */
 json_t *report_listeners(const struct agent *a, bool all);
 /* NULL: the endpoint is neither watched nor a listener. */
-json_t *report_explanation(const struct agent *a, const struct endpoint *e);
+json_t *report_explanation(const struct agent *a, const struct watch_key *key);
 
 /* exposition.c */
 void exposition_write(struct evbuffer *out, void *arg);

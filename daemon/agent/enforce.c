@@ -225,17 +225,17 @@ void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert)
 static void alert(struct agent *a, struct watch *w)
 {
 	enum breaker_alert owed = w->owed;
-	char text[ENDPOINT_TEXT_LEN], buffer[BLAST_REASON_LEN];
+	char text[WATCH_NAME_LEN], buffer[BLAST_REASON_LEN];
 	const char *reason = enforce_reason(a, w, buffer);
 
 	w->owed = BREAKER_ALERT_NONE;
 	if (owed == BREAKER_ALERT_NONE)
 		return;
 	if (owed == BREAKER_ALERT_OPENED && strcmp(enforce_action(a, w), "observe") == 0)
-		log_warning("would block %s (%s)", endpoint_format(&w->endpoint, text),
+		log_warning("would block %s (%s)", watch_name(w, text),
 		            a->conf->rollout.held_back ? "this host is not within enforce_percent"
 		                                       : "mode is observe");
-	log_warning("%s: breaker %s, %s; action: %s%s%s", endpoint_format(&w->endpoint, text),
+	log_warning("%s: breaker %s, %s; action: %s%s%s", watch_name(w, text),
 	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
 	            reason ? ": " : "", reason ? reason : "");
 	if (owed == BREAKER_ALERT_OPENED)

@@ -40,7 +40,7 @@ static json_t *breaker_to_json(const struct agent *a, const struct watch *w)
 static void describe(const struct agent *a, const struct watch *w, const char *event, char *out,
                      size_t size)
 {
-	char endpoint[ENDPOINT_TEXT_LEN], program[128], buffer[BLAST_REASON_LEN], cut[256] = "";
+	char endpoint[WATCH_NAME_LEN], program[128], buffer[BLAST_REASON_LEN], cut[256] = "";
 	const char *why = enforce_reason(a, w, buffer);
 	const char *action = enforce_action(a, w);
 	const char *what = w->last ? finding_verdict_name(w->last->verdict) : "no finding";
@@ -69,10 +69,10 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 			done = "; the block is lifted";
 	}
 	watch_program(w, program);
-	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s%s", event,
-	         endpoint_format(&w->endpoint, endpoint), program[0] ? " (" : "", program,
-	         program[0] ? ")" : "", what, w->high_risk ? ", HIGH_RISK" : "", done,
-	         because ? ": " : "", because ? because : "", cut);
+	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s%s", event, watch_name(w, endpoint),
+	         program[0] ? " (" : "", program, program[0] ? ")" : "", what,
+	         w->high_risk ? ", HIGH_RISK" : "", done, because ? ": " : "",
+	         because ? because : "", cut);
 }
 
 uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
@@ -87,7 +87,7 @@ uint64_t event_send(struct agent *a, const char *event, struct watch *w, const c
 uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
                        const char *reason, const char *who)
 {
-	char now[CLOCK_TEXT_LEN], endpoint[ENDPOINT_TEXT_LEN], text[1024];
+	char now[CLOCK_TEXT_LEN], endpoint[WATCH_NAME_LEN], text[1024];
 	json_t *json;
 
 	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
@@ -96,7 +96,7 @@ uint64_t event_send_as(struct agent *a, const char *id, const char *event, struc
 	json = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
 	                 "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
 	                 clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
-	                 endpoint_format(&w->endpoint, endpoint), "mode",
+	                 watch_name(w, endpoint), "mode",
 	                 a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
 	                 a->conf->rollout.held_back, "action", enforce_action(a, w), "reason",
 	                 reason, "who", who, "text", text, "breaker", breaker_to_json(a, w),

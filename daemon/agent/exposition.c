@@ -25,13 +25,13 @@ static void write_risks(struct evbuffer *out, const struct agent *a)
 	               "1 for an endpoint whose goroutine stacks are readable, until it is clean.");
 	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		const struct watch *w = watch_set_at(a->watches, i);
-		char endpoint[ENDPOINT_TEXT_LEN], program[128];
+		char endpoint[WATCH_NAME_LEN], program[128];
 
 		if (!w->high_risk)
 			continue;
 		metrics_sample(out, name,
 		               (struct metrics_label[]){
-		                   LABEL("endpoint", endpoint_format(&w->endpoint, endpoint)),
+		                   LABEL("endpoint", watch_name(w, endpoint)),
 		                   LABEL("process", watch_program(w, program)),
 		                   LABEL("rule", a->conf->breakers[w->rule].name),
 		                   LABEL("risk", "HIGH_RISK"),
@@ -49,11 +49,11 @@ static void write_breakers(struct evbuffer *out, const struct agent *a)
 	               "1 for the state that the breaker of an exposed endpoint is in.");
 	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		const struct watch *w = watch_set_at(a->watches, i);
-		char endpoint[ENDPOINT_TEXT_LEN];
+		char endpoint[WATCH_NAME_LEN];
 
 		if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history)
 			continue;
-		endpoint_format(&w->endpoint, endpoint);
+		watch_name(w, endpoint);
 		for (int s = 0; s < BREAKER_STATE_COUNT; s++) {
 			metrics_sample(
 			    out, name,

@@ -115,8 +115,8 @@ void impact_consider(struct impact *impact, const struct watch *w)
 {
 	struct ledger_page *page = ledger_find(impact->ledger, &w->endpoint);
 
-	if (!is_wanted(w))
-		return; /* the tick sees to it */
+	if (w->netns || !is_wanted(w)) /* never blocked; or the tick sees to it */
+		return;
 	if (page) {
 		page->wanted = true;
 		/* What an alert will say is as fresh as the last probe that led to it. */

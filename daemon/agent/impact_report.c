@@ -214,9 +214,11 @@ static void insert(struct summary *s, const struct ledger_peer *p)
 static struct summary summarize(struct impact *impact, const struct watch *w)
 {
 	const struct agent *a = impact_agent(impact);
-	struct summary s = {.page = ledger_find(impact_ledger(impact), &w->endpoint)};
+	struct summary s = {0};
 	auto_spared struct spared spared = {0};
 
+	if (!w->netns)
+		s.page = ledger_find(impact_ledger(impact), &w->endpoint);
 	if (!s.page)
 		return s;
 	spared_init(&spared);

@@ -206,6 +206,7 @@ static void update_listener(struct listeners *l, struct listener *listener,
 	if (!fresh)
 		renew(l, listener, was_gone, same_owner);
 	listeners_derive(l, listener, now_ms);
+	listeners_derive_stale(l, now_ms);
 }
 
 static bool is_family(uint8_t family)
@@ -346,6 +347,7 @@ int listeners_take_namespace(struct listeners *l, const void *body, size_t lengt
 		listeners_derive_all(l, now_ms);
 	else if (!same)
 		listeners_derive_namespace(l, ns, now_ms);
+	listeners_derive_stale(l, now_ms);
 	return 0;
 }
 
@@ -378,6 +380,7 @@ int listeners_take_synced(struct listeners *l, const void *body, size_t length, 
 				set_gone(l, listener, now_ms);
 		}
 	}
+	listeners_derive_stale(l, now_ms);
 	return 0;
 }
 
@@ -412,6 +415,7 @@ void listeners_expire(struct listeners *l, int64_t now_ms)
 		if (!ns->confirmed && LIST_EMPTY(&ns->listeners))
 			free_namespace(l, ns);
 	}
+	listeners_derive_stale(l, now_ms);
 }
 
 void listeners_clear(struct listeners *l)
@@ -460,6 +464,7 @@ int listeners_configure(struct listeners *l, const struct listeners_conf *conf)
 	l->conf = *conf;
 	l->conf.protected_ports = ports;
 	listeners_derive_all(l, clock_monotonic_ms());
+	listeners_derive_stale(l, clock_monotonic_ms());
 	return 0;
 }
 

@@ -8,10 +8,13 @@
  * - A wildcard listener is reached at every address of its namespace, but not at service addresses
  *   (kube-ipvs0, keepalived), which others answer for; link-local ones cannot be asked without a
  *   zone. Loopback is asked only where there is nothing else, or where a rule seals it.
- * - Another namespace's loopback reaches nobody outside of it: not watched.
- * - An address that the host has, too, is the host's; one that a container and some other namespace
- *   have is the container's. One that two containers have is asked, but never blocked: whom a block
- *   would cut cannot be told (`ambiguous`).
+ * - Another namespace's loopback reaches nobody outside of it. An address that the host has, too,
+ * is the host's; one that a container and some other namespace have is the container's. One that
+ * two containers have is asked, but never blocked: whom a block would cut cannot be told
+ *   (`ambiguous`).
+ * - What the host does not reach is asked from inside, where the configuration says so: another
+ *   namespace's loopback, its addresses that the host has, too, those of two containers, and those
+ *   at which nobody answered the host. The last two are asked from the host as well.
  * - A listener that is gone is kept for LISTENERS_GRACE_MS: a server that restarts closes its
  *   socket and opens another one, which must not lift a block.
  * - Nothing is watched before the first SYNCED: what a container has may turn out to be the host's.
@@ -57,6 +60,7 @@ struct listener {
 	int64_t seen_wall_ms;
 	int64_t gone_ms; /* 0: it listens */
 	bool confirmed;  /* by the present helper */
+	bool stale;      /* its claims are to be made anew */
 	uint64_t mark;   /* of claims, while they are made anew */
 	struct claim_list claims;
 };
@@ -66,6 +70,7 @@ struct claim {
 	LIST_ENTRY(claim) of_listener, of_watch;
 	struct listener *listener;
 	struct watch *watch;
+	bool unreached; /* asked from the host, nobody answered there */
 	uint64_t mark;
 };
 
@@ -89,6 +94,7 @@ struct listeners_conf {
 	size_t n_protected;
 	struct endpoint metrics; /* our own; port 0: none */
 	bool seals_loopback;     /* some rule cuts local clients: loopback of wildcards counts */
+	enum conf_inside inside; /* who is asked from inside */
 };
 
 struct listeners;
@@ -110,6 +116,8 @@ int listeners_take_listener(struct listeners *l, const void *body, size_t length
 int listeners_take_synced(struct listeners *l, const void *body, size_t length, int64_t now_ms);
 /* The helper is gone: what it told stays, until the next one's SYNCED. */
 void listeners_lose_helper(struct listeners *l);
+/* Asked from the host, its listener has answered, or nobody has. */
+void listeners_note_reach(struct listeners *l, struct watch *w, bool reached, int64_t now_ms);
 /* Lets those go that have been gone for long enough. */
 void listeners_expire(struct listeners *l, int64_t now_ms);
 /* scan.listeners is off now: forgets everything. */

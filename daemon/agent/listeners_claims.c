@@ -49,9 +49,9 @@ static bool is_ambiguous(const struct watch *w, const struct claim *best)
 }
 
 /* Returns whether something about the watch has changed. */
-static bool choose_winner(struct watch *w)
+static bool choose_winner(struct listeners *l, struct watch *w)
 {
-	const struct claim *c, *best = NULL;
+	struct claim *c, *best = NULL;
 	bool ambiguous, changed;
 
 	LIST_FOREACH (c, &w->claims, of_watch) {
@@ -60,6 +60,11 @@ static bool choose_winner(struct watch *w)
 	}
 	ambiguous = is_ambiguous(w, best);
 	changed = w->listener != (best ? best->listener : NULL) || w->ambiguous != ambiguous;
+	if (w->ambiguous != ambiguous) {
+		l->stale = true;
+		LIST_FOREACH (c, &w->claims, of_watch)
+			c->listener->stale = true;
+	}
 	w->listener = best ? best->listener : NULL;
 	w->ambiguous = ambiguous;
 	return changed;
@@ -76,7 +81,7 @@ void listeners_end_claim(struct listeners *l, struct claim *c)
 		w->listener = NULL;
 		w->ambiguous = false;
 		l->handlers.gone(w, l->handlers.arg);
-	} else if (choose_winner(w)) {
+	} else if (choose_winner(l, w)) {
 		l->handlers.changed(w, l->handlers.arg);
 	}
 }
@@ -99,38 +104,40 @@ static size_t most_watches(const struct listener *l)
 	return l->netns->host || is_contained(l) ? CONF_MAX_TARGETS : CONF_MAX_TARGETS / 2;
 }
 
-static void claim(struct listeners *l, struct listener *listener, const struct endpoint *e,
-                  int64_t now_ms)
+/* Returns NULL when there is no room. */
+static struct claim *claim(struct listeners *l, struct listener *listener,
+                           const struct watch_key *key, int64_t now_ms)
 {
-	struct watch *w = watch_set_find(l->watches, e);
+	struct watch *w = watch_set_find_key(l->watches, key);
 	struct claim *c;
 	bool fresh;
 
 	if (!w && watch_set_count(l->watches) < most_watches(listener))
-		w = watch_set_get(l->watches, e);
+		w = watch_set_get_key(l->watches, key);
 	if (!w) {
 		tell_of_cap(l, listener, now_ms);
-		return;
+		return NULL;
 	}
 	LIST_FOREACH (c, &w->claims, of_watch) {
 		if (c->listener == listener) {
 			c->mark = listener->mark;
-			return;
+			return c;
 		}
 	}
 	c = calloc(1, sizeof(*c));
 	if (!c) /* a watch that was made for it goes with the next look */
-		return;
+		return NULL;
 	c->listener = listener;
 	c->watch = w;
 	c->mark = listener->mark;
 	fresh = LIST_EMPTY(&w->claims);
 	LIST_INSERT_HEAD(&listener->claims, c, of_listener);
 	LIST_INSERT_HEAD(&w->claims, c, of_watch);
-	if (choose_winner(w) && !fresh)
+	if (choose_winner(l, w) && !fresh)
 		l->handlers.changed(w, l->handlers.arg);
 	if (fresh || w->listener == listener)
 		l->handlers.appeared(w, l->was_synced ? listener->seen_ns : 0, l->handlers.arg);
+	return c;
 }
 
 static bool host_has(const struct listeners *l, uint8_t family, const uint8_t address[static 16])
@@ -158,6 +165,37 @@ bool listeners_takes(const struct listener *listener, const struct inventory_add
 	return listener->bound.family == AF_INET6 && !listener->v6only;
 }
 
+static bool may_ask_inside(const struct listeners *l, const struct listener *listener)
+{
+	if (listener->netns->host)
+		return false;
+	return l->conf.inside == CONF_INSIDE_ALL ||
+	       (l->conf.inside == CONF_INSIDE_CONTAINERS && is_contained(listener));
+}
+
+/*
+ * From the host, which is what strangers see, unless it cannot be meant by that address there; and
+ * from inside where that is not enough. Returns whether it is asked at all.
+ */
+static bool claim_address(struct listeners *l, struct listener *listener, const struct endpoint *e,
+                          int64_t now_ms)
+{
+	bool inside = may_ask_inside(l, listener);
+	struct watch_key key = {.endpoint = *e};
+	const struct claim *c;
+
+	if (listener->netns->host ||
+	    !(endpoint_is_loopback(e) || host_has(l, (uint8_t)e->family, e->address))) {
+		c = claim(l, listener, &key, now_ms);
+		if (!inside || !c || !(c->unreached || c->watch->ambiguous))
+			return true;
+	}
+	key.netns = listener->netns->inode;
+	if (inside)
+		claim(l, listener, &key, now_ms);
+	return inside;
+}
+
 /* Loopback, when `loopback`; or everything but that. */
 static bool claim_addresses(struct listeners *l, struct listener *listener, bool loopback,
                             int64_t now_ms)
@@ -170,11 +208,8 @@ static bool claim_addresses(struct listeners *l, struct listener *listener, bool
 		struct endpoint e = {.family = a->family, .port = listener->bound.port};
 
 		memcpy(e.address, a->address, sizeof(e.address));
-		if (!listeners_takes(listener, a) || endpoint_is_loopback(&e) != loopback ||
-		    (!ns->host && host_has(l, a->family, a->address)))
-			continue;
-		claim(l, listener, &e, now_ms);
-		any = true;
+		if (listeners_takes(listener, a) && endpoint_is_loopback(&e) == loopback)
+			any |= claim_address(l, listener, &e, now_ms);
 	}
 	return any;
 }
@@ -194,33 +229,29 @@ static enum listener_skip judge(const struct listeners *l, const struct listener
 		return LISTENER_SPEAKS;
 	if (is_link_local(&listener->bound))
 		return LISTENER_LINK_LOCAL;
-	if (!listener->netns->host &&
-	    (endpoint_is_loopback(&listener->bound) ||
-	     (!listener->wildcard &&
-	      host_has(l, (uint8_t)listener->bound.family, listener->bound.address))))
-		return LISTENER_UNREACHED;
 	return LISTENER_PROBED;
 }
 
 void listeners_derive(struct listeners *l, struct listener *listener, int64_t now_ms)
 {
 	struct claim *c, *next;
+	bool asked = true;
 
+	listener->stale = false;
 	/* Whose an address is, the host's or a container's, shows when everything is told. */
 	if (!l->was_synced && !l->syncing)
 		return;
 	listener->mark = ++l->next_mark;
 	listener->skip = judge(l, listener);
 	if (listener->skip == LISTENER_PROBED && !listener->wildcard) {
-		claim(l, listener, &listener->bound, now_ms);
+		asked = claim_address(l, listener, &listener->bound, now_ms);
 	} else if (listener->skip == LISTENER_PROBED) {
-		bool outside = claim_addresses(l, listener, false, now_ms);
-
-		if (listener->netns->host && (!outside || l->conf.seals_loopback))
-			outside |= claim_addresses(l, listener, true, now_ms);
-		if (!outside)
-			listener->skip = LISTENER_UNREACHED;
+		asked = claim_addresses(l, listener, false, now_ms);
+		if (!asked || (listener->netns->host && l->conf.seals_loopback))
+			asked |= claim_addresses(l, listener, true, now_ms);
 	}
+	if (!asked)
+		listener->skip = LISTENER_UNREACHED;
 	for (c = LIST_FIRST(&listener->claims); c; c = next) {
 		next = LIST_NEXT(c, of_listener);
 		if (c->mark != listener->mark)
@@ -244,12 +275,42 @@ void listeners_derive_all(struct listeners *l, int64_t now_ms)
 		listeners_derive_namespace(l, ns, now_ms);
 }
 
+/* What it makes is watched in one namespace alone, and so makes nobody else stale. */
+void listeners_derive_stale(struct listeners *l, int64_t now_ms)
+{
+	struct listener *listener;
+	struct netns *ns;
+
+	if (!l->stale)
+		return;
+	l->stale = false;
+	LIST_FOREACH (ns, &l->namespaces, link) {
+		LIST_FOREACH (listener, &ns->listeners, link) {
+			if (listener->stale)
+				listeners_derive(l, listener, now_ms);
+		}
+	}
+}
+
+void listeners_note_reach(struct listeners *l, struct watch *w, bool reached, int64_t now_ms)
+{
+	struct claim *c;
+
+	LIST_FOREACH (c, &w->claims, of_watch) {
+		if (c->unreached == reached && !c->listener->gone_ms) {
+			c->unreached = !reached;
+			c->listener->stale = l->stale = true;
+		}
+	}
+	listeners_derive_stale(l, now_ms);
+}
+
 void listeners_choose_winners(struct listeners *l, struct listener *listener)
 {
 	struct claim *c;
 
 	LIST_FOREACH (c, &listener->claims, of_listener) {
-		if (choose_winner(c->watch) ||
+		if (choose_winner(l, c->watch) ||
 		    (listener->gone_ms && c->watch->listener == listener))
 			l->handlers.changed(c->watch, l->handlers.arg);
 	}

@@ -27,6 +27,7 @@ struct listeners {
 	bool synced;
 	bool was_synced; /* by some helper, once */
 	bool syncing;    /* the first SYNCED is being taken */
+	bool stale;      /* some listener is */
 	struct inventory_status status;
 };
 
@@ -38,6 +39,8 @@ int listeners_compare_addresses(const void *a, const void *b);
 void listeners_derive(struct listeners *l, struct listener *listener, int64_t now_ms);
 void listeners_derive_namespace(struct listeners *l, struct netns *ns, int64_t now_ms);
 void listeners_derive_all(struct listeners *l, int64_t now_ms);
+/* Those who share an address with somebody new, or with nobody any more. */
+void listeners_derive_stale(struct listeners *l, int64_t now_ms);
 void listeners_end_claim(struct listeners *l, struct claim *c);
 /* `gone` was set or taken back: another listener may be the one that is reached. */
 void listeners_choose_winners(struct listeners *l, struct listener *listener);

@@ -168,6 +168,7 @@ void local_configure(struct agent *a)
 	    .protected_ports = a->conf->protect.ports.items,
 	    .n_protected = a->conf->protect.ports.count,
 	    .seals_loopback = any_seals_loopback(a->conf),
+	    .inside = a->conf->scan.inside,
 	};
 
 	if (a->conf->metrics.enabled)
@@ -211,7 +212,7 @@ static bool is_lead(const struct watch *w)
 	if (w->targeted || !w->listener || !w->listener->wildcard)
 		return true;
 	LIST_FOREACH (c, &w->listener->claims, of_listener) {
-		if (c->watch->listener == w->listener)
+		if (c->watch->listener == w->listener && c->watch->netns == w->netns)
 			return c->watch == w;
 	}
 	return true;
@@ -259,6 +260,8 @@ const char *local_why_not_blocked(const struct agent *a, const struct watch *w)
 	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
 	const struct listener *l = w->listener;
 
+	if (w->netns)
+		return inside_why_not_blocked(w, rule);
 	if (w->targeted || !l)
 		return NULL; /* somebody named it */
 	if (w->ambiguous)

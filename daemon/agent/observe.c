@@ -237,6 +237,7 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	struct breaker_decision decision;
 
 	if (finding) {
+		inside_note_finding(a, w, finding);
 		choose_rule(a, w, finding);
 		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
 		/* The inventory knows better who is gone; a server may be restarting. */
@@ -278,10 +279,10 @@ void observe_died(struct watch *w, bool alone, void *arg)
 	struct breaker_conf conf = observe_breaker_conf(a->conf, w);
 	struct breaker_decision decision =
 	    breaker_record_probe(&w->breaker, &conf, BREAKER_NO_VERDICT, clock_monotonic_ms());
-	char text[ENDPOINT_TEXT_LEN];
+	char text[WATCH_NAME_LEN];
 
-	log_warning("a prober died while it probed %s%s: under quarantine",
-	            endpoint_format(&w->endpoint, text), alone ? ", alone" : ", among others");
+	log_warning("a prober died while it probed %s%s: under quarantine", watch_name(w, text),
+	            alone ? ", alone" : ", among others");
 	story_tell(w, "a prober died while it probed this%s: under quarantine",
 	           alone ? " and nothing else" : ", among others");
 	event_send(a, "quarantined", w,
@@ -296,9 +297,9 @@ void observe_died(struct watch *w, bool alone, void *arg)
 
 void observe_released(struct watch *w, void *arg)
 {
-	char text[ENDPOINT_TEXT_LEN];
+	char text[WATCH_NAME_LEN];
 
 	(void)arg;
 	log_info("%s was probed alone and the prober lives: out of quarantine",
-	         endpoint_format(&w->endpoint, text));
+	         watch_name(w, text));
 }

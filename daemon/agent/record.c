@@ -148,6 +148,9 @@ static int save_breaker(struct agent *a, struct watch *w)
 {
 	int err;
 
+	/* A namespace's number is another's after a boot, and maybe before. */
+	if (w->netns)
+		return 0;
 	if (w->breaker.state != BREAKER_CLOSED && w->configured)
 		return is_written(w) ? 0 : put_breaker(a, w);
 	/* Most have no row: a reload does not write once for each of 65,536. */
@@ -315,7 +318,7 @@ void record_take_up(struct agent *a, struct watch *w)
 	const struct state_breaker key = {.endpoint = w->endpoint};
 	struct state_breaker *row = NULL;
 
-	if (a->remembered)
+	if (a->remembered && !w->netns)
 		row = bsearch(&key, a->remembered, a->n_remembered, sizeof(key), compare_rows);
 	if (!row || !row->rule[0])
 		return;

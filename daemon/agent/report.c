@@ -84,7 +84,7 @@ static json_t *targets_to_json(const struct agent *a)
 static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 {
 	int64_t now = clock_monotonic_ms(), offset = clock_wall_ms() - now;
-	char endpoint[ENDPOINT_TEXT_LEN], program[128], reason[BLAST_REASON_LEN];
+	char endpoint[WATCH_NAME_LEN], program[128], reason[BLAST_REASON_LEN];
 	const struct finding *f = w->last;
 	const char *manual = w->decision ? w->decision->block ? "block" : "unblock" : NULL;
 	bool is_open = w->breaker.state != BREAKER_CLOSED;
@@ -92,7 +92,7 @@ static json_t *watch_to_json(const struct agent *a, const struct watch *w)
 	json_t *endpoint_json = json_pack(
 	    "{s:s, s:s?, s:s, s:s?, s:o, s:b, s:s?, s:s?, s:s?, s:o, s:I, s:o, s:b, s:o, s:s?, "
 	    "s:s, s:s?, s:s?, s:s, s:s?, s:b}",
-	    "endpoint", endpoint_format(&w->endpoint, endpoint), "rule",
+	    "endpoint", watch_name(w, endpoint), "rule",
 	    w->configured ? a->conf->breakers[w->rule].name : NULL, "state",
 	    breaker_state_name(w->breaker.state), "manual", manual, "manual_until",
 	    w->decision ? wall_time(w->decision->until_ms) : json_null(), "quarantined",
@@ -129,21 +129,20 @@ json_t *report_watch(const struct agent *a, const struct watch *w)
 static json_t *endpoints_to_json(const struct agent *a, const struct report_range *range,
                                  size_t targets, json_t *status)
 {
-	char text[ENDPOINT_TEXT_LEN];
+	char text[WATCH_NAME_LEN];
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		const struct watch *w = watch_set_at(a->watches, i);
 
-		if (range->after && endpoint_compare(&w->endpoint, range->after) <= 0)
+		if (range->after && watch_compare_key(w, range->after) <= 0)
 			continue;
 		if (!range->all && !report_is_of_interest(w) &&
 		    !(w->targeted && targets <= FEW_TARGETS))
 			continue;
 		if (json_array_size(list) == PAGE_LEN) {
 			w = watch_set_at(a->watches, i - 1);
-			json_object_set_new(status, "next",
-			                    json_string(endpoint_format(&w->endpoint, text)));
+			json_object_set_new(status, "next", json_string(watch_name(w, text)));
 			break;
 		}
 		json_array_append_new(list, report_watch(a, w));

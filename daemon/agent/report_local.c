@@ -143,19 +143,34 @@ static json_t *rules_to_json(const struct agent *a, const struct watch *w)
 	return list;
 }
 
-json_t *report_explanation(const struct agent *a, const struct endpoint *e)
+static bool is_asked_inside(const struct agent *a, const struct endpoint *e)
 {
-	const struct watch *w = watch_set_find(a->watches, e);
-	const struct listener *l = w ? w->listener : NULL;
-	char endpoint[ENDPOINT_TEXT_LEN];
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
 
-	if (!l && !w)
-		l = listeners_find_skipped(a->listeners, e);
+		if (w->netns && endpoint_compare(&w->endpoint, e) == 0)
+			return true;
+	}
+	return false;
+}
+
+json_t *report_explanation(const struct agent *a, const struct watch_key *key)
+{
+	const struct watch *w = watch_set_find_key(a->watches, key);
+	const struct watch named = {.endpoint = key->endpoint, .netns = key->netns};
+	const struct listener *l = w ? w->listener : NULL;
+	char endpoint[WATCH_NAME_LEN];
+
+	if (!l && !w && !key->netns)
+		l = listeners_find_skipped(a->listeners, &key->endpoint);
+	/* One of those that are probed is meant, then. */
+	if (!w && l && !listener_is_in_host(l) && is_asked_inside(a, &key->endpoint))
+		l = NULL;
 	if (!w && !l)
 		return NULL;
 	return json_pack(
 	    "{s:b, s:s, s:o, s:o, s:o, s:o, s:I, s:o}", "ok", 1, "endpoint",
-	    endpoint_format(e, endpoint), "watch", w ? report_watch(a, w) : json_null(), "listener",
+	    watch_name(&named, endpoint), "watch", w ? report_watch(a, w) : json_null(), "listener",
 	    l ? report_listener(l) : json_null(), "breakers",
 	    w ? rules_to_json(a, w) : json_array(), "story", w ? story_to_json(w) : json_array(),
 	    "story_dropped", (json_int_t)(w ? story_dropped(w) : 0), "finding",

@@ -94,11 +94,13 @@ static bool send_probe(struct schedule *s, struct watch *w)
 	    .tls_only = w->tls_only,
 	    .plain_only = w->plain_only,
 	    .asks_serves = true,
+	    .from_inside = w->netns != 0,
 	};
 
 	snprintf(probe.host, sizeof(probe.host), "%s", w->host ? w->host : "");
 	snprintf(probe.prefix, sizeof(probe.prefix), "%s", w->prefix ? w->prefix : "");
 	w->slot.seq = ++s->next_seq;
+	w->slot.sockets = 0;
 	return channel_send(s->prober, IPC_PROBE_START, w->slot.seq, &probe, sizeof(probe)) == 0;
 }
 
@@ -218,6 +220,31 @@ static void note_pong(struct schedule *s)
 	s->last_pong_ms = now;
 }
 
+void schedule_give_socket(struct schedule *s, uint64_t probe, int fd, int error)
+{
+	const struct ipc_socket answer = {.error = fd < 0 ? error : 0};
+	struct watch *w = find_in_flight(s, probe);
+
+	if (!s->prober || !w)
+		return; /* it has ended meanwhile */
+	w->slot.sockets += fd >= 0;
+	/* If it does not get there, the probe does not wait for ever. */
+	(void)channel_send_fd(s->prober, IPC_PROBE_SOCKET, probe, &answer, sizeof(answer), fd);
+}
+
+/* A prober that was taken over gets sockets only where it was sent, and not without end. */
+static void on_ask_socket(struct schedule *s, uint64_t probe)
+{
+	struct watch *w = find_in_flight(s, probe);
+
+	if (!w || !w->netns)
+		return;
+	if (w->slot.sockets < SCHEDULE_MAX_SOCKETS)
+		s->handlers.ask_socket(w, probe, s->handlers.arg);
+	else
+		schedule_give_socket(s, probe, -1, -EDQUOT);
+}
+
 static void on_frame(struct frame *f, void *arg)
 {
 	struct schedule *s = arg;
@@ -230,6 +257,8 @@ static void on_frame(struct frame *f, void *arg)
 		s->handlers.pong(s->handlers.arg);
 		return;
 	}
+	if (f->type == IPC_PROBE_ASK_SOCKET)
+		on_ask_socket(s, f->seq);
 	if (f->type != IPC_PROBE_DONE)
 		return;
 	w = find_in_flight(s, f->seq);

@@ -14,6 +14,9 @@
 
 #include "daemon/agent/watch.h"
 
+/* Of another namespace, for one probe: each request needs one, some need two. */
+enum { SCHEDULE_MAX_SOCKETS = 2 * FINGERPRINT_MAX_REQUESTS };
+
 struct schedule;
 
 struct schedule_handlers {
@@ -30,6 +33,8 @@ struct schedule_handlers {
 	void (*released)(struct watch *w, void *arg);
 	/* The prober spoke nonsense or is gone; its channel is closed. */
 	void (*prober_gone)(int error, void *arg);
+	/* This probe needs a socket of the watch's namespace: schedule_give_socket() answers. */
+	void (*ask_socket)(struct watch *w, uint64_t probe, void *arg);
 	/* A PONG came. */
 	void (*pong)(void *arg);
 	/*
@@ -52,6 +57,9 @@ void schedule_ping(struct schedule *s);
 
 /* Probes after `delay_ms` (0: as soon as there is a place); replaces an earlier date. */
 void schedule_probe_in(struct schedule *s, struct watch *w, int64_t delay_ms);
+/* The descriptor remains the caller's; -1: there is none, because of `error` (struct ipc_socket).
+ */
+void schedule_give_socket(struct schedule *s, uint64_t probe, int fd, int error);
 /* No more probes of this one; what is in flight is answered into the void. */
 void schedule_forget(struct schedule *s, struct watch *w);
 

@@ -89,16 +89,41 @@ static void verb_status(struct agent *a, struct control_request *cr,
 {
 	const char *after = json_string_value(json_object_get(request, "after"));
 	struct report_range range = {.all = json_is_true(json_object_get(request, "all"))};
-	struct endpoint e;
+	struct watch_key key;
 
 	(void)peer;
-	if (after && endpoint_parse(after, &e) < 0) {
-		control_answer_error(cr, "after: expected ADDRESS:PORT or [ADDRESS]:PORT");
+	if (after && watch_parse_name(after, &key) < 0) {
+		control_answer_error(cr, "after: expected ADDRESS:PORT or [ADDRESS]:PORT, "
+		                         "with or without @netns:NUMBER");
 		return;
 	}
 	if (after)
-		range.after = &e;
+		range.after = &key;
 	control_answer(cr, report_status(a, &range));
+}
+
+/* Nothing is known of it as the host reaches it; others may have that address inside. */
+static void answer_unknown(const struct agent *a, struct control_request *cr,
+                           const struct watch_key *key, const char *text)
+{
+	char names[4 * WATCH_NAME_LEN] = "", name[WATCH_NAME_LEN];
+	size_t n = 0;
+
+	for (size_t i = 0; i < watch_set_count(a->watches) && n < 3; i++) {
+		const struct watch *w = watch_set_at(a->watches, i);
+		size_t used = strlen(names);
+
+		if (key->netns || !w->netns || endpoint_compare(&w->endpoint, &key->endpoint) != 0)
+			continue;
+		snprintf(names + used, sizeof(names) - used, "%s%s", n++ ? ", " : "",
+		         watch_name(w, name));
+	}
+	if (n)
+		control_answer_error(cr, "%s is not watched from the host, but inside: %s", text,
+		                     names);
+	else
+		control_answer_error(cr, "%s is not watched: no target, and nobody listens there",
+		                     text);
 }
 
 static void verb_explain(struct agent *a, struct control_request *cr,
@@ -106,19 +131,19 @@ static void verb_explain(struct agent *a, struct control_request *cr,
 {
 	const char *text = json_string_value(json_object_get(request, "endpoint"));
 	json_t *answer;
-	struct endpoint e;
+	struct watch_key key;
 
 	(void)peer;
-	if (!text || endpoint_parse(text, &e) < 0) {
-		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
+	if (!text || watch_parse_name(text, &key) < 0) {
+		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT, "
+		                         "with or without @netns:NUMBER");
 		return;
 	}
-	answer = report_explanation(a, &e);
+	answer = report_explanation(a, &key);
 	if (answer)
 		control_answer(cr, answer);
 	else
-		control_answer_error(cr, "%s is not watched: no target, and nobody listens there",
-		                     text);
+		answer_unknown(a, cr, &key, text);
 }
 
 static void verb_blocks(struct agent *a, struct control_request *cr,

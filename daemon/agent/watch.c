@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/watch.h"
 
+#include "conf/conf.h"
 #include "daemon/agent/listeners.h"
 #include "daemon/agent/story.h"
 
+#include <errno.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <string.h>
 
-/* Sorted by endpoint: lookups by bisection; inserts move pointers, which 65,536 of them bear. */
+/* Sorted by key: lookups by bisection; inserts move pointers, which 65,536 of them bear. */
 struct watch_set {
 	struct watch **items;
 	size_t count, room;
@@ -45,14 +48,23 @@ void watch_set_free(struct watch_set *set)
 	free(set);
 }
 
-/* The place of the endpoint, or where it would go. */
-static size_t place(const struct watch_set *set, const struct endpoint *e, bool *found)
+int watch_compare_key(const struct watch *w, const struct watch_key *key)
+{
+	int order = endpoint_compare(&w->endpoint, &key->endpoint);
+
+	if (order)
+		return order;
+	return (w->netns > key->netns) - (w->netns < key->netns);
+}
+
+/* The place of the key, or where it would go. */
+static size_t place(const struct watch_set *set, const struct watch_key *key, bool *found)
 {
 	size_t low = 0, high = set->count;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		int order = endpoint_compare(&set->items[middle]->endpoint, e);
+		int order = watch_compare_key(set->items[middle], key);
 
 		if (order == 0) {
 			*found = true;
@@ -69,16 +81,26 @@ static size_t place(const struct watch_set *set, const struct endpoint *e, bool 
 
 struct watch *watch_set_find(const struct watch_set *set, const struct endpoint *e)
 {
+	return watch_set_find_key(set, &(struct watch_key){.endpoint = *e});
+}
+
+struct watch *watch_set_find_key(const struct watch_set *set, const struct watch_key *key)
+{
 	bool found;
-	size_t i = place(set, e, &found);
+	size_t i = place(set, key, &found);
 
 	return found ? set->items[i] : NULL;
 }
 
 struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e)
 {
+	return watch_set_get_key(set, &(struct watch_key){.endpoint = *e});
+}
+
+struct watch *watch_set_get_key(struct watch_set *set, const struct watch_key *key)
+{
 	bool found;
-	size_t i = place(set, e, &found);
+	size_t i = place(set, key, &found);
 	struct watch *w;
 
 	if (found)
@@ -95,7 +117,8 @@ struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e)
 	w = calloc(1, sizeof(*w));
 	if (!w)
 		return NULL;
-	w->endpoint = *e;
+	w->endpoint = key->endpoint;
+	w->netns = key->netns;
 	breaker_init(&w->breaker);
 	memmove(set->items + i + 1, set->items + i, (set->count - i) * sizeof(*set->items));
 	set->items[i] = w;
@@ -105,8 +128,9 @@ struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e)
 
 void watch_set_remove(struct watch_set *set, struct watch *w)
 {
+	const struct watch_key key = {.endpoint = w->endpoint, .netns = w->netns};
 	bool found;
-	size_t i = place(set, &w->endpoint, &found);
+	size_t i = place(set, &key, &found);
 
 	if (!found)
 		return;
@@ -123,6 +147,37 @@ size_t watch_set_count(const struct watch_set *set)
 struct watch *watch_set_at(const struct watch_set *set, size_t i)
 {
 	return set->items[i];
+}
+
+static const char netns_infix[] = "@netns:";
+
+const char *watch_name(const struct watch *w, char text[static WATCH_NAME_LEN])
+{
+	size_t used = strlen(endpoint_format(&w->endpoint, text));
+
+	if (w->netns)
+		snprintf(text + used, WATCH_NAME_LEN - used, "%s%" PRIu64, netns_infix, w->netns);
+	return text;
+}
+
+int watch_parse_name(const char *name, struct watch_key *out)
+{
+	const char *infix = strstr(name, netns_infix);
+	size_t length = infix ? (size_t)(infix - name) : strlen(name);
+	struct watch_key key = {0};
+	char endpoint[ENDPOINT_TEXT_LEN];
+
+	if (length >= sizeof(endpoint))
+		return -EINVAL;
+	memcpy(endpoint, name, length);
+	endpoint[length] = '\0';
+	if (infix && (conf_parse_number(infix + strlen(netns_infix), UINT64_MAX, &key.netns) != 0 ||
+	              key.netns == 0))
+		return -EINVAL;
+	if (endpoint_parse(endpoint, &key.endpoint) < 0)
+		return -EINVAL;
+	*out = key;
+	return 0;
 }
 
 void watch_forget_finding(struct watch *w)

@@ -30,8 +30,18 @@ struct story;
 struct claim;
 LIST_HEAD(claim_list, claim);
 
+/* The text of a watch's key: "127.0.0.1:80", "127.0.0.1:80@netns:4026532281" */
+enum { WATCH_NAME_LEN = ENDPOINT_TEXT_LEN + sizeof("@netns:18446744073709551615") };
+
+/* Endpoints are told apart by the network namespace that they are asked in. */
+struct watch_key {
+	struct endpoint endpoint;
+	uint64_t netns; /* its inode number, of another than the host's; 0: asked from the host */
+};
+
 struct watch {
 	struct endpoint endpoint;
+	uint64_t netns; /* as in struct watch_key; if not 0, it is never blocked and not stored */
 	/* how to ask (targets.c) */
 	char *host, *prefix; /* owned; NULL for the address, and for the default prefix */
 	bool tls_only, plain_only;
@@ -72,6 +82,7 @@ struct watch {
 		int64_t next_probe_ms;
 		int64_t started_ms;
 		uint64_t seq;
+		unsigned sockets; /* that the probe in flight was given */
 	} slot;
 
 	/* deciding */
@@ -146,14 +157,25 @@ struct watch_set;
 
 struct watch_set *watch_set_new(void);
 void watch_set_free(struct watch_set *set);
+/* Of those that are asked from the host. */
 struct watch *watch_set_find(const struct watch_set *set, const struct endpoint *e);
 /* Finds or makes; NULL when memory is out. */
 struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e);
+/* The same of all. */
+struct watch *watch_set_find_key(const struct watch_set *set, const struct watch_key *key);
+struct watch *watch_set_get_key(struct watch_set *set, const struct watch_key *key);
 /* Frees it; the caller has made sure that nothing is in flight or pending. */
 void watch_set_remove(struct watch_set *set, struct watch *w);
 size_t watch_set_count(const struct watch_set *set);
-/* In order of endpoints, 0 <= i < count; removing shifts those behind. */
+/* In order of keys, 0 <= i < count; removing shifts those behind. */
 struct watch *watch_set_at(const struct watch_set *set, size_t i);
+
+/* By endpoint, and then by namespace. */
+int watch_compare_key(const struct watch *w, const struct watch_key *key);
+/* What it is called by people, in alerts and in metrics; returns text. */
+const char *watch_name(const struct watch *w, char text[static WATCH_NAME_LEN]);
+/* Reads that name. Returns 0 or -EINVAL. */
+int watch_parse_name(const char *name, struct watch_key *out);
 
 /* Swaps the finding's contents into the watch; the caller still has to fini what is left. */
 void watch_keep_finding(struct watch *w, struct finding *finding);

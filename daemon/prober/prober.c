@@ -187,7 +187,7 @@ static void on_ask_socket(const struct probe_request *request, void *arg)
 
 static void on_socket(struct prober *p, struct frame *f)
 {
-	struct ipc_socket answer;
+	struct ipc_socket answer = {0};
 
 	if (f->length == sizeof(answer))
 		memcpy(&answer, f->body, sizeof(answer));

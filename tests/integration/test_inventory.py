@@ -11,6 +11,7 @@ import tempfile
 import time
 import unittest
 
+import cgroups
 import frames
 import inventory_helper as wire
 import lab
@@ -336,10 +337,9 @@ class Owners(InventoryTest):
         self.assertEqual(found.command, "a\ufffd[31m\ufffd\ufffd")
 
     def test_a_unit_and_a_container(self):
-        root = self.cgroup_root()
+        root, base = cgroups.make_root(self)
         inventory = self.start()
         identity = "0123456789abcdef" * 4
-        base = f"pw-{os.getpid()}.slice"
         for path, unit, container, runtime in (
                 (f"{base}/my-app.service", "my-app.service", "", ""),
                 (f"{base}/docker-{identity}.scope", "", identity, "docker")):
@@ -353,32 +353,10 @@ class Owners(InventoryTest):
                                  (unit, container, runtime), found)
                 self.assertTrue(found.cgroup.endswith("/" + path), found)
 
-    def cgroup_root(self):
-        with open("/proc/mounts", encoding="ascii") as mounts:
-            roots = [line.split()[1] for line in mounts if line.split()[2] == "cgroup2"]
-        for root in roots:
-            probe = os.path.join(root, f"pw-{os.getpid()}.slice")
-            with contextlib.suppress(OSError):
-                os.mkdir(probe)
-                self.addCleanup(os.rmdir, probe)
-                return root
-        self.skipTest("no control group can be made here")
-        return None
-
     def process_in_cgroup(self, path, namespace, port):
-        os.mkdir(path)
-
-        def remove():
-            def is_empty():
-                with open(os.path.join(path, "cgroup.procs"), encoding="ascii") as file:
-                    return not file.read()
-            wait_until(is_empty, 10, "the group is empty")
-            os.rmdir(path)
-        self.addCleanup(remove)
-        move = f"echo $$ > {path}/cgroup.procs && exec \"$@\""
-        # First into the group: `ip netns exec` has another /sys.
-        return self.process(["sh", "-c", move, "sh", "ip", "netns", "exec", namespace,
-                             sys.executable, "-c", LISTENER, "127.0.0.1", str(port)])
+        cgroups.make(self, path)
+        return self.process(cgroups.within(path, namespace, sys.executable, "-c", LISTENER,
+                                           "127.0.0.1", str(port)))
 
 
 class Requests(InventoryTest):

@@ -25,6 +25,7 @@ struct bench {
 	struct watch *watches[N_WATCHES];
 	int prober; /* the test's end */
 	unsigned begun, done, done_without, died, died_alone, released, gone, pongs, blind, again;
+	unsigned asked; /* for sockets */
 	struct frame frame;
 };
 
@@ -79,6 +80,14 @@ static void on_blind(unsigned probes, bool again, void *arg)
 	b->again += again;
 }
 
+static void on_ask_socket(struct watch *w, uint64_t probe, void *arg)
+{
+	struct bench *b = arg;
+
+	assert_int_equal(w->slot.seq, probe);
+	b->asked++;
+}
+
 static void give_prober(struct bench *b)
 {
 	int pair[2];
@@ -95,6 +104,7 @@ static int set_up(void **state)
 	                                           .done = on_done,
 	                                           .died = on_died,
 	                                           .released = on_released,
+	                                           .ask_socket = on_ask_socket,
 	                                           .prober_gone = on_gone,
 	                                           .pong = on_pong,
 	                                           .blind = on_blind,
@@ -199,6 +209,75 @@ static void test_never_more_than_concurrency(void **state)
 	assert_true(next_probe(b, &probe, &seq));
 	assert_false(next_probe(b, &probe, &seq));
 	assert_int_equal(b->done, 1);
+}
+
+static void ask_socket(struct bench *b, uint64_t seq)
+{
+	assert_int_equal(frame_send(b->prober, IPC_PROBE_ASK_SOCKET, seq, NULL, 0, -1), 0);
+	turn(b);
+}
+
+/* The next answer, and whether a socket came with it. */
+static int next_socket(struct bench *b, uint64_t seq, int *error)
+{
+	struct ipc_socket answer;
+	int fd;
+
+	turn(b);
+	assert_int_equal(frame_recv(b->prober, &b->frame), 1);
+	assert_int_equal(b->frame.type, IPC_PROBE_SOCKET);
+	assert_int_equal(b->frame.seq, seq);
+	assert_int_equal(b->frame.length, sizeof(answer));
+	memcpy(&answer, b->frame.body, sizeof(answer));
+	*error = answer.error;
+	fd = b->frame.fd;
+	b->frame.fd = -1;
+	return fd;
+}
+
+static void test_sockets_for_probes_from_inside(void **state)
+{
+	struct bench *b = *state;
+	const struct watch_key key = {.endpoint = b->watches[0]->endpoint, .netns = 7};
+	struct watch *inside = watch_set_get_key(b->set, &key);
+	struct ipc_probe probe;
+	uint64_t seq;
+	int fd, error;
+
+	/* Not for what is asked from the host, nor for what is not under way. */
+	schedule_probe_in(b->schedule, b->watches[0], 0);
+	assert_true(next_probe(b, &probe, &seq));
+	assert_int_equal(probe.from_inside, 0);
+	ask_socket(b, seq);
+	ask_socket(b, seq + 1);
+	assert_int_equal(b->asked, 0);
+	answer(b, &probe.endpoint, seq);
+	schedule_probe_in(b->schedule, inside, 0);
+	assert_true(next_probe(b, &probe, &seq));
+	assert_int_equal(probe.from_inside, 1);
+	for (unsigned i = 1; i <= SCHEDULE_MAX_SOCKETS; i++) {
+		ask_socket(b, seq);
+		assert_int_equal(b->asked, i);
+		schedule_give_socket(b->schedule, seq, STDERR_FILENO, 0);
+		fd = next_socket(b, seq, &error);
+		assert_true(fd >= 0);
+		assert_int_equal(error, 0);
+		close(fd);
+	}
+	/* Nor without end. */
+	ask_socket(b, seq);
+	assert_int_equal(b->asked, SCHEDULE_MAX_SOCKETS);
+	assert_int_equal(next_socket(b, seq, &error), -1);
+	assert_int_equal(error, -EDQUOT);
+	schedule_give_socket(b->schedule, seq, -1, -ENOENT);
+	assert_int_equal(next_socket(b, seq, &error), -1);
+	assert_int_equal(error, -ENOENT);
+	/* One that comes too late goes nowhere. */
+	answer(b, &probe.endpoint, seq);
+	schedule_give_socket(b->schedule, seq, STDERR_FILENO, 0);
+	turn(b);
+	assert_int_equal(frame_recv(b->prober, &b->frame), -EAGAIN);
+	assert_int_equal(b->done, 2);
 }
 
 static void test_busy_breakers_come_first(void **state)
@@ -396,6 +475,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_never_more_than_concurrency, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(test_sockets_for_probes_from_inside, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_busy_breakers_come_first, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(test_slow_ones_hold_half_of_the_places, set_up,
 	                                    tear_down),
