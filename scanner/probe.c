@@ -78,11 +78,8 @@ static void finish(struct probe *p)
 	TAILQ_INSERT_HEAD(&engine->idle, p, link);
 }
 
-/*
- * For a descriptor, or for a socket that was asked for: long enough for each of the probes under
- * way to run into its deadline. False: it has waited that long. The probe is in no list.
- */
-static bool wait_a_while(struct probe *p)
+/* False: it has waited that long. The probe is in no list. */
+static bool wait_a_while(struct probe *p, int64_t limit_ms)
 {
 	struct probe_engine *engine = p->engine;
 	struct timeval tv = {.tv_usec = STARVED_RETRY_MS * 1000};
@@ -90,7 +87,7 @@ static bool wait_a_while(struct probe *p)
 
 	if (p->starved_since_ms == 0)
 		p->starved_since_ms = now_ms;
-	if (now_ms - p->starved_since_ms > 2 * engine->limits.request_timeout_ms)
+	if (now_ms - p->starved_since_ms > limit_ms)
 		return false;
 	TAILQ_INSERT_TAIL(&engine->starved, p, link);
 	if (!evtimer_pending(engine->starved_timer, NULL))
@@ -98,10 +95,16 @@ static bool wait_a_while(struct probe *p)
 	return true;
 }
 
+/* As long as the request itself may take: who asked for the probe reckons with its deadlines. */
 static int wait_for_socket(struct probe *p)
 {
-	if (!wait_a_while(p))
+	const struct probe_limits *limits = &p->engine->limits;
+
+	if (!wait_a_while(p, p->request.timeout_ms ? p->request.timeout_ms
+	                                           : limits->request_timeout_ms)) {
+		p->starved_since_ms = 0;
 		return -EMFILE;
+	}
 	if (!p->asked) {
 		p->asked = true;
 		p->engine->ask_socket(&p->request, p->engine->arg);
@@ -176,10 +179,13 @@ static void note_facts(struct probe *p, const struct http_answer *answer)
 		p->latency_ms = (int64_t)total_us / 1000;
 }
 
-/* No descriptor, no local port, no memory in the kernel: it waits for other probes to end. */
+/*
+ * No descriptor, no local port, no memory in the kernel: it waits for other probes to end. Long
+ * enough for each of them to run into its deadline; then it ends in an error.
+ */
 static bool wait_for_descriptor(struct probe *p)
 {
-	if (!wait_a_while(p))
+	if (!wait_a_while(p, 2 * p->engine->limits.request_timeout_ms))
 		return false;
 	transfer_detach(&p->transfer, curl_loop_multi(p->loop), false);
 	return true;

@@ -132,6 +132,21 @@ class Seen(InsideTest):
         wait_until(lambda: self.find(other) is None, 20 * SLOW, "the third is gone")
         self.assertIsNotNone(self.find(one))
 
+    def test_tls_by_ipv6(self):
+        """Asked in plain text first: each request has a connection of its own."""
+        key, certificate, web = (os.path.join(self.lab.directory, name)
+                                 for name in ("key.pem", "certificate.pem", "web.yml"))
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-subj", "/CN=a", "-keyout", key, "-out", certificate)
+        with open(web, "w", encoding="ascii") as file:
+            file.write(f"tls_server_config: {{cert_file: {certificate}, key_file: {key}}}\n")
+        _, netns = self.start_container(
+            "a" * 64, "client", server_program("prometheus-node-exporter"),
+            "--web.listen-address=[::1]:9100", f"--web.config.file={web}")
+        event = self.wait_opened(f"[::1]:9100@{netns}")
+        self.assertEqual((event["finding"]["scheme"], event["finding"]["verdict"]),
+                         ("https", "confirmed"))
+
     def test_two_containers_with_one_address(self):
         for namespace in ("pod1", "pod2"):
             self.add_pod(namespace)
