@@ -17,7 +17,10 @@ static void put_text(const struct dump *d, const char *text)
 	for (const char *p = text; *p; p++) {
 		if (*p == '"' || *p == '\\')
 			fputc('\\', d->out);
-		fputc(*p, d->out);
+		if (*p == '\n')
+			fputs("\\n", d->out);
+		else
+			fputc(*p, d->out);
 	}
 	fputc('"', d->out);
 }

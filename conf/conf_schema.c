@@ -2,6 +2,7 @@
 #include "conf/conf_schema.h"
 #include "common/control.h"
 #include "common/spelling.h"
+#include "common/template.h"
 
 #include <string.h>
 #include <sys/un.h>
@@ -193,6 +194,13 @@ const struct conf_key conf_schema[] = {
     {"alerts[].key_file", ALERT(PATH, key_file), .extra = offsetof(struct conf_alert, key_at),
      .max = 1024, .flags = CONF_KEY_CONNECTION, .types = TLS_TYPES,
      .help = "The key (PEM, not encrypted) of cert_file"},
+    {"alerts[].subject", ALERT(TEMPLATE, subject), RANGE(0, 512), .types = TYPE(SMTP),
+     .note = "see [templates](alerts.md#in-your-own-words)",
+     .help = "A mail's subject, with {fields} of the event"},
+    {"alerts[].text", ALERT(TEMPLATE, text), RANGE(1, TEMPLATE_MAX_BYTES),
+     .types = TYPE(SMTP) | TYPE(SLACK) | TYPE(PAGERDUTY) | TYPE(SYSLOG) | TYPE(JOURNALD),
+     .note = "see [templates](alerts.md#in-your-own-words)",
+     .help = "What people read, with {fields} of the event"},
     {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
@@ -426,6 +434,9 @@ const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EX
 	else if (key->type == CONF_TYPE_TEXT)
 		snprintf(out, CONF_EXPECT_LEN, "one line of at most %lld bytes",
 		         (long long)key->max);
+	else if (key->type == CONF_TYPE_TEMPLATE)
+		snprintf(out, CONF_EXPECT_LEN, "%s of at most %lld bytes, with {fields}",
+		         key->min ? "a text" : "one line", (long long)key->max);
 	else if (key->type == CONF_TYPE_URL_PATH)
 		snprintf(out, CONF_EXPECT_LEN, "a path of a URL, of at most %lld bytes",
 		         (long long)key->max);

@@ -20,10 +20,12 @@ enum conf_type {
 	CONF_TYPE_ACCOUNT, /* a user or group: name, or number from `min` */
 	CONF_TYPE_PATH,    /* absolute, of at most `max` bytes */
 	CONF_TYPE_URL,
-	CONF_TYPE_URL_PATH,   /* "/debug/vars", of at most `max` bytes */
-	CONF_TYPE_TEXT,       /* one line of at most `max` bytes */
-	CONF_TYPE_LISTEN,     /* struct endpoint, and at `extra` a bool: false for "off" */
-	CONF_TYPE_TARGETS,    /* struct conf_strings */
+	CONF_TYPE_URL_PATH, /* "/debug/vars", of at most `max` bytes */
+	CONF_TYPE_TEMPLATE, /* common/template.h; of at most `max` bytes, one line unless `min` is 1
+	                     */
+	CONF_TYPE_TEXT,     /* one line of at most `max` bytes */
+	CONF_TYPE_LISTEN,   /* struct endpoint, and at `extra` a bool: false for "off" */
+	CONF_TYPE_TARGETS,  /* struct conf_strings */
 	CONF_TYPE_PORT_LISTS, /* struct conf_strings */
 	CONF_TYPE_PORTS,      /* struct conf_ports */
 	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */

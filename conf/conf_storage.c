@@ -49,6 +49,7 @@ void conf_value_free(const struct conf_key *key, void *base)
 	case CONF_TYPE_PATH:
 	case CONF_TYPE_URL:
 	case CONF_TYPE_URL_PATH:
+	case CONF_TYPE_TEMPLATE:
 	case CONF_TYPE_TEXT:
 		if (key->flags & CONF_KEY_SECRET)
 			conf_value_wipe(key, base);

@@ -2,6 +2,8 @@
 #include "conf/conf_value.h"
 #include "conf/conf_alert.h"
 
+#include "common/template.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -249,6 +251,48 @@ static int check_text(const struct input *in, int64_t max)
 	return 0;
 }
 
+/* What is clean in each line, where there may be several. */
+static bool lines_are_clean(const char *text)
+{
+	for (;;) {
+		size_t length = strcspn(text, "\n");
+
+		if (!conf_text_is_clean(text, length))
+			return false;
+		if (!text[length])
+			return true;
+		text += length + 1;
+	}
+}
+
+/* Characters, as an editor counts them, not bytes. */
+static size_t characters_before(const char *text, size_t at)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < at; i++)
+		n += ((unsigned char)text[i] & 0xc0) != 0x80;
+	return n;
+}
+
+static int set_template(const struct input *in)
+{
+	const char *text = in->scalar->text;
+	char why[TEMPLATE_ERROR_LEN];
+	size_t at;
+
+	if (in->scalar->length > (size_t)in->key->max)
+		return refuse(in, "is too long");
+	if (in->key->min ? !lines_are_clean(text) : !conf_text_is_clean(text, in->scalar->length))
+		return refuse(in, in->key->min ? "has control characters"
+		                               : "has control characters or line breaks");
+	if (template_check(text, &at, why) < 0)
+		return conf_fail(in->diag, in->scalar->at,
+		                 "%s: character %zu: %s; expected a text with {fields} of an event",
+		                 in->key->path, characters_before(text, at) + 1, why);
+	return store_text(in);
+}
+
 static int set_text(const struct input *in)
 {
 	int err = check_text(in, in->key->max);
@@ -470,6 +514,7 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 	    [CONF_TYPE_URL_PATH] = set_url_path, [CONF_TYPE_URL_PATHS] = add_url_path,
 	    [CONF_TYPE_TEXT] = set_text,         [CONF_TYPE_TEXTS] = add_text,
 	    [CONF_TYPE_SOURCES] = add_source,    [CONF_TYPE_HEADERS] = add_header,
+	    [CONF_TYPE_TEMPLATE] = set_template,
 	};
 	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
 	char expected[CONF_EXPECT_LEN];

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -121,6 +122,32 @@ static void lengths_are_bounded(void **state)
 	json_decref(event);
 }
 
+/* Only what is documented, and all that is documented. */
+static void fields_are_documented(void **state)
+{
+	const char *folder = getenv("PW_SOURCE_DIR");
+	char path[4096], docs[64 * 1024];
+	FILE *file;
+	size_t length;
+
+	(void)state;
+	assert_non_null(folder);
+	snprintf(path, sizeof(path), "%s/docs/alerts.md", folder);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	length = fread(docs, 1, sizeof(docs) - 1, file);
+	docs[length] = '\0';
+	fclose(file);
+	assert_true(length < sizeof(docs) - 1);
+	for (size_t i = 0; template_field_name(i); i++) {
+		char cell[32];
+
+		snprintf(cell, sizeof(cell), "`{%s}`", template_field_name(i));
+		if (!strstr(docs, cell))
+			fail_msg("docs/alerts.md lacks %s", cell);
+	}
+}
+
 static void words_are_near_or_far(void **state)
 {
 	(void)state;
@@ -140,6 +167,7 @@ int main(void)
 	    cmocka_unit_test(a_value_is_no_template_and_has_no_lines),
 	    cmocka_unit_test(faults_have_a_place),
 	    cmocka_unit_test(lengths_are_bounded),
+	    cmocka_unit_test(fields_are_documented),
 	    cmocka_unit_test(words_are_near_or_far),
 	};
 

@@ -1,0 +1,1 @@
+pw_unit_test(test_message pw_sender)
