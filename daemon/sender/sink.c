@@ -429,17 +429,19 @@ struct sink *sink_new(const struct sink_env *env, struct conf_alert *alert)
 	return sink;
 }
 
+static void drop_queue(struct queue *q)
+{
+	while (queue_first(q))
+		parcel_release(queue_remove(q, queue_first(q)));
+}
+
 void sink_free(struct sink *sink)
 {
-	struct queue *const queues[] = {&sink->tests, &sink->waiting};
-	struct delivery *d;
-
 	if (!sink)
 		return;
 	cancel_attempt(sink);
-	for (size_t i = 0; i < 2; i++)
-		while ((d = queue_first(queues[i])))
-			parcel_release(queue_remove(queues[i], d));
+	drop_queue(&sink->tests);
+	drop_queue(&sink->waiting);
 	if (sink->timer)
 		event_free(sink->timer);
 	sink_conf_free(sink->conf);
