@@ -66,8 +66,9 @@ class FailureTest(unittest.TestCase):
     def sink(self, name, url, **more):
         self.sinks.append({"name": name, "type": "webhook", "url": url, **more})
 
-    def start(self):
-        self.daemon = self.lab.daemon(self.lab.config(scan={"targets": []}, alerts=self.sinks))
+    def start(self, **changes):
+        self.daemon = self.lab.daemon(self.lab.config(scan={"targets": []}, alerts=self.sinks,
+                                                      **changes))
         return self.daemon.start(timeout=20 * SLOW)
 
     def block(self, i):
@@ -237,6 +238,28 @@ class Independence(FailureTest):
         began = time.monotonic()
         self.assertEqual(self.daemon.stop(), 0)
         self.assertLess(time.monotonic() - began, 8 * SLOW)
+
+
+class Together(FailureTest):
+    COUNT = 100
+
+    def test_a_hundred_blocks_at_once_are_one_message(self):
+        hook, plain = self.receiver(OK), self.receiver(OK)
+        self.sink("hook", hook.url, group_wait="5s")
+        self.sink("plain", plain.url)
+        self.start(firewall={"max_blocks_per_minute": 1000, "verify": False})
+        endpoints = [block_address(i) for i in range(self.COUNT)]
+        self.daemon.ctl("block", *endpoints, "--reason", "a test", timeout=60)
+        group = json.loads(hook.requests.get(timeout=30 * SLOW).body)
+        self.assertEqual([e["endpoint"] for e in group["events"]], endpoints)
+        self.assertEqual(self.events(plain, self.COUNT), endpoints)
+        # Each is counted, and over.
+        for name in ("hook", "plain"):
+            self.daemon.wait_metric("pprofwall_alerts_total", self.COUNT, 10 * SLOW, sink=name,
+                                    result="delivered")
+        wait_until(lambda: self.daemon.ctl_json("status")["alerts"]["queued"] == 0, 10 * SLOW,
+                   "nothing is queued")
+        self.assertEqual(hook.requests.qsize(), 0)
 
 
 if __name__ == "__main__":
