@@ -126,6 +126,7 @@ struct conf_alert {
 	struct conf_mark url_at, secret_at, headers_at; /* headers_at: of the latter two */
 	char *ca_file, *cert_file, *key_file;           /* PEM; absolute paths, or NULL */
 	struct conf_mark ca_at, cert_at, key_at;
+	int64_t refresh_ms;   /* of Alertmanagers: between repetitions of what is still open */
 	char *subject, *text; /* common/template.h; NULL: the type's own */
 	int64_t timeout_ms;   /* one attempt, in all */
 	int64_t give_up_after_ms;

@@ -9,6 +9,7 @@ static const struct url_rule {
 	const char *expected;
 } url_rules[CONF_ALERT_TYPES] = {
     [CONF_ALERT_WEBHOOK] = {{"http", "https"}, "an http:// or https:// URL"},
+    [CONF_ALERT_ALERTMANAGER] = {{"http", "https"}, "an http:// or https:// URL without a query"},
 };
 
 /* "host", "host:port", "[v6]", "[v6]:port". */
@@ -68,6 +69,8 @@ const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, con
 		n -= (size_t)(at + 1 - authority);
 		authority = at + 1;
 	}
+	if (type == CONF_ALERT_ALERTMANAGER && strpbrk(authority, "?#"))
+		return "has a query or a fragment"; /* a path is to be added */
 	return authority_is_sound(authority, n) ? NULL : "has no valid host and port";
 }
 

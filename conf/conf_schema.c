@@ -17,8 +17,10 @@ static const struct conf_choice on_stops[] = {
     {"keep", CONF_ON_STOP_KEEP}, {"remove", CONF_ON_STOP_REMOVE}, {NULL, 0}};
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
-static const struct conf_choice alert_types[] = {
-    {"webhook", CONF_ALERT_WEBHOOK}, {"journald", CONF_ALERT_JOURNALD}, {NULL, 0}};
+static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK},
+                                                 {"alertmanager", CONF_ALERT_ALERTMANAGER},
+                                                 {"journald", CONF_ALERT_JOURNALD},
+                                                 {NULL, 0}};
 static const struct conf_choice insides[] = {{"containers", CONF_INSIDE_CONTAINERS},
                                              {"all", CONF_INSIDE_ALL},
                                              {"none", CONF_INSIDE_NONE},
@@ -51,10 +53,10 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
-#define HTTP_TYPES         TYPE(WEBHOOK)
+#define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER))
 #define TLS_TYPES          HTTP_TYPES
 #define SECRET_TYPES       TYPE(WEBHOOK)
-#define HEADER_TYPES       TYPE(WEBHOOK)
+#define HEADER_TYPES       (TYPE(WEBHOOK) | TYPE(ALERTMANAGER))
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
 #define DAYS(n)            SECONDS((n)*INT64_C(86400))
@@ -194,6 +196,9 @@ const struct conf_key conf_schema[] = {
     {"alerts[].key_file", ALERT(PATH, key_file), .extra = offsetof(struct conf_alert, key_at),
      .max = 1024, .flags = CONF_KEY_CONNECTION, .types = TLS_TYPES,
      .help = "The key (PEM, not encrypted) of cert_file"},
+    {"alerts[].refresh", ALERT(DURATION, refresh_ms), RANGE(SECONDS(10), SECONDS(3600)),
+     .preset = "1m", .types = TYPE(ALERTMANAGER),
+     .help = "Between repetitions of what is still open; it ends three times as far away"},
     {"alerts[].subject", ALERT(TEMPLATE, subject), RANGE(0, 512), .types = TYPE(SMTP),
      .note = "see [templates](alerts.md#in-your-own-words)",
      .help = "A mail's subject, with {fields} of the event"},

@@ -8,6 +8,7 @@ const struct driver *driver_of(enum conf_alert_type type)
 {
 	static const struct driver *const drivers[CONF_ALERT_TYPES] = {
 	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
+	    [CONF_ALERT_ALERTMANAGER] = &driver_alertmanager,
 	    [CONF_ALERT_JOURNALD] = &driver_journal,
 	};
 

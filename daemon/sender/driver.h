@@ -15,6 +15,7 @@ struct drivers {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct transport *transport;
+	json_t *firing; /* what Alertmanagers were told, see driver_alertmanager.c: an object */
 };
 
 /* All that it points to stays until the attempt is over. */

@@ -2,6 +2,7 @@
 #include "daemon/sender/driver_http.h"
 
 #include "common/clock.h"
+#include "daemon/sender/attempt.h"
 #include "daemon/sender/backoff.h"
 #include "daemon/sender/signature.h"
 
@@ -10,22 +11,22 @@
 
 struct http_attempt {
 	struct transfer *transfer;
+	void *skipped; /* in its place: an attempt of attempt.h */
 	char *body;
 	attempt_done_cb *done;
 	void *arg;
 };
 
-/* A body may hold a key. */
-static void forget_body(char *body)
+void driver_http_forget(char *text)
 {
-	if (body)
-		explicit_bzero(body, strlen(body));
-	free(body);
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
 }
 
 static void free_attempt(struct http_attempt *a)
 {
-	forget_body(a->body);
+	driver_http_forget(a->body);
 	free(a);
 }
 
@@ -39,6 +40,15 @@ static enum attempt_verdict judge(int status)
 	}
 }
 
+static void finish(struct http_attempt *a, const struct attempt_result *result)
+{
+	attempt_done_cb *done = a->done;
+	void *arg = a->arg;
+
+	free_attempt(a);
+	done(result, arg);
+}
+
 static void on_transfer_done(const struct transport_result *answer, void *arg)
 {
 	struct http_attempt *a = arg;
@@ -47,13 +57,33 @@ static void on_transfer_done(const struct transport_result *answer, void *arg)
 	    .status = answer->status,
 	    .retry_after_ms = answer->retry_after_ms,
 	};
-	attempt_done_cb *done = a->done;
-	void *done_arg = a->arg;
 
 	_Static_assert((int)TRANSPORT_TEXT_LEN == (int)ATTEMPT_TEXT_LEN, "one holds the other");
 	memcpy(result.text, answer->text, sizeof(result.text));
-	free_attempt(a);
-	done(&result, done_arg);
+	finish(a, &result);
+}
+
+static void on_skipped(const struct attempt_result *result, void *arg)
+{
+	finish(arg, result);
+}
+
+int driver_http_skip(struct drivers *d, attempt_done_cb *done, void *arg, void **attempt)
+{
+	const struct attempt_result delivered = {.verdict = ATTEMPT_DELIVERED};
+	struct http_attempt *a = calloc(1, sizeof(*a));
+	int rc;
+
+	if (!a)
+		return -ENOMEM;
+	*a = (struct http_attempt){.done = done, .arg = arg};
+	rc = attempt_end(d, &delivered, on_skipped, a, &a->skipped);
+	if (rc < 0) {
+		free(a);
+		return rc;
+	}
+	*attempt = a;
+	return 0;
 }
 
 static int sign(const struct conf_alert *conf, struct transport_request *request,
@@ -82,7 +112,7 @@ int driver_http_start(struct drivers *d, const struct attempt_spec *spec,
 	int rc;
 
 	if (!a || !post->body) {
-		forget_body(post->body);
+		driver_http_forget(post->body);
 		free(a);
 		return -ENOMEM;
 	}
@@ -104,5 +134,7 @@ void driver_http_cancel(void *attempt)
 	struct http_attempt *a = attempt;
 
 	transport_cancel(a->transfer);
+	if (a->skipped)
+		attempt_end_cancel(a->skipped);
 	free_attempt(a);
 }

@@ -15,6 +15,11 @@ struct http_post {
 int driver_http_start(struct drivers *d, const struct attempt_spec *spec,
                       const struct http_post *post, attempt_done_cb *done, void *arg,
                       void **attempt);
+/* Nothing of this message is for the sink: delivered, without a request. */
+int driver_http_skip(struct drivers *d, attempt_done_cb *done, void *arg, void **attempt);
+/* Of either. */
 void driver_http_cancel(void *attempt);
+/* Wipes and frees a text that may hold a secret. NULL is allowed. */
+void driver_http_forget(char *text);
 
-extern const struct driver driver_webhook;
+extern const struct driver driver_webhook, driver_alertmanager;

@@ -25,6 +25,7 @@ struct sender {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct transport *transport;
+	json_t *firing;
 	struct sinks *sinks;
 	struct channel *parent, *agent; /* agent: NULL until the first configuration */
 	struct credentials *credentials;
@@ -295,6 +296,7 @@ static void sender_fini(struct sender *s)
 	if (s->flush_deadline)
 		event_free(s->flush_deadline);
 	sinks_free(s->sinks);
+	json_decref(s->firing);
 	transport_free(s->transport);
 	resolver_free(s->resolver);
 	drop_candidate(s);
@@ -313,7 +315,8 @@ static int sender_init(struct sender *s)
 	if (!s->base)
 		return -ENOMEM;
 	s->flush_deadline = evtimer_new(s->base, on_flush_deadline, s);
-	if (!s->flush_deadline)
+	s->firing = json_object();
+	if (!s->flush_deadline || !s->firing)
 		return -ENOMEM;
 	rc = resolver_new(s->base, &s->resolver);
 	if (rc == 0)
@@ -321,7 +324,8 @@ static int sender_init(struct sender *s)
 	if (rc == 0)
 		rc = sinks_new(&(struct drivers){.base = s->base,
 		                                 .resolver = s->resolver,
-		                                 .transport = s->transport},
+		                                 .transport = s->transport,
+		                                 .firing = s->firing},
 		               &sink_handlers, &s->sinks);
 	if (rc == 0)
 		rc = channel_new(s->base, IPC_PARENT_FD, &parent_handlers, &s->parent);
