@@ -114,7 +114,10 @@ static int add_endpoints(struct block_options *o, int n, char **texts)
 		return refuse("out of memory", NULL);
 	for (int i = 0; i < n; i++) {
 		if (endpoint_parse(texts[i], &o->endpoints[i]) != 0)
-			return refuse("not a numeric ADDRESS:PORT", texts[i]);
+			return refuse(strstr(texts[i], "@netns:")
+			                  ? "the firewall does not reach into a network namespace"
+			                  : "not a numeric ADDRESS:PORT",
+			              texts[i]);
 	}
 	o->n_endpoints = (size_t)n;
 	return GO_ON;

@@ -103,6 +103,7 @@ class Seen(InsideTest):
         self.assertIn(f"inside: {endpoint}", done.stderr)
         done = self.daemon.ctl("block", endpoint, "--reason", "x", check=False)
         self.assertEqual(done.returncode, 2)
+        self.assertIn("the firewall does not reach into a network namespace", done.stderr)
         # A rule that says so cannot either.
         self.reload([{"name": "local", "match": {"loopback": True}, "seal_local": True,
                       "allow_from": [], "whole_port": True}, {"name": "default"}])
