@@ -261,8 +261,8 @@ class Circuit(GroupTest):
         began = time.monotonic()
         self.assertEqual(self.next_ids(receiver, 25), ids([1]))
         # The rest follows at once, as one message.
-        self.assertEqual(self.next_ids(receiver, 2), ids(range(2, 51)))
-        self.assertLess(time.monotonic() - began, 25)
+        self.assertEqual(self.next_ids(receiver), ids(range(2, 51)))
+        self.assertLess(time.monotonic() - began, 30)
         self.assertFalse(any(r.circuit_open for r in self.read_results(sender, 50)))
 
     def test_a_test_asks_at_once_and_closes_it(self):
