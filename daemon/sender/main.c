@@ -75,9 +75,13 @@ static void tell_agent(struct sender *s, enum ipc_type type, uint64_t seq, const
 {
 	int rc = s->agent ? channel_send(s->agent, (uint16_t)type, seq, body, length) : -EPIPE;
 
-	/* An agent that hears nothing keeps the event, and sends it again. */
-	if (rc < 0 && rc != -EPIPE)
-		log_warning("cannot answer the agent: %s", strerror(-rc));
+	if (rc == 0 || rc == -EPIPE || s->failed)
+		return;
+	/* It would wait for ever for what it never hears of; to the next sender it sends it again.
+	 */
+	log_error("cannot answer the agent: %s", strerror(-rc));
+	s->failed = true;
+	leave(s);
 }
 
 static void on_result(uint64_t seq, const struct ipc_send_result *result, void *arg)

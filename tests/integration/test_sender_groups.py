@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """pprofwall-sender: many events in one message, rate limits, dead sinks, events that somebody waits
 for."""
+import contextlib
 import json
 import os
 import queue
@@ -98,6 +99,15 @@ class Envelopes(GroupTest):
         self.assertEqual(sender.results(until=2), [])
         self.released.set()
         self.assertEqual([self.next_ids(receiver), self.next_ids(receiver)], [ids([3]), ids([4])])
+
+
+    def test_results_that_nobody_reads_are_not_dropped(self):
+        """It ends, loudly: whoever starts another one sends what is not done again."""
+        receiver = self.receiver(OK)
+        sender = self.sender([("ops", receiver.url, {"group_wait": "100ms"})])
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.send_all(sender, range(1, 5001))
+        self.assertEqual(sender.wait(30), 1)
 
 
 class Groups(GroupTest):
