@@ -26,6 +26,7 @@ enum {
 	CONF_SECRET_MAX_LEN = 1024,
 	CONF_MAX_HEADERS = 32,
 	CONF_HEADER_MAX_LEN = 2048, /* with its name */
+	CONF_COMMAND_MAX_WORDS = 32,
 	CONF_ERROR_LEN = 512,
 };
 
@@ -127,6 +128,7 @@ struct conf_alert {
 	char *ca_file, *cert_file, *key_file;           /* PEM; absolute paths, or NULL */
 	struct conf_mark ca_at, cert_at, key_at;
 	int64_t refresh_ms;   /* of Alertmanagers: between repetitions of what is still open */
+	struct conf_strings command; /* exec: the program and its arguments */
 	char *subject, *text; /* common/template.h; NULL: the type's own */
 	int64_t timeout_ms;   /* one attempt, in all */
 	int64_t give_up_after_ms;
@@ -197,7 +199,8 @@ struct conf {
 		bool verify;        /* a block is tried from a namespace of our own */
 	} firewall;
 	struct {
-		char *agent, *prober, *firewall, *sender, *inventory; /* names or numbers */
+		char *agent, *prober, *firewall, *sender, *inventory,
+		    *runner; /* names or numbers */
 	} users;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_reader.h"
 #include "conf/conf_alert.h"
+#include "conf/conf_alert_kind.h"
 #include "conf/conf_guard.h"
 #include "conf/conf_match.h"
 #include "conf/conf_route.h"
@@ -199,6 +200,8 @@ static int check_alert(const struct reader *r, const yaml_node_t *mapping, struc
 	if (!find_value(r, mapping, "max_per_minute"))
 		alert->max_per_minute = conf_alert_default_per_minute(alert->type);
 	err = conf_alert_check(alert, mark_of(mapping), r->diag);
+	if (!err)
+		err = conf_alert_check_kind(alert, mark_of(mapping), r->diag);
 	return err ? err : conf_route_check(alert, r->diag);
 }
 

@@ -20,6 +20,7 @@ static const struct conf_choice persists[] = {
 static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK},
                                                  {"alertmanager", CONF_ALERT_ALERTMANAGER},
                                                  {"journald", CONF_ALERT_JOURNALD},
+                                                 {"exec", CONF_ALERT_EXEC},
                                                  {NULL, 0}};
 static const struct conf_choice insides[] = {{"containers", CONF_INSIDE_CONTAINERS},
                                              {"all", CONF_INSIDE_ALL},
@@ -158,7 +159,7 @@ const struct conf_key conf_schema[] = {
      .help = "Stands in metrics and logs; unique"},
     {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types,
      .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION,
-     .help = "webhook: JSON, POSTed; journald: the journal of this host"},
+     .help = "webhook: JSON, POSTed; journald: the journal of this host; exec: a program"},
     {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
      .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = HTTP_TYPES,
      .note = "none; this or one of the next two is required",
@@ -206,6 +207,9 @@ const struct conf_key conf_schema[] = {
      .types = TYPE(SMTP) | TYPE(SLACK) | TYPE(PAGERDUTY) | TYPE(SYSLOG) | TYPE(JOURNALD),
      .note = "see [templates](alerts.md#in-your-own-words)",
      .help = "What people read, with {fields} of the event"},
+    {"alerts[].command", ALERT(TEXTS, command), RANGE(0, CONF_COMMAND_MAX_WORDS), .item_max = 255,
+     .flags = CONF_KEY_CONNECTION, .types = TYPE(EXEC), .note = "none, required",
+     .help = "The program, by its absolute path, and its arguments; no shell; gets the event's JSON"},
     {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
@@ -289,6 +293,8 @@ const struct conf_key conf_schema[] = {
      .preset = "pprofwall-sender", .help = "The sender of alerts"},
     {"users.inventory", CONF(ACCOUNT, users.inventory), .min = 1, .flags = CONF_KEY_RESTART,
      .preset = "pprofwall-inventory", .help = "The finder of listening sockets"},
+    {"users.runner", CONF(ACCOUNT, users.runner), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-runner", .help = "The programs of alerts of type exec, and who starts them"},
 };
 /* clang-format on */
 

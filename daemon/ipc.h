@@ -8,10 +8,12 @@
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
  *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*, IPC_REVERSE_* (descriptor 4 of the
  *sender) agent   <-> inventory    daemon/inventory/wire.h      (descriptor 4 of the inventory)
+ *	sender  <-> runner       IPC_RUN_*                    (descriptor 4 of the runner)
  *
  * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
  * A restarted inventory finds there what the first one sent along with READY: its own namespace.
- * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted.
+ * The agent gets its ends with IPC_PARENT_PEER, at the start and whenever a child was restarted; so
+ * does the sender that of the runner, which is started when it asks for one.
  * Bodies are the fixed-size structs below unless JSON is stated; padding is named and zero.
  * Numbers are host byte order: both ends run on one machine from one build.
  */
@@ -30,6 +32,7 @@ enum ipc_role {
 	IPC_ROLE_PROBER,
 	IPC_ROLE_SENDER,
 	IPC_ROLE_INVENTORY,
+	IPC_ROLE_RUNNER, /* none of the agent's peers; all before it are */
 	IPC_ROLE_COUNT
 };
 
@@ -40,7 +43,7 @@ enum ipc_type {
 	IPC_PARENT_COMMIT,  /* struct ipc_conf: what was checked is now in force; answered likewise
 	                     */
 	IPC_PARENT_ABORT,   /* struct ipc_conf: forget what was checked; no answer */
-	IPC_PARENT_PEER,    /* agent only: struct ipc_peer + socket */
+	IPC_PARENT_PEER,    /* agent and sender: struct ipc_peer + socket */
 	IPC_PARENT_CONTROL, /* agent only: listening control socket */
 	IPC_PARENT_STOP, /* end in an orderly way: agent and sender flush, firewall obeys on_stop */
 	IPC_PARENT_RELOADED, /* agent only: struct ipc_result of a reload, when it is over */
@@ -51,6 +54,7 @@ enum ipc_type {
 	IPC_CHILD_ALIVE,      /* agent only, empty, about every second: for the watchdog */
 	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */
 	IPC_CHILD_BLIND,      /* agent only, empty: the prober answers no probes; restart it */
+	IPC_CHILD_RUNNER,     /* sender only, empty: it has programs to run */
 
 	/* agent -> prober */
 	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */
@@ -76,6 +80,11 @@ enum ipc_type {
 	IPC_REVERSE_ASK, /* struct endpoint, port 0: what is its name? seq names the question */
 	/* sender -> agent */
 	IPC_REVERSE_RESULT, /* struct ipc_name; "" for none; seq as asked */
+
+	/* sender -> runner */
+	IPC_RUN_START = 112, /* struct ipc_run + pipe that the program reads; seq names the run */
+	/* runner -> sender */
+	IPC_RUN_DONE, /* struct ipc_run_done; seq as asked */
 
 	/* both ways */
 	IPC_PING = 120, /* empty, any peer; answered with IPC_PONG, same seq */
@@ -127,6 +136,18 @@ struct ipc_send_result {
 	char text[128]; /* why; never the URL */
 	/* The sink is given a rest: 1 until an attempt goes well. */
 	uint32_t circuit_open;
+};
+
+/* The runner knows the command by itself: it cannot be asked for any other. */
+struct ipc_run {
+	int64_t timeout_ms; /* 1..300000 */
+	char sink[64];
+	char event[64]; /* [a-z_]* */
+};
+
+struct ipc_run_done {
+	int32_t error; /* 0, -ETIMEDOUT (it was killed), or another -errno: it did not run */
+	int32_t wait_status;
 };
 
 struct ipc_name {

@@ -37,7 +37,7 @@ static void take_peer(struct agent *a, struct frame *f)
 	if (f->length != sizeof(peer) || sock < 0)
 		return;
 	memcpy(&peer, f->body, sizeof(peer));
-	if (peer.role >= IPC_ROLE_COUNT)
+	if (peer.role >= IPC_ROLE_RUNNER)
 		return;
 	f->fd = -1;
 	a->peers[peer.role] =

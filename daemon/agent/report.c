@@ -8,7 +8,7 @@
 
 enum { FEW_TARGETS = 256, PAGE_LEN = 2048 };
 
-static const char *const role_names[IPC_ROLE_COUNT] = {
+static const char *const role_names[IPC_ROLE_RUNNER] = {
     [IPC_ROLE_AGENT] = "agent",   [IPC_ROLE_FIREWALL] = "firewall",   [IPC_ROLE_PROBER] = "prober",
     [IPC_ROLE_SENDER] = "sender", [IPC_ROLE_INVENTORY] = "inventory",
 };
@@ -38,7 +38,7 @@ static json_t *processes_to_json(const struct agent *a)
 {
 	json_t *list = json_array();
 
-	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
+	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_RUNNER; role++) {
 		const struct agent_peer *peer = &a->peers[role];
 
 		json_array_append_new(list,
@@ -234,7 +234,7 @@ bool report_ready(struct evbuffer *out, void *arg)
 	struct schedule_stats schedule;
 	bool ready = true;
 
-	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_COUNT; role++) {
+	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_RUNNER; role++) {
 		if (is_answering(&a->peers[role]) || !is_needed(a, role))
 			continue;
 		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);

@@ -30,6 +30,7 @@ static const struct {
     [IPC_ROLE_PROBER] = {"prober", "pprofwall-prober", true, "signatures.yaml"},
     [IPC_ROLE_SENDER] = {"sender", "pprofwall-sender", true, NULL},
     [IPC_ROLE_INVENTORY] = {"inventory", "pprofwall-inventory", true, NULL},
+    [IPC_ROLE_RUNNER] = {"runner", "pprofwall-runner", true, NULL},
 };
 
 const char *child_role_name(enum ipc_role role)
@@ -56,6 +57,7 @@ int child_init(struct child *c, enum ipc_role role, struct child_identity identi
 	    .sock = -1,
 	    .peer = -1,
 	    .restarts_alone = roles[role].restarts_alone,
+	    .wanted = role != IPC_ROLE_RUNNER,
 	    .programs = -1,
 	    .data = -1,
 	};

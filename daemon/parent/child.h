@@ -20,9 +20,10 @@ struct child {
 	struct child_identity identity;
 	pid_t pid;           /* 0: not running */
 	int sock;            /* parent <-> child, or -1 */
-	int peer;            /* the agent's end of agent <-> child until it was sent, or -1 */
+	int peer;            /* its peer's end of peer <-> child until it was sent, or -1 */
 	bool ready;          /* IPC_CHILD_READY came */
 	bool restarts_alone; /* not agent and firewall: their death ends the service */
+	bool wanted;         /* the runner: the sender has asked for it */
 	bool verify;         /* inventory: to make a network namespace of its own */
 	unsigned restarts;
 	int exit_status;       /* wait(2) status of the one before */
@@ -41,7 +42,7 @@ struct child {
 
 struct spawner;
 
-/* "agent", "firewall", "prober", "sender", "inventory" */
+/* "agent", "firewall", "prober", "sender", "inventory", "runner" */
 const char *child_role_name(enum ipc_role role);
 
 /* Fills the struct; finds the program beside our own. Returns 0 or -errno. */

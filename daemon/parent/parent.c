@@ -20,7 +20,8 @@ enum { STOP_GRACE_MS = 3000 }; /* of each child; agent and sender flush for at m
 
 /* Firewall first, since only there can the kernel say no; the agent last, when all others follow.
  */
-static const enum ipc_role commit_order[] = {IPC_ROLE_FIREWALL, IPC_ROLE_SENDER, IPC_ROLE_AGENT};
+static const enum ipc_role commit_order[] = {IPC_ROLE_FIREWALL, IPC_ROLE_RUNNER, IPC_ROLE_SENDER,
+                                             IPC_ROLE_AGENT};
 
 static uint32_t checksum(int fd)
 {
@@ -41,7 +42,7 @@ static int send_to_agent(struct parent *p, uint16_t type, const void *body, size
 	return frame_send(p->children[IPC_ROLE_AGENT].sock, type, 0, body, length, fd);
 }
 
-/* Gives the agent its end of the socket to a child. */
+/* Gives the agent its end of the socket to a child; the sender, if the child is the runner. */
 static int introduce(struct parent *p, struct child *c)
 {
 	struct ipc_peer peer = {
@@ -50,7 +51,9 @@ static int introduce(struct parent *p, struct child *c)
 	    .pid = c->pid,
 	    .exit_status = c->exit_status,
 	};
-	int err = send_to_agent(p, IPC_PARENT_PEER, &peer, sizeof(peer), c->peer);
+	enum ipc_role other = c->role == IPC_ROLE_RUNNER ? IPC_ROLE_SENDER : IPC_ROLE_AGENT;
+	int err =
+	    frame_send(p->children[other].sock, IPC_PARENT_PEER, 0, &peer, sizeof(peer), c->peer);
 
 	close(steal_fd(&c->peer));
 	return err;
@@ -194,7 +197,7 @@ static void restart(struct parent *p, struct child *c)
 	struct ipc_result result = {0};
 	int err = child_start(c, 0, p->config_path, clock_monotonic_ms());
 
-	if (err == 0 && c->role == IPC_ROLE_SENDER) {
+	if (err == 0 && (c->role == IPC_ROLE_SENDER || c->role == IPC_ROLE_RUNNER)) {
 		err = child_ask_conf(c, IPC_PARENT_CONF, &conf, p->config_fd, &result);
 		if (err == 0)
 			err = child_ask_conf(c, IPC_PARENT_COMMIT, &conf, -1, &result);
@@ -202,10 +205,11 @@ static void restart(struct parent *p, struct child *c)
 	if (err == 0)
 		err = introduce(p, c);
 	if (err == 0) {
-		log_info("the %s process is back (pid %d)", child_role_name(c->role), c->pid);
+		log_info("the %s process is %s (pid %d)", child_role_name(c->role),
+		         c->restarts ? "back" : "there", c->pid);
 		return;
 	}
-	log_error("the %s process cannot be restarted: %s", child_role_name(c->role),
+	log_error("the %s process cannot be started: %s", child_role_name(c->role),
 	          result.text[0] ? result.text : strerror(-err));
 	if (c->pid > 0)
 		kill(c->pid, SIGKILL); /* its death is recorded, and sets the next try */
@@ -216,13 +220,23 @@ static void restart(struct parent *p, struct child *c)
 static void announce_ready(struct parent *p)
 {
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
-		if (!p->children[role].ready)
+		if (p->children[role].wanted && !p->children[role].ready)
 			return;
 	}
 	if (!p->ready)
 		log_info("ready");
 	p->ready = true;
 	notify_ready("serving");
+}
+
+/* One that serves another sender ends with it, and is restarted. */
+static void want_runner(struct parent *p)
+{
+	struct child *c = &p->children[IPC_ROLE_RUNNER];
+
+	if (!c->wanted)
+		c->restart_at_ms = clock_monotonic_ms();
+	c->wanted = true;
 }
 
 /* Returns false when the child broke the protocol. */
@@ -257,6 +271,8 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 	} else if (f->type == IPC_CHILD_BLIND && f->length == 0 && c->role == IPC_ROLE_AGENT) {
 		if (p->children[IPC_ROLE_PROBER].pid > 0)
 			kill(p->children[IPC_ROLE_PROBER].pid, SIGKILL);
+	} else if (f->type == IPC_CHILD_RUNNER && f->length == 0 && c->role == IPC_ROLE_SENDER) {
+		want_runner(p);
 	} else if (f->type != IPC_CHILD_CONF) { /* one may come after its deadline */
 		return false;
 	}
@@ -266,7 +282,8 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 /* One after the other, the agent first, so that nothing new is asked of those that are ending. */
 static int stop_all(struct parent *p)
 {
-	static const enum ipc_role order[] = {IPC_ROLE_AGENT, IPC_ROLE_PROBER, IPC_ROLE_SENDER,
+	static const enum ipc_role order[] = {IPC_ROLE_AGENT,    IPC_ROLE_PROBER,
+	                                      IPC_ROLE_SENDER,   IPC_ROLE_RUNNER,
 	                                      IPC_ROLE_FIREWALL, IPC_ROLE_INVENTORY};
 	int exit_status = 0;
 
@@ -324,6 +341,8 @@ static int start_all(struct parent *p, char why[static CONF_ERROR_LEN])
 	for (int role = 0; err == 0 && role < IPC_ROLE_COUNT; role++) {
 		struct child *c = &p->children[role];
 
+		if (!c->wanted)
+			continue;
 		err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid, p->config_path,
 		                  clock_monotonic_ms());
 		if (err < 0)
@@ -366,8 +385,10 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 	}
 	err = send_to_agent(p, IPC_PARENT_CONTROL, NULL, 0, p->setup.control_sock);
 	close(steal_fd(&p->setup.control_sock));
-	for (int role = 1; err == 0 && role < IPC_ROLE_COUNT; role++)
-		err = introduce(p, &p->children[role]);
+	for (int role = 1; err == 0 && role < IPC_ROLE_COUNT; role++) {
+		if (p->children[role].wanted)
+			err = introduce(p, &p->children[role]);
+	}
 	if (err == 0) {
 		conf = next_conf(p, p->config_fd);
 		p->config_crc32 = conf.crc32;
@@ -379,6 +400,13 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 	return err;
 }
 
+/* The runner, not before there is a sender to serve. */
+static bool awaits_restart(const struct parent *p, const struct child *c)
+{
+	return c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
+	       (c->role != IPC_ROLE_RUNNER || p->children[IPC_ROLE_SENDER].ready);
+}
+
 /* Milliseconds until a restart is due; -1 for none. */
 static int next_restart_in(const struct parent *p)
 {
@@ -388,7 +416,7 @@ static int next_restart_in(const struct parent *p)
 		const struct child *c = &p->children[role];
 		int64_t in = c->restart_at_ms > now ? c->restart_at_ms - now : 0;
 
-		if (c->pid == 0 && c->restart_at_ms && (next < 0 || in < next))
+		if (awaits_restart(p, c) && (next < 0 || in < next))
 			next = in;
 	}
 	return (int)next;
@@ -444,8 +472,7 @@ int parent_run(struct parent *p)
 				kill(c->pid, SIGKILL);
 				close(steal_fd(&c->sock));
 			}
-			if (c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
-			    c->restart_at_ms <= clock_monotonic_ms())
+			if (awaits_restart(p, c) && c->restart_at_ms <= clock_monotonic_ms())
 				restart(p, c);
 		}
 	}

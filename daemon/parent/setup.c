@@ -92,6 +92,7 @@ static int find_users(const struct conf *conf, struct setup *s, char why[static 
 	    [IPC_ROLE_PROBER] = conf->users.prober,
 	    [IPC_ROLE_SENDER] = conf->users.sender,
 	    [IPC_ROLE_INVENTORY] = conf->users.inventory,
+	    [IPC_ROLE_RUNNER] = conf->users.runner,
 	};
 
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {

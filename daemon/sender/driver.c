@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sender/driver.h"
 
+#include "daemon/sender/driver_exec.h"
 #include "daemon/sender/driver_http.h"
 #include "daemon/sender/driver_journal.h"
 
@@ -10,6 +11,7 @@ const struct driver *driver_of(enum conf_alert_type type)
 	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
 	    [CONF_ALERT_ALERTMANAGER] = &driver_alertmanager,
 	    [CONF_ALERT_JOURNALD] = &driver_journal,
+	    [CONF_ALERT_EXEC] = &driver_exec,
 	};
 
 	return type < CONF_ALERT_TYPES ? drivers[type] : NULL;

@@ -16,6 +16,7 @@ struct drivers {
 	struct resolver *resolver;
 	struct transport *transport;
 	json_t *firing; /* what Alertmanagers were told, see driver_alertmanager.c: an object */
+	struct programs *programs;
 };
 
 /* All that it points to stays until the attempt is over. */

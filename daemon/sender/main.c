@@ -9,6 +9,7 @@
 #include "daemon/channel.h"
 #include "daemon/ipc.h"
 #include "daemon/sender/credentials.h"
+#include "daemon/sender/programs.h"
 #include "daemon/sender/secrets.h"
 #include "daemon/sender/sinks.h"
 #include "daemon/startup.h"
@@ -26,6 +27,7 @@ struct sender {
 	struct resolver *resolver;
 	struct transport *transport;
 	json_t *firing;
+	struct programs *programs;
 	struct sinks *sinks;
 	struct channel *parent, *agent; /* agent: NULL until the first configuration */
 	struct credentials *credentials;
@@ -234,15 +236,25 @@ static int open_agent(struct sender *s)
 	return channel_new(s->base, IPC_PEER_FD, &handlers, &s->agent);
 }
 
+static bool has_programs(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_alerts; i++) {
+		if (conf->alerts[i].type == CONF_ALERT_EXEC)
+			return true;
+	}
+	return false;
+}
+
 static void commit_conf(struct sender *s, const struct ipc_conf *body, const struct frame *f)
 {
-	bool first = !s->agent;
+	bool first = !s->agent, wants_runner;
 	int rc;
 
 	if (!s->candidate || s->candidate_generation != body->generation) {
 		answer_conf(s, f->seq, -ESTALE, "not the configuration that was checked");
 		return;
 	}
+	wants_runner = has_programs(s->candidate) && !programs_have_runner(s->programs);
 	rc = sinks_configure(s->sinks, s->candidate->alerts, s->candidate->n_alerts);
 	drop_candidate(s);
 	/* Not before there are sinks: an event without any would count as delivered. */
@@ -255,6 +267,22 @@ static void commit_conf(struct sender *s, const struct ipc_conf *body, const str
 		tell_parent(s, IPC_CHILD_READY, 0, NULL, 0);
 	else
 		resolver_reload(s->resolver);
+	if (wants_runner)
+		tell_parent(s, IPC_CHILD_RUNNER, 0, NULL, 0);
+}
+
+static void take_runner(struct sender *s, struct frame *f)
+{
+	const struct ipc_peer *peer = (const struct ipc_peer *)f->body;
+	int rc;
+
+	if (f->length != sizeof(*peer) || peer->role != IPC_ROLE_RUNNER || f->fd < 0) {
+		log_error("a peer that is not for the sender");
+		return;
+	}
+	rc = programs_set_runner(s->programs, steal_fd(&f->fd));
+	if (rc < 0)
+		log_error("socket to the runner: %s", strerror(-rc));
 }
 
 static void on_parent_frame(struct frame *f, void *arg)
@@ -275,6 +303,7 @@ static void on_parent_frame(struct frame *f, void *arg)
 		else
 			drop_candidate(s);
 		return;
+	case IPC_PARENT_PEER: take_runner(s, f); return;
 	case IPC_PARENT_STOP: begin_stop(s); return;
 	case IPC_PING: tell_parent(s, IPC_PONG, f->seq, NULL, 0); return;
 	case IPC_PONG: return;
@@ -301,6 +330,7 @@ static void sender_fini(struct sender *s)
 		event_free(s->flush_deadline);
 	sinks_free(s->sinks);
 	json_decref(s->firing);
+	programs_free(s->programs);
 	transport_free(s->transport);
 	resolver_free(s->resolver);
 	drop_candidate(s);
@@ -326,10 +356,13 @@ static int sender_init(struct sender *s)
 	if (rc == 0)
 		rc = transport_new(s->base, s->resolver, &s->transport);
 	if (rc == 0)
+		rc = programs_new(s->base, &s->programs);
+	if (rc == 0)
 		rc = sinks_new(&(struct drivers){.base = s->base,
 		                                 .resolver = s->resolver,
 		                                 .transport = s->transport,
-		                                 .firing = s->firing},
+		                                 .firing = s->firing,
+		                                 .programs = s->programs},
 		               &sink_handlers, &s->sinks);
 	if (rc == 0)
 		rc = channel_new(s->base, IPC_PARENT_FD, &parent_handlers, &s->parent);

@@ -629,7 +629,7 @@ class Lab:
             "on_stop": "keep",
             "control": {"socket": os.path.join(self.directory, "run", "control.sock")},
             "state": {"directory": os.path.join(self.directory, "state")},
-            "users": dict(self.USERS),
+            "users": {**self.USERS, "runner": "64107"},
         }
         return merge(config, changes)
 

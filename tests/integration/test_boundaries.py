@@ -34,6 +34,7 @@ ALLOWED = {
     "libexec/pprofwall/pprofwall-sender": BASE | DROP | LOOP | HTTP | CURL | YAML,
     # Netlink, but never the packet filter.
     "libexec/pprofwall/pprofwall-inventory": BASE | DROP | LOOP | {"libmnl.so.0"},
+    "libexec/pprofwall/pprofwall-runner": BASE | DROP | LOOP | YAML,
 }
 
 

@@ -16,7 +16,7 @@ EXPECTED = {
     "bin/pprofwall", "sbin/pprofwalld",
     "libexec/pprofwall/pprofwall-agent", "libexec/pprofwall/pprofwall-prober",
     "libexec/pprofwall/pprofwall-firewall", "libexec/pprofwall/pprofwall-sender",
-    "libexec/pprofwall/pprofwall-inventory",
+    "libexec/pprofwall/pprofwall-inventory", "libexec/pprofwall/pprofwall-runner",
     "etc/pprofwall/pprofwall.yaml",
     "lib/systemd/system/pprofwalld.service",
     "etc/pprofwall/sweep.env", "lib/systemd/system/pprofwall-sweep.service",

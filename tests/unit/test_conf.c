@@ -179,6 +179,7 @@ static void fills_in_defaults(void **state)
 	assert_string_equal(c->users.firewall, "pprofwall-firewall");
 	assert_string_equal(c->users.sender, "pprofwall-sender");
 	assert_string_equal(c->users.inventory, "pprofwall-inventory");
+	assert_string_equal(c->users.runner, "pprofwall-runner");
 	assert_true(c->firewall.verify);
 }
 
@@ -470,6 +471,7 @@ static void names_what_needs_a_restart(void **state)
 	    {"users: {firewall: x}", "users.firewall"},
 	    {"users: {sender: x}", "users.sender"},
 	    {"users: {inventory: x}", "users.inventory"},
+	    {"users: {runner: x}", "users.runner"},
 	    {"firewall: {verify: false}", "firewall.verify"},
 	};
 	auto_conf struct conf *running = load("mode: observe");
