@@ -10,6 +10,8 @@ static const struct url_rule {
 } url_rules[CONF_ALERT_TYPES] = {
     [CONF_ALERT_WEBHOOK] = {{"http", "https"}, "an http:// or https:// URL"},
     [CONF_ALERT_ALERTMANAGER] = {{"http", "https"}, "an http:// or https:// URL without a query"},
+    [CONF_ALERT_SLACK] = {{"http", "https"}, "an http:// or https:// URL"},
+    [CONF_ALERT_PAGERDUTY] = {{"http", "https"}, "an http:// or https:// URL"},
 };
 
 /* "host", "host:port", "[v6]", "[v6]:port". */
@@ -166,6 +168,8 @@ static int check_url(const struct conf_alert *alert, struct conf_mark at,
 
 	if (!url_rules[alert->type].expected || alert->url_file || alert->url_credential)
 		return 0;
+	if (!alert->url && alert->type == CONF_ALERT_PAGERDUTY)
+		return 0; /* its public one */
 	if (!alert->url)
 		return conf_fail(diag, at,
 		                 "key \"url\" is missing; expected it, url_file or "
@@ -174,6 +178,17 @@ static int check_url(const struct conf_alert *alert, struct conf_mark at,
 	return wrong ? conf_fail(diag, alert->url_at, "alerts[].url: value %s; expected %s", wrong,
 	                         expected)
 	             : 0;
+}
+
+static int check_secret(const struct conf_alert *alert, struct conf_mark at,
+                        const struct conf_diag *diag)
+{
+	if (alert->type != CONF_ALERT_PAGERDUTY || alert->secret || alert->secret_file ||
+	    alert->secret_credential)
+		return 0;
+	return conf_fail(diag, at,
+	                 "key \"secret\" is missing; expected the routing key there, in "
+	                 "secret_file or in secret_credential");
 }
 
 static int check_tls(const struct conf_alert *alert, const struct conf_diag *diag)
@@ -215,5 +230,7 @@ int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
 		                 alert->headers_credential, alert->headers_at, diag);
 	if (!err)
 		err = check_url(alert, at, diag);
+	if (!err)
+		err = check_secret(alert, at, diag);
 	return err ? err : check_tls(alert, diag);
 }

@@ -17,11 +17,17 @@ static const struct conf_choice on_stops[] = {
     {"keep", CONF_ON_STOP_KEEP}, {"remove", CONF_ON_STOP_REMOVE}, {NULL, 0}};
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
-static const struct conf_choice alert_types[] = {{"webhook", CONF_ALERT_WEBHOOK},
-                                                 {"alertmanager", CONF_ALERT_ALERTMANAGER},
-                                                 {"journald", CONF_ALERT_JOURNALD},
-                                                 {"exec", CONF_ALERT_EXEC},
-                                                 {NULL, 0}};
+/* clang-format off: one a line */
+static const struct conf_choice alert_types[] = {
+    {"webhook", CONF_ALERT_WEBHOOK},
+    {"alertmanager", CONF_ALERT_ALERTMANAGER},
+    {"slack", CONF_ALERT_SLACK},
+    {"pagerduty", CONF_ALERT_PAGERDUTY},
+    {"journald", CONF_ALERT_JOURNALD},
+    {"exec", CONF_ALERT_EXEC},
+    {NULL, 0},
+};
+/* clang-format on */
 static const struct conf_choice insides[] = {{"containers", CONF_INSIDE_CONTAINERS},
                                              {"all", CONF_INSIDE_ALL},
                                              {"none", CONF_INSIDE_NONE},
@@ -54,10 +60,10 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
-#define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER))
+#define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK) | TYPE(PAGERDUTY))
 #define TLS_TYPES          HTTP_TYPES
-#define SECRET_TYPES       TYPE(WEBHOOK)
-#define HEADER_TYPES       (TYPE(WEBHOOK) | TYPE(ALERTMANAGER))
+#define SECRET_TYPES       (TYPE(WEBHOOK) | TYPE(PAGERDUTY))
+#define HEADER_TYPES       (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK))
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
 #define DAYS(n)            SECONDS((n)*INT64_C(86400))
@@ -171,7 +177,8 @@ const struct conf_key conf_schema[] = {
      .help = "The systemd credential that holds the URL (LoadCredential= of the unit)"},
     {"alerts[].secret", ALERT(TEXT, secret), .extra = offsetof(struct conf_alert, secret_at),
      .max = CONF_SECRET_MAX_LEN, .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION,
-     .types = SECRET_TYPES, .help = "webhook: the key that requests are signed with"},
+     .types = SECRET_TYPES,
+     .help = "webhook: the key that requests are signed with; pagerduty: the routing key"},
     {"alerts[].secret_file", ALERT(PATH, secret_file),
      .extra = offsetof(struct conf_alert, secret_at), .max = 1024, .types = SECRET_TYPES,
      .help = "A file that holds the secret; the sender reads it"},
@@ -209,7 +216,8 @@ const struct conf_key conf_schema[] = {
      .help = "What people read, with {fields} of the event"},
     {"alerts[].command", ALERT(TEXTS, command), RANGE(0, CONF_COMMAND_MAX_WORDS), .item_max = 255,
      .flags = CONF_KEY_CONNECTION, .types = TYPE(EXEC), .note = "none, required",
-     .help = "The program, by its absolute path, and its arguments; no shell; gets the event's JSON"},
+     .help =
+         "The program, by its absolute path, and its arguments; no shell; gets the event's JSON"},
     {"alerts[].timeout", ALERT(DURATION, timeout_ms), RANGE(100, SECONDS(300)), .preset = "10s",
      .help = "How long one attempt may take in all"},
     {"alerts[].give_up_after", ALERT(DURATION, give_up_after_ms), RANGE(SECONDS(1), DAYS(30)),
@@ -294,7 +302,8 @@ const struct conf_key conf_schema[] = {
     {"users.inventory", CONF(ACCOUNT, users.inventory), .min = 1, .flags = CONF_KEY_RESTART,
      .preset = "pprofwall-inventory", .help = "The finder of listening sockets"},
     {"users.runner", CONF(ACCOUNT, users.runner), .min = 1, .flags = CONF_KEY_RESTART,
-     .preset = "pprofwall-runner", .help = "The programs of alerts of type exec, and who starts them"},
+     .preset = "pprofwall-runner",
+     .help = "The programs of alerts of type exec, and who starts them"},
 };
 /* clang-format on */
 

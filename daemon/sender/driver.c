@@ -10,6 +10,8 @@ const struct driver *driver_of(enum conf_alert_type type)
 	static const struct driver *const drivers[CONF_ALERT_TYPES] = {
 	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
 	    [CONF_ALERT_ALERTMANAGER] = &driver_alertmanager,
+	    [CONF_ALERT_SLACK] = &driver_slack,
+	    [CONF_ALERT_PAGERDUTY] = &driver_pagerduty,
 	    [CONF_ALERT_JOURNALD] = &driver_journal,
 	    [CONF_ALERT_EXEC] = &driver_exec,
 	};

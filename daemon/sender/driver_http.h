@@ -22,4 +22,4 @@ void driver_http_cancel(void *attempt);
 /* Wipes and frees a text that may hold a secret. NULL is allowed. */
 void driver_http_forget(char *text);
 
-extern const struct driver driver_webhook, driver_alertmanager;
+extern const struct driver driver_webhook, driver_alertmanager, driver_slack, driver_pagerduty;

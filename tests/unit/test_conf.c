@@ -335,6 +335,7 @@ static void dumps_what_loads_again(void **state)
 	    "- {name: b, type: webhook, url_credential: a, secret_credential: b,\n"
 	    "   headers_credential: c}\n"
 	    "- {name: am, type: alertmanager, url: 'https://h/am', refresh: 30s}\n"
+	    "- {name: s, type: slack, url_file: /s}\n- {name: p, type: pagerduty, secret: k}\n"
 	    "- {name: c, type: webhook, url: 'https://u:p@h/', secret: 'x \"y\" z',\n"
 	    "   headers: ['A: \"b\\c\"', 'D-E:f']}\n",
 	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
