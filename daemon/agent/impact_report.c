@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The ledger for people: who would be cut off, who would stay, and why. */
+#include "common/bisect.h"
 #include "common/clock.h"
 #include "daemon/agent/agent.h"
 #include "daemon/agent/impact_internal.h"
@@ -82,23 +83,22 @@ static const char *why_it_stays(const struct agent *a, const struct spared *s,
 	return is_local(s, peer) && !(s->rule && s->rule->seal_local) ? "this host" : NULL;
 }
 
+static int compare_watch(const void *watches, size_t i, const void *key)
+{
+	return endpoint_compare(&watch_set_at(watches, i)->endpoint, key);
+}
+
 /* A watch at this address, whatever its port; NULL: none. They are in order of endpoints. */
 static const struct watch *find_at(const struct agent *a, const struct endpoint *address)
 {
-	size_t low = 0, high = watch_set_count(a->watches);
 	const struct watch *w;
+	bool found;
+	size_t i =
+	    bisect_find(a->watches, watch_set_count(a->watches), compare_watch, address, &found);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (endpoint_compare(&watch_set_at(a->watches, middle)->endpoint, address) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == watch_set_count(a->watches))
+	if (i == watch_set_count(a->watches))
 		return NULL;
-	w = watch_set_at(a->watches, low);
+	w = watch_set_at(a->watches, i);
 	return w->endpoint.family == address->family &&
 	               memcmp(w->endpoint.address, address->address, sizeof(address->address)) == 0
 	           ? w

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/ledger.h"
 
+#include "common/bisect.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,25 +38,14 @@ void ledger_free(struct ledger *l)
 	free(l);
 }
 
+static int compare_page(const void *pages, size_t i, const void *key)
+{
+	return endpoint_compare(&((struct ledger_page *const *)pages)[i]->endpoint, key);
+}
+
 static size_t find_page(const struct ledger *l, const struct endpoint *e, bool *found)
 {
-	size_t low = 0, high = l->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = endpoint_compare(&l->pages[middle]->endpoint, e);
-
-		if (order == 0) {
-			*found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*found = false;
-	return low;
+	return bisect_find(l->pages, l->count, compare_page, e, found);
 }
 
 struct ledger_page *ledger_find(const struct ledger *l, const struct endpoint *e)
@@ -124,25 +115,14 @@ size_t ledger_peers(const struct ledger *l)
 	return l->n_peers;
 }
 
+static int compare_peer(const void *peers, size_t i, const void *key)
+{
+	return endpoint_compare(&((const struct ledger_peer *)peers)[i].address, key);
+}
+
 static size_t find_peer(const struct ledger_page *page, const struct endpoint *peer, bool *found)
 {
-	size_t low = 0, high = page->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = endpoint_compare(&page->peers[middle].address, peer);
-
-		if (order == 0) {
-			*found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*found = false;
-	return low;
+	return bisect_find(page->peers, page->count, compare_peer, peer, found);
 }
 
 struct ledger_peer *ledger_find_peer(const struct ledger_page *page, const struct endpoint *peer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/agent/watch.h"
 
+#include "common/bisect.h"
 #include "conf/conf.h"
 #include "daemon/agent/listeners.h"
 #include "daemon/agent/story.h"
@@ -57,26 +58,15 @@ int watch_compare_key(const struct watch *w, const struct watch_key *key)
 	return (w->netns > key->netns) - (w->netns < key->netns);
 }
 
+static int compare_item(const void *items, size_t i, const void *key)
+{
+	return watch_compare_key(((struct watch *const *)items)[i], key);
+}
+
 /* The place of the key, or where it would go. */
 static size_t place(const struct watch_set *set, const struct watch_key *key, bool *found)
 {
-	size_t low = 0, high = set->count;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		int order = watch_compare_key(set->items[middle], key);
-
-		if (order == 0) {
-			*found = true;
-			return middle;
-		}
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	*found = false;
-	return low;
+	return bisect_find(set->items, set->count, compare_item, key, found);
 }
 
 struct watch *watch_set_find(const struct watch_set *set, const struct endpoint *e)
