@@ -3,8 +3,10 @@
 
 #include "common/cleanup.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 bool startup_read_arguments(int argc, char **argv, struct sandbox_spec *spec, const char **config)
@@ -39,6 +41,16 @@ bool startup_read_arguments(int argc, char **argv, struct sandbox_spec *spec, co
 	if (config)
 		*config = file;
 	return true;
+}
+
+bool startup_take_socket(int fd)
+{
+	int type = 0;
+	socklen_t length = sizeof(type);
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
+	       fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 &&
+	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 void startup_ignore_signals(void)

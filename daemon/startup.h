@@ -14,6 +14,9 @@
  */
 bool startup_read_arguments(int argc, char **argv, struct sandbox_spec *spec, const char **config);
 
+/* A socket that the parent left to us there: of the right kind, not blocking, and not inherited. */
+bool startup_take_socket(int fd);
+
 /*
  * SIGPIPE, and the signals that a terminal or systemd sends to all processes at once: when to end,
  * and in which order, is the parent's to say.

@@ -22,16 +22,6 @@ AUTO_CLEANUP(server, struct server *, server_free)
 
 enum { EXIT_USAGE = 2, MAX_ARGUMENTS = 8 };
 
-static bool is_socket(int fd)
-{
-	int type = 0;
-	socklen_t length = sizeof(type);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
-	       fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 &&
-	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-}
-
 /* Two are ours; the rest is read as by all the others. */
 static bool read_arguments(int argc, char **argv, struct sandbox_spec *spec, bool *verify,
                            bool *no_events)
@@ -116,8 +106,8 @@ int main(int argc, char **argv)
 	int err;
 
 	log_init("pprofwall-inventory", LOG_LEVEL_INFO);
-	if (!read_arguments(argc, argv, &spec, &verify, &no_events) || !is_socket(IPC_PARENT_FD) ||
-	    !is_socket(IPC_PEER_FD)) {
+	if (!read_arguments(argc, argv, &spec, &verify, &no_events) ||
+	    !startup_take_socket(IPC_PARENT_FD) || !startup_take_socket(IPC_PEER_FD)) {
 		log_error("started by pprofwalld, not by hand");
 		return EXIT_USAGE;
 	}

@@ -21,16 +21,6 @@ AUTO_CLEANUP(prober, struct prober *, prober_free)
 
 enum { EXIT_USAGE = 2 };
 
-static bool is_socket(int fd)
-{
-	int type = 0;
-	socklen_t length = sizeof(type);
-
-	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_SEQPACKET &&
-	       fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 &&
-	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-}
-
 /* One descriptor for each endpoint under way and some that libcurl still keeps. */
 static void raise_descriptor_limit(void)
 {
@@ -92,8 +82,8 @@ int main(int argc, char **argv)
 	int err;
 
 	log_init("pprofwall-prober", LOG_LEVEL_INFO);
-	if (!startup_read_arguments(argc, argv, &spec, NULL) || !is_socket(IPC_PARENT_FD) ||
-	    !is_socket(IPC_PEER_FD)) {
+	if (!startup_read_arguments(argc, argv, &spec, NULL) ||
+	    !startup_take_socket(IPC_PARENT_FD) || !startup_take_socket(IPC_PEER_FD)) {
 		log_error("started by pprofwalld, not by hand");
 		return EXIT_USAGE;
 	}
