@@ -127,6 +127,8 @@ static void print_page(const json_t *page, FILE *out)
 		fprintf(out,
 		        "  not all are listed: there was no room for some, %" PRId64 " times\n",
 		        number_at(page, "unlisted"));
+	if (true_at(page, "truncated"))
+		put(out, "  not all are listed: more were connected than could be told\n");
 	if (count == 0)
 		return;
 	address_width = width_of(clients, count, "address", 7);

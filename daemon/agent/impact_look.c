@@ -61,8 +61,12 @@ static void on_answered(const struct inventory_answer *answer, int fd, void *arg
 
 	if (fd >= 0)
 		close(fd);
-	if (answer && answer->result == INVENTORY_OK)
-		(void)find_page(look); /* nobody may be connected */
+	if (answer && (answer->result == INVENTORY_OK || answer->result == INVENTORY_CUT)) {
+		struct ledger_page *page = find_page(look); /* nobody may be connected */
+
+		if (page)
+			page->truncated = answer->result == INVENTORY_CUT;
+	}
 	impact_end_look(look->impact);
 	free(look);
 }

@@ -160,15 +160,15 @@ static json_t *page_to_json(struct impact *impact, const struct ledger_page *pag
 		cut += stays == NULL;
 		json_array_append_new(peers, peer_to_json(a, p, stays));
 	}
-	return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:o}", "endpoint",
-	                 endpoint_format(&page->endpoint, endpoint), "program",
+	return json_pack("{s:s, s:s, s:s?, s:s, s:b, s:o, s:I, s:I, s:I, s:I, s:b, s:o}",
+	                 "endpoint", endpoint_format(&page->endpoint, endpoint), "program",
 	                 w ? watch_program(w, program) : "", "rule",
 	                 w && w->configured ? a->conf->breakers[w->rule].name : NULL, "action",
 	                 w ? enforce_action(a, w) : "none", "blocked", w && w->wall.in_kernel,
 	                 "since", wall_time(page->since_ms), "observed_ms",
 	                 (json_int_t)(clock_wall_ms() - page->since_ms), "cut", cut, "stay",
 	                 (json_int_t)page->count - cut, "unlisted", (json_int_t)page->unlisted,
-	                 "peers", peers);
+	                 "truncated", page->truncated, "peers", peers);
 }
 
 json_t *impact_report(struct impact *impact, const struct endpoint *e)

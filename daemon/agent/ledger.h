@@ -35,6 +35,7 @@ struct ledger_page {
 	int64_t since_ms;          /* observed since then */
 	struct ledger_peer *peers; /* ordered by address */
 	size_t count, room;
+	bool truncated;    /* who is connected was more than could be told at the last look */
 	uint64_t unlisted; /* peers for which there was no room, each time they were told of */
 	bool changed;      /* since ledger_page_saved(): somebody new... */
 	bool counted;      /* ...or counts and times alone */

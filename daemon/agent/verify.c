@@ -157,6 +157,7 @@ static void take_result(struct agent *a, struct watch *w, const struct inventory
 	case INVENTORY_MALFORMED:
 	case INVENTORY_NOT_FOUND:
 	case INVENTORY_KERNEL:
+	case INVENTORY_CUT:
 	default: set_unproven(w, "the inventory process could not connect", VERIFY_AGAIN_MS);
 	}
 }

@@ -97,8 +97,7 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	s.inode = m->idiag_inode;
 	s.uid = m->idiag_uid;
 	if (d->peers) {
-		if (ntohs(m->id.idiag_sport) != d->port || !is_wanted(d, m) ||
-		    d->list->count >= d->max)
+		if (ntohs(m->id.idiag_sport) != d->port || !is_wanted(d, m))
 			return MNL_CB_OK;
 		s.port = ntohs(m->id.idiag_dport);
 		s.family = copy_address(m->idiag_family, m->id.idiag_dst, s.address);
@@ -110,6 +109,10 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 	}
 	if (s.port == 0)
 		return MNL_CB_OK;
+	if (d->list->count >= d->max) {
+		d->list->cut = true;
+		return MNL_CB_OK;
+	}
 	if (append(d->list, &s) < 0) {
 		errno = ENOMEM;
 		return MNL_CB_ERROR;
@@ -162,10 +165,12 @@ static int ask_both(struct dump *d)
 
 	for (size_t i = 0; i < 2; i++) {
 		size_t before = d->list->count;
+		bool was_cut = d->list->cut;
 
 		d->family = families[i];
 		for (int try = 0; try < TRIES; try++) {
 			d->list->count = before;
+			d->list->cut = was_cut;
 			err = ask(d);
 			if (err != -EINTR)
 				break;
@@ -201,6 +206,7 @@ static int ask_at_once(struct dump *d)
 		request->idiag_family = AF_INET;
 		request->idiag_states = d->states;
 		d->list->count = 0;
+		d->list->cut = false;
 		err = netlink_ask(NETLINK_SOCK_DIAG, nlh, on_socket, d);
 	}
 	if (err > 1)
@@ -227,13 +233,17 @@ static int compare_with_inode(const void *a, const void *b)
 
 static int list_listeners(int protocol, struct diag_list *out)
 {
-	struct dump d = {.protocol = protocol, .states = 1U << TCP_LISTEN, .list = out};
+	struct dump d = {.protocol = protocol,
+	                 .states = 1U << TCP_LISTEN,
+	                 .max = DIAG_MAX_LISTENERS,
+	                 .list = out};
 	int err;
 
 	*out = (struct diag_list){0};
 	err = protocol == IPPROTO_TCP ? ask_at_once(&d) : -ENOENT;
 	if (err < 0) {
 		out->count = 0;
+		out->cut = false;
 		err = ask_both(&d);
 	}
 	if (err == 0 && out->count)

@@ -8,6 +8,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+	/* More sockets of a namespace are not kept: listeners that share an address are many. */
+	DIAG_MAX_LISTENERS = 256 * 1024,
+};
+
 struct diag_socket {
 	uint8_t family;      /* as the socket was made */
 	bool v6only;         /* AF_INET6 */
@@ -22,6 +27,7 @@ struct diag_list {
 	size_t count, room;
 	/* The answer came in more than one piece: what was not in it may have been overlooked. */
 	bool in_pieces;
+	bool cut; /* there are more than it may hold */
 };
 
 /* What is left after a failure need not be freed, but may. */
@@ -29,7 +35,7 @@ void diag_list_free(struct diag_list *list);
 
 /*
  * Lists who listens, sorted by family, address, port, inode. IPv4-mapped addresses are IPv4 ones.
- * Returns 0 or -errno, *out being empty then.
+ * At most DIAG_MAX_LISTENERS. Returns 0 or -errno, *out being empty then.
  */
 int diag_list_listeners(struct diag_list *out);
 /*
@@ -40,7 +46,7 @@ int diag_list_listeners(struct diag_list *out);
 int diag_list_mptcp(struct diag_list *out);
 /*
  * Lists the other ends of established connections to a local port. `address` may be unspecified:
- * connections to any; IPv4-mapped peers are told as IPv4. At most `max`, the rest is not told.
+ * connections to any; IPv4-mapped peers are told as IPv4. At most `max`.
  */
 int diag_list_peers(uint8_t family, const uint8_t address[static 16], uint16_t port, size_t max,
                     struct diag_list *out);

@@ -217,7 +217,8 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
 
 	/* Told in pieces, a list that changes meanwhile may skip some: who is missing is asked for
 	 * once more. */
-	if (err == 0 && r.listeners.in_pieces && lacks_known(ns, &r.listeners)) {
+	if (err == 0 && r.listeners.in_pieces && !r.listeners.cut &&
+	    lacks_known(ns, &r.listeners)) {
 		diag_list_free(&r.listeners);
 		err = dump_act_inside(p, &ns->ref, read_again, &r);
 	}

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { RESUME_AFTER_MS = 5, MAX_PEERS = 16 * 1024, MAX_PEER_ANSWERS = 16 };
+enum { RESUME_AFTER_MS = 5, MAX_PEER_ANSWERS = 16 };
 
 /* An answer to PEERS that is being sent. */
 struct peers_answer {
@@ -30,7 +30,7 @@ struct server {
 	struct event *resume;
 	STAILQ_HEAD(, peers_answer) answers;
 	unsigned n_answers;
-	bool synced_due;
+	bool synced_due, said_cut;
 	int exit_status;
 };
 
@@ -121,7 +121,7 @@ static int send_peer(struct server *s, struct peers_answer *a)
 		memcpy(peer.address, socket->address, sizeof(peer.address));
 		return channel_send(s->agent, INVENTORY_PEER, a->seq, &peer, sizeof(peer));
 	}
-	answer(s, a->seq, INVENTORY_OK);
+	answer(s, a->seq, a->peers.cut ? INVENTORY_CUT : INVENTORY_OK);
 	STAILQ_REMOVE_HEAD(&s->answers, link);
 	s->n_answers--;
 	diag_list_free(&a->peers);
@@ -193,8 +193,8 @@ static int list_peers(void *arg)
 {
 	const struct peers_question *q = arg;
 
-	return diag_list_peers(q->request->family, q->request->address, q->request->port, MAX_PEERS,
-	                       q->out);
+	return diag_list_peers(q->request->family, q->request->address, q->request->port,
+	                       INVENTORY_MAX_PEERS, q->out);
 }
 
 static void on_peers(struct server *s, const struct inventory_request *r, uint64_t seq)
@@ -220,6 +220,11 @@ static void on_peers(struct server *s, const struct inventory_request *r, uint64
 		return;
 	}
 	a->seq = seq;
+	if (a->peers.cut && !s->said_cut) {
+		log_warning("port %u has more than %d connections: the rest is not told", r->port,
+		            INVENTORY_MAX_PEERS);
+		s->said_cut = true;
+	}
 	STAILQ_INSERT_TAIL(&s->answers, a, link);
 	s->n_answers++;
 	tell(s);

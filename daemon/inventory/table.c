@@ -236,16 +236,28 @@ static size_t room_of(const struct table *t, const struct table_netns *ns)
 	return elsewhere < total ? elsewhere : total;
 }
 
+/* It is not in the list; of a list that is cut that says nothing. */
+static void pass_over(struct table *t, struct table_netns *ns, size_t i, bool cut,
+                      struct table_listener **now, size_t *n)
+{
+	if (cut)
+		now[(*n)++] = ns->listeners[i];
+	else
+		end_listener(t, ns, i);
+}
+
 /* Merges two sorted lists: what was there, and what is there now. */
 int table_set_listeners(struct table *t, struct table_netns *ns, const struct diag_list *sockets,
                         int64_t seen_ns)
 {
 	size_t n = 0, old = 0, room = room_of(t, ns);
-	size_t most = sockets->count < room ? sockets->count : room;
-	struct table_listener **now = calloc(most + 1, sizeof(struct table_listener *));
+	size_t most = sockets->count + (sockets->cut ? ns->n_listeners : 0);
+	struct table_listener **now =
+	    calloc((most < room ? most : room) + 1, sizeof(struct table_listener *));
 
 	if (!now)
 		return -ENOMEM;
+	t->full = t->full || sockets->cut;
 	for (size_t i = 0; i < sockets->count;) {
 		const struct diag_socket *group = &sockets->items[i];
 		struct table_listener *l = NULL;
@@ -255,7 +267,7 @@ int table_set_listeners(struct table *t, struct table_netns *ns, const struct di
 			size++;
 		while (old < ns->n_listeners &&
 		       diag_compare(&ns->listeners[old]->socket, group) < 0)
-			end_listener(t, ns, old++);
+			pass_over(t, ns, old++, sockets->cut, now, &n);
 		if (old < ns->n_listeners && diag_compare(&ns->listeners[old]->socket, group) == 0)
 			l = ns->listeners[old++];
 		else if (n + ns->n_listeners - old < room)
@@ -270,7 +282,7 @@ int table_set_listeners(struct table *t, struct table_netns *ns, const struct di
 		i += size;
 	}
 	while (old < ns->n_listeners)
-		end_listener(t, ns, old++);
+		pass_over(t, ns, old++, sockets->cut, now, &n);
 	count_listeners(t, ns, ns->n_listeners, n);
 	free(ns->listeners);
 	ns->listeners = now;

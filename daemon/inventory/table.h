@@ -88,7 +88,7 @@ void table_set_addresses(struct table *t, struct table_netns *ns, struct address
 /*
  * Makes the namespace's listeners those of `sockets`, sorted as diag_list_listeners() does; what is
  * new or changed is to be told once more. Returns 0, or -ENOMEM, *ns being as it was then. What
- * was there is kept, should there be no room for all.
+ * was there is kept, should there be no room for all, or the list be cut.
  */
 int table_set_listeners(struct table *t, struct table_netns *ns, const struct diag_list *sockets,
                         int64_t seen_ns);

@@ -19,6 +19,7 @@
 enum {
 	INVENTORY_WIRE_VERSION = 1,
 	INVENTORY_MAX_ADDRESSES = 512, /* of one namespace; the rest is not told, and said so */
+	INVENTORY_MAX_PEERS = 16 * 1024,
 	INVENTORY_TEXT_LEN = 256,
 	INVENTORY_UNIT_LEN = 128,
 	INVENTORY_CONTAINER_LEN = 72,
@@ -74,6 +75,7 @@ enum inventory_result {
 	INVENTORY_NOT_FOUND, /* that namespace is gone */
 	INVENTORY_BUSY,      /* too many at once: ask again */
 	INVENTORY_KERNEL,    /* `error` is its errno */
+	INVENTORY_CUT,       /* PEERS: told of INVENTORY_MAX_PEERS, and there are more */
 };
 
 struct inventory_answer {

@@ -3,6 +3,7 @@
 """The inventory alone: who listens where, whose it is, and what else it may be asked."""
 import contextlib
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -456,6 +457,31 @@ class Requests(InventoryTest):
                 result, _, peers, _ = inventory.ask(request(wire.PEERS, address, 7021, self.host))
                 self.assertEqual((result, sorted(peers)), (wire.OK, sorted(expected)))
         self.assertEqual(inventory.ask(request(wire.PEERS, "::", 7021, 1))[0], wire.NOT_FOUND)
+
+    def test_more_peers_than_are_told(self):
+        inventory = self.start()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        # Nobody accepts them: that takes half of the descriptors.
+        self.lab.run("target", "sysctl", "-qw", "net.core.somaxconn=20000")
+        server = self.listen(Lab.TARGET, 7024)
+        server.listen(20000)
+        ask = request(wire.PEERS, "::", 7024, self.host)
+        with self.lab.inside("target"), contextlib.ExitStack() as stack:
+            def connect():
+                stack.enter_context(socket.socket()).connect((Lab.TARGET, 7024))
+            for _ in range(wire.MAX_PEERS):
+                connect()
+            result, _, peers, _ = inventory.ask(ask)
+            self.assertEqual((result, len(peers)), (wire.OK, wire.MAX_PEERS))
+            connect()
+            for _ in range(2):
+                result, _, peers, _ = inventory.ask(ask)
+                self.assertEqual((result, len(peers)), (wire.CUT, wire.MAX_PEERS))
+        inventory.parent.stop()
+        log = inventory.end()[1]
+        self.assertEqual(log.count("port 7024 has more than 16384 connections"), 1, log)
 
     def test_a_socket_inside(self):
         inventory = self.start()

@@ -19,11 +19,11 @@ static struct table_netns *add(struct table *t, uint64_t netns)
 	return table_add(t, &ref, netns == HOST);
 }
 
-/* So many listeners, on one port of so many addresses, from `first` on. */
-static void set(struct table *t, struct table_netns *ns, uint32_t first, size_t count)
+static void set_list(struct table *t, struct table_netns *ns, uint32_t first, size_t count,
+                     bool cut)
 {
 	auto_free struct diag_socket *items = calloc(count + 1, sizeof(*items));
-	const struct diag_list list = {.items = items, .count = count};
+	const struct diag_list list = {.items = items, .count = count, .cut = cut};
 
 	assert_non_null(items);
 	for (size_t i = 0; i < count; i++) {
@@ -34,6 +34,12 @@ static void set(struct table *t, struct table_netns *ns, uint32_t first, size_t 
 			items[i].address[byte] = (uint8_t)(address >> (24 - 8 * byte));
 	}
 	assert_int_equal(table_set_listeners(t, ns, &list, 0), 0);
+}
+
+/* So many listeners, on one port of so many addresses, from `first` on. */
+static void set(struct table *t, struct table_netns *ns, uint32_t first, size_t count)
+{
+	set_list(t, ns, first, count, false);
 }
 
 static void tell_all(struct table *t)
@@ -132,6 +138,33 @@ static void test_what_was_there_stays(void **state)
 	table_clear(&t);
 }
 
+/* Who is not in a list that is cut may be behind its end. */
+static void test_a_list_that_is_cut_ends_nobody(void **state)
+{
+	struct table_netns *a;
+	struct table t;
+
+	(void)state;
+	table_init(&t);
+	a = add(&t, HOST);
+	set(&t, a, 10, 20);
+	tell_all(&t);
+	set_list(&t, a, 15, 5, true);
+	assert_int_equal(a->n_listeners, 20);
+	assert_null(table_next(&t));
+	assert_true(t.full);
+	set_list(&t, a, 0, 12, true); /* some before, and some of those */
+	assert_int_equal(a->n_listeners, 30);
+	for (uint32_t i = 0; i < 30; i++)
+		assert_int_equal(a->listeners[i]->socket.inode, i);
+	set_list(&t, a, 100, TABLE_MAX_LISTENERS, true);
+	assert_int_equal(a->n_listeners, TABLE_MAX_LISTENERS);
+	assert_int_equal(a->listeners[29]->socket.inode, 29);
+	set(&t, a, 15, 5);
+	assert_int_equal(a->n_listeners, 5);
+	table_clear(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +172,7 @@ int main(void)
 	    cmocka_unit_test(test_so_many_namespaces),
 	    cmocka_unit_test(test_half_of_it_is_the_hosts),
 	    cmocka_unit_test(test_what_was_there_stays),
+	    cmocka_unit_test(test_a_list_that_is_cut_ends_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
