@@ -271,13 +271,8 @@ static int ask_name(const char *name, uint64_t token, void *arg)
 	return outbox_resolve(a->outbox, name, token);
 }
 
-static void on_tick(evutil_socket_t fd, short what, void *arg)
+static void tick(struct agent *a, int64_t now)
 {
-	struct agent *a = arg;
-	int64_t now = clock_monotonic_ms();
-
-	(void)fd;
-	(void)what;
 	ping_peers(a);
 	if (!a->conf)
 		return;
@@ -300,6 +295,29 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		record_retry(a);
 		wall_list(a->wall);
 	}
+}
+
+/* Is there a deadline that somebody would notice if it were kept late? */
+static bool is_busy(const struct agent *a, int64_t now)
+{
+	return !a->adopted || !TAILQ_EMPTY(&a->waiters) || !TAILQ_EMPTY(&a->untold) ||
+	       wall_is_waiting(a->wall) ||
+	       (a->verify_due_ms && a->verify_due_ms < now + AGENT_TICK_MS);
+}
+
+/* Waking up is most of what we cost while nothing happens: children are woken with us. */
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct timeval in = {.tv_sec = AGENT_TICK_MS / 1000};
+	struct agent *a = arg;
+	int64_t now = clock_monotonic_ms();
+
+	(void)fd;
+	(void)what;
+	tick(a, now);
+	if (is_busy(a, now))
+		in = (struct timeval){.tv_usec = AGENT_BUSY_TICK_MS * 1000};
+	evtimer_add(a->tick, &in);
 }
 
 static int make_parts(struct agent *a, int parent_sock)
@@ -338,7 +356,7 @@ static int make_parts(struct agent *a, int parent_sock)
 	    .pong = on_outbox_pong,
 	    .arg = a,
 	};
-	const struct timeval every = {.tv_usec = AGENT_PING_EVERY_MS * 1000};
+	const struct timeval first = {.tv_usec = AGENT_BUSY_TICK_MS * 1000};
 	int err;
 
 	a->base = event_base_new();
@@ -346,8 +364,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	a->targets = targets_new();
 	if (!a->base || !a->watches || !a->targets)
 		return -ENOMEM;
-	a->tick = event_new(a->base, -1, EV_PERSIST, on_tick, a);
-	if (!a->tick || event_add(a->tick, &every) < 0)
+	a->tick = evtimer_new(a->base, on_tick, a);
+	if (!a->tick || evtimer_add(a->tick, &first) < 0)
 		return -ENOMEM;
 	err = schedule_new(a->base, &schedule, &a->schedule);
 	if (err == 0)

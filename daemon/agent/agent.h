@@ -27,8 +27,9 @@
 #include "daemon/channel.h"
 
 enum {
-	AGENT_PING_EVERY_MS = 500,
-	AGENT_SILENT_AFTER_MS = 2000,
+	AGENT_TICK_MS = 1000,
+	AGENT_BUSY_TICK_MS = 500, /* while somebody waits for an answer */
+	AGENT_SILENT_AFTER_MS = 3000,
 	AGENT_LIST_EVERY_MS = 10 * 1000,
 	AGENT_LIST_AT_LEAST_MS = 5 * 60 * 1000 /* with many blocks */
 };
@@ -83,7 +84,8 @@ struct agent {
 	struct admit *admit;
 	struct outbox *outbox;
 	struct inventory *inventory;
-	unsigned verifying; /* connections that are tried (verify.c) */
+	unsigned verifying;    /* connections that are tried (verify.c) */
+	int64_t verify_due_ms; /* when the next one may be; 0: none is */
 	struct listeners *listeners;
 	int64_t synced_ms; /* when the inventory had first told everything; 0: not yet */
 	bool swept;        /* what was expected of it, and did not come, has been let go */

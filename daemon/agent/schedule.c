@@ -27,7 +27,7 @@ struct schedule {
 	struct channel *prober;
 	struct watch_queue queues[QUEUE_COUNT];
 	struct watch_queue in_flight;
-	struct event *sweep; /* looks for lost probes */
+	struct event *sweep; /* looks for lost probes, while there are any to lose */
 	unsigned n_in_flight, n_slow, n_quarantined;
 	size_t n_waiting;
 	unsigned concurrency;
@@ -37,6 +37,8 @@ struct schedule {
 	bool blind;
 	int64_t steady_since_ms, last_pong_ms; /* PONGs have come without a gap */
 };
+
+static const struct timeval sweep_every = {.tv_sec = 1};
 
 static void dispatch(struct schedule *s);
 
@@ -140,9 +142,11 @@ static void dispatch(struct schedule *s)
 			/* Its queue is full or it is gone: the end of the channel tells which. */
 			land(s, w);
 			schedule_probe_in(s, w, 1000);
-			return;
+			break;
 		}
 	}
+	if (s->n_in_flight + s->n_waiting > 0 && !evtimer_pending(s->sweep, NULL))
+		evtimer_add(s->sweep, &sweep_every);
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
@@ -347,7 +351,6 @@ static void on_sweep(evutil_socket_t fd, short what, void *arg)
 int schedule_new(struct event_base *base, const struct schedule_handlers *handlers,
                  struct schedule **out)
 {
-	static const struct timeval every_second = {.tv_sec = 1};
 	struct schedule *s = calloc(1, sizeof(*s));
 
 	if (!s)
@@ -358,8 +361,8 @@ int schedule_new(struct event_base *base, const struct schedule_handlers *handle
 	for (int i = 0; i < QUEUE_COUNT; i++)
 		TAILQ_INIT(&s->queues[i]);
 	TAILQ_INIT(&s->in_flight);
-	s->sweep = event_new(base, -1, EV_PERSIST, on_sweep, s);
-	if (!s->sweep || event_add(s->sweep, &every_second) < 0) {
+	s->sweep = evtimer_new(base, on_sweep, s);
+	if (!s->sweep) {
 		schedule_free(s);
 		return -ENOMEM;
 	}

@@ -89,12 +89,19 @@ static const char *find_objection(const struct agent *a, const struct watch *w)
 	return NULL;
 }
 
-static void set_unproven(struct watch *w, const char *why, int64_t again_ms)
+static void set_due(struct agent *a, struct watch *w, int64_t due_ms)
+{
+	w->verify.due_ms = due_ms;
+	if (!a->verify_due_ms || due_ms < a->verify_due_ms)
+		a->verify_due_ms = due_ms;
+}
+
+static void set_unproven(struct agent *a, struct watch *w, const char *why, int64_t again_ms)
 {
 	w->verify.state = VERIFY_UNPROVEN;
 	w->verify.why = why;
 	w->verify.connected = false;
-	w->verify.due_ms = clock_monotonic_ms() + again_ms;
+	set_due(a, w, clock_monotonic_ms() + again_ms);
 }
 
 static void take_refusal(struct agent *a, struct watch *w)
@@ -106,7 +113,7 @@ static void take_refusal(struct agent *a, struct watch *w)
 	w->verify.why = NULL;
 	w->verify.connected = false;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	w->verify.due_ms = clock_monotonic_ms() + VERIFY_AGAIN_MS;
+	set_due(a, w, clock_monotonic_ms() + VERIFY_AGAIN_MS);
 	if (!was_broken)
 		return;
 	log_info("%s: the wall holds now", endpoint_format(&w->endpoint, text));
@@ -123,13 +130,13 @@ static void take_connection(struct agent *a, struct watch *w)
 	if (!was_broken && !w->verify.connected) {
 		/* It may have been under way before the block was in force. */
 		w->verify.connected = true;
-		w->verify.due_ms = clock_monotonic_ms() + VERIFY_TWICE_MS;
+		set_due(a, w, clock_monotonic_ms() + VERIFY_TWICE_MS);
 		return;
 	}
 	w->verify.state = VERIFY_INEFFECTIVE;
 	w->verify.why = why;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	w->verify.due_ms = clock_monotonic_ms() + VERIFY_BROKEN_MS;
+	set_due(a, w, clock_monotonic_ms() + VERIFY_BROKEN_MS);
 	if (was_broken)
 		return;
 	log_error("%s: blocked, and still reachable: %s", endpoint_format(&w->endpoint, text), why);
@@ -139,26 +146,26 @@ static void take_connection(struct agent *a, struct watch *w)
 static void take_result(struct agent *a, struct watch *w, const struct inventory_answer *answer)
 {
 	if (!answer) {
-		set_unproven(w, "the inventory process did not answer", VERIFY_BUSY_MS);
+		set_unproven(a, w, "the inventory process did not answer", VERIFY_BUSY_MS);
 		return;
 	}
 	switch ((enum inventory_result)answer->result) {
 	case INVENTORY_REFUSED:
 	case INVENTORY_SILENT: take_refusal(a, w); return;
 	case INVENTORY_CONNECTED: take_connection(a, w); return;
-	case INVENTORY_BUSY: w->verify.due_ms = clock_monotonic_ms() + VERIFY_BUSY_MS; return;
+	case INVENTORY_BUSY: set_due(a, w, clock_monotonic_ms() + VERIFY_BUSY_MS); return;
 	case INVENTORY_NO_ROUTE:
-		set_unproven(w, "no route from the namespace of our own", VERIFY_AGAIN_MS);
+		set_unproven(a, w, "no route from the namespace of our own", VERIFY_AGAIN_MS);
 		return;
 	case INVENTORY_UNSUPPORTED:
-		set_unproven(w, "there is no namespace of our own", VERIFY_AGAIN_MS);
+		set_unproven(a, w, "there is no namespace of our own", VERIFY_AGAIN_MS);
 		return;
 	case INVENTORY_OK:
 	case INVENTORY_MALFORMED:
 	case INVENTORY_NOT_FOUND:
 	case INVENTORY_KERNEL:
 	case INVENTORY_CUT:
-	default: set_unproven(w, "the inventory process could not connect", VERIFY_AGAIN_MS);
+	default: set_unproven(a, w, "the inventory process could not connect", VERIFY_AGAIN_MS);
 	}
 }
 
@@ -212,11 +219,11 @@ static void verify_one(struct agent *a, struct watch *w, int64_t now_ms)
 	const char *objection = find_objection(a, w);
 
 	if (objection)
-		set_unproven(w, objection, VERIFY_AGAIN_MS);
+		set_unproven(a, w, objection, VERIFY_AGAIN_MS);
 	else if (ask(a, w) < 0 && w->verify.state == VERIFY_NONE)
-		set_unproven(w, "the inventory process is not there", VERIFY_BUSY_MS);
+		set_unproven(a, w, "the inventory process is not there", VERIFY_BUSY_MS);
 	else if (!w->verify.asking)
-		w->verify.due_ms = now_ms + VERIFY_BUSY_MS;
+		set_due(a, w, now_ms + VERIFY_BUSY_MS);
 }
 
 void verify_note_wall(struct agent *a, struct watch *w)
@@ -229,7 +236,7 @@ void verify_note_wall(struct agent *a, struct watch *w)
 	}
 	/* Another configuration may let the connection that tells pass, or not any more. */
 	if (!v->due_ms || v->generation != a->meta.generation)
-		v->due_ms = 1;
+		set_due(a, w, 1);
 	v->generation = a->meta.generation;
 	/* The first answer is wanted now, not with the next tick; of 100,000 that come together,
 	 * with theirs. */
@@ -241,18 +248,23 @@ void verify_tick(struct agent *a, int64_t now_ms)
 {
 	unsigned room = VERIFY_PER_TICK;
 
-	if (!a->conf->firewall.verify)
+	if (!a->conf->firewall.verify || !a->verify_due_ms || a->verify_due_ms > now_ms)
 		return;
-	for (size_t i = 0; i < watch_set_count(a->watches) && room > 0; i++) {
+	a->verify_due_ms = 0;
+	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
 		struct watch *w = watch_set_at(a->watches, i);
 
-		if (!w->wall.in_kernel || w->verify.asking || !w->verify.due_ms ||
-		    w->verify.due_ms > now_ms)
+		if (!w->wall.in_kernel || w->verify.asking || !w->verify.due_ms)
 			continue;
-		if (a->verifying >= VERIFY_AT_ONCE)
+		if (w->verify.due_ms > now_ms) {
+			set_due(a, w, w->verify.due_ms);
+			continue;
+		}
+		if (room-- == 0 || a->verifying >= VERIFY_AT_ONCE) {
+			set_due(a, w, w->verify.due_ms); /* and of those behind it */
 			return;
+		}
 		verify_one(a, w, now_ms);
-		room--;
 	}
 }
 

@@ -17,7 +17,7 @@ struct agent;
 
 enum {
 	VERIFY_AT_ONCE = 8,   /* connections under way */
-	VERIFY_PER_TICK = 16, /* new ones in half a second */
+	VERIFY_PER_TICK = 16, /* new ones with each tick */
 	VERIFY_TIMEOUT_MS =
 	    2500, /* silence for so long is refusal enough; a SYN is repeated after 1 s */
 	VERIFY_TWICE_MS = 300, /* after somebody has answered: once more */
@@ -31,7 +31,7 @@ const char *verify_state_name(enum verify_state state);
 
 /* The block of this endpoint has gone in, was renewed, or is gone: w->wall.in_kernel says. */
 void verify_note_wall(struct agent *a, struct watch *w);
-/* About every half second. */
+/* With every tick of the agent's. */
 void verify_tick(struct agent *a, int64_t now_ms);
 /* For people: state, why, when; null without a block. */
 json_t *verify_to_json(const struct watch *w);

@@ -528,6 +528,11 @@ void wall_check_deadlines(struct wall *wall)
 	}
 }
 
+bool wall_is_waiting(const struct wall *wall)
+{
+	return !TAILQ_EMPTY(&wall->urgent) || !TAILQ_EMPTY(&wall->pending);
+}
+
 int wall_new(struct event_base *base, const struct wall_handlers *handlers, struct wall **out)
 {
 	struct wall *wall = calloc(1, sizeof(*wall));

@@ -60,6 +60,8 @@ void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeo
 void wall_unblock(struct wall *wall, struct watch *w);
 /* Settles what has waited for WALL_ANSWER_MS; to be called every now and then. */
 void wall_check_deadlines(struct wall *wall);
+/* Is there anything to settle? */
+bool wall_is_waiting(const struct wall *wall);
 /* The watch is about to be freed. */
 void wall_forget(struct wall *wall, struct watch *w);
 

@@ -42,6 +42,9 @@ struct inventory {
 	char why_no_events[EVENTS_WHY_LEN];
 	struct dump_places places;
 	uint64_t hidden;
+	/* Of the last record in this reading: a namespace that ends closes its sockets in a row. */
+	pid_t event_task;
+	uint64_t event_netns;
 	struct table table;
 	struct namespaces seen; /* of the last look at /proc */
 	bool watching;
@@ -403,7 +406,11 @@ static void on_record(const struct events_record *r, void *arg)
 	struct table_netns *ns;
 
 	inv->status.events++;
-	ref.netns = r->task > 0 ? namespaces_of_task(inv->places.proc_fd, r->task) : 0;
+	if (r->task != inv->event_task)
+		inv->event_netns =
+		    r->task > 0 ? namespaces_of_task(inv->places.proc_fd, r->task) : 0;
+	inv->event_task = r->task;
+	ref.netns = inv->event_netns;
 	if (ref.netns && ref.netns == inv->hidden)
 		return;
 	if (!ref.netns) {
@@ -425,8 +432,11 @@ static void on_record(const struct events_record *r, void *arg)
 
 static void read_events(struct inventory *inv)
 {
-	uint64_t lost = events_read(inv->events, on_record, inv);
+	uint64_t lost;
 
+	inv->event_task = 0;
+	inv->event_netns = 0;
+	lost = events_read(inv->events, on_record, inv);
 	inv->status.lost += lost;
 	if (lost)
 		poll_soon(inv);
