@@ -57,13 +57,14 @@ void inside_ask_socket(struct watch *w, uint64_t probe, void *arg)
 void inside_note_finding(struct agent *a, struct watch *w, struct finding *f)
 {
 	bool unreached = f->verdict == VERDICT_CLOSED || f->verdict == VERDICT_FILTERED;
+	bool tells = f->verdict != VERDICT_ERROR && !(unreached && w->wall.in_kernel);
 	char vantage[sizeof("netns:18446744073709551615")];
 
 	if (w->netns) {
 		snprintf(vantage, sizeof(vantage), "netns:%llu", (unsigned long long)w->netns);
 		(void)finding_set(&f->vantage, vantage);
-	} else if (w->listener && !listener_is_in_host(w->listener) && !w->listener->gone_ms &&
-	           f->verdict != VERDICT_ERROR) {
+	} else if (tells && w->listener && !listener_is_in_host(w->listener) &&
+	           !w->listener->gone_ms) {
 		listeners_note_reach(a->listeners, w, !unreached, clock_monotonic_ms());
 	}
 }
