@@ -14,7 +14,7 @@ enum { ATTEMPT_TEXT_LEN = 128 };
 struct drivers {
 	struct event_base *base;
 	struct resolver *resolver;
-	struct transport *transport;
+	struct dialer *dialer;
 	json_t *firing; /* what Alertmanagers were told, see driver_alertmanager.c: an object */
 	struct programs *programs;
 };

@@ -120,7 +120,7 @@ int driver_http_start(struct drivers *d, const struct attempt_spec *spec,
 	*a = (struct http_attempt){.body = post->body, .done = done, .arg = arg};
 	rc = post->is_signed ? sign(spec->conf, &request, signature) : 0;
 	if (rc == 0)
-		rc = transport_post(d->transport, &request, on_transfer_done, a, &a->transfer);
+		rc = transport_post(d->dialer, &request, on_transfer_done, a, &a->transfer);
 	if (rc < 0) {
 		free_attempt(a);
 		return rc;

@@ -25,7 +25,7 @@ static const char conf_name[] = "pprofwall.yaml";
 struct sender {
 	struct event_base *base;
 	struct resolver *resolver;
-	struct transport *transport;
+	struct dialer *dialer;
 	json_t *firing;
 	struct programs *programs;
 	struct sinks *sinks;
@@ -331,7 +331,7 @@ static void sender_fini(struct sender *s)
 	sinks_free(s->sinks);
 	json_decref(s->firing);
 	programs_free(s->programs);
-	transport_free(s->transport);
+	dialer_free(s->dialer);
 	resolver_free(s->resolver);
 	drop_candidate(s);
 	credentials_free(s->credentials);
@@ -354,13 +354,13 @@ static int sender_init(struct sender *s)
 		return -ENOMEM;
 	rc = resolver_new(s->base, &s->resolver);
 	if (rc == 0)
-		rc = transport_new(s->base, s->resolver, &s->transport);
+		rc = dialer_new(s->base, s->resolver, &s->dialer);
 	if (rc == 0)
 		rc = programs_new(s->base, &s->programs);
 	if (rc == 0)
 		rc = sinks_new(&(struct drivers){.base = s->base,
 		                                 .resolver = s->resolver,
-		                                 .transport = s->transport,
+		                                 .dialer = s->dialer,
 		                                 .firing = s->firing,
 		                                 .programs = s->programs},
 		               &sink_handlers, &s->sinks);

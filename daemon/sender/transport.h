@@ -6,8 +6,8 @@
  */
 #pragma once
 
-#include "common/resolve.h"
 #include "conf/conf.h"
+#include "daemon/sender/dial.h"
 
 enum {
 	TRANSPORT_ANSWER_HEAD_MAX_BYTES = 16 * 1024,
@@ -15,7 +15,6 @@ enum {
 	TRANSPORT_TEXT_LEN = 128,
 };
 
-struct transport;
 struct transfer;
 
 struct transport_request {
@@ -37,16 +36,11 @@ struct transport_result {
 /* The transfer is gone when this returns. It may start another one. */
 typedef void transport_done_cb(const struct transport_result *result, void *arg);
 
-/* Both must outlive the transport. Returns 0, -ENOMEM or -EIO (libcurl). */
-int transport_new(struct event_base *base, struct resolver *resolver, struct transport **out);
-/* Every transfer must be over or cancelled. */
-void transport_free(struct transport *t);
-
 /*
  * The callback comes from the loop, never from within this call. Returns 0, or -ENOMEM, -EINVAL
  * (the URL), -EAGAIN (too many questions to the resolver).
  */
-int transport_post(struct transport *t, const struct transport_request *request,
+int transport_post(struct dialer *dialer, const struct transport_request *request,
                    transport_done_cb *done, void *arg, struct transfer **out);
 /* No callback after this. NULL is allowed. */
 void transport_cancel(struct transfer *x);
