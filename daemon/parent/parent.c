@@ -34,6 +34,7 @@ static uint32_t checksum(int fd)
 		crc = crc32(crc, chunk, (uInt)n);
 		at += n;
 	}
+	explicit_bzero(chunk, sizeof(chunk));
 	return (uint32_t)crc;
 }
 

@@ -18,14 +18,33 @@
 
 #define explain(why, ...) snprintf(why, CONF_ERROR_LEN, __VA_ARGS__)
 
+/* At most a little more than a configuration may have: the loader says so with the limit. */
+static int copy_bytes(int from, int to)
+{
+	char chunk[16384];
+	size_t total = 0;
+	ssize_t n;
+	int rc = 0;
+
+	while (rc == 0 && total <= CONF_MAX_BYTES && (n = read(from, chunk, sizeof(chunk))) != 0) {
+		if (n < 0)
+			rc = -errno;
+		else if (write(to, chunk, (size_t)n) != n)
+			rc = -EIO;
+		else
+			total += (size_t)n;
+	}
+	/* Secrets are among them, and this stack is there as long as the service. */
+	explicit_bzero(chunk, sizeof(chunk));
+	return rc;
+}
+
 int setup_read_config(const char *path)
 {
 	auto_close int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	auto_close int copy = -1;
-	char chunk[16384];
 	struct stat st;
-	size_t total = 0;
-	ssize_t n;
+	int rc;
 
 	if (file < 0 || fstat(file, &st) < 0)
 		return -errno;
@@ -35,15 +54,9 @@ int setup_read_config(const char *path)
 	/* The loader refuses it by its size; there is no need to read it for that. */
 	if (S_ISREG(st.st_mode) && st.st_size > CONF_MAX_BYTES)
 		return ftruncate(copy, st.st_size) < 0 ? -errno : steal_fd(&copy);
-	while ((n = read(file, chunk, sizeof(chunk))) != 0) {
-		if (n < 0)
-			return -errno;
-		if (write(copy, chunk, (size_t)n) != n)
-			return -EIO;
-		total += (size_t)n;
-		if (total > CONF_MAX_BYTES) /* the loader says so with the limit */
-			break;
-	}
+	rc = copy_bytes(file, copy);
+	if (rc < 0)
+		return rc;
 	/* Children read the same bytes at different times: nobody may change them meanwhile. */
 	if (fcntl(copy, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
 		return -errno;

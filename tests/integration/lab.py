@@ -119,14 +119,14 @@ def descendants(pid):
 class Process:
     """A child process whose output lines are collected and can be awaited."""
 
-    def __init__(self, argv, **kwargs):
+    def __init__(self, argv, env=None, **kwargs):
         self.argv = [str(a) for a in argv]
         self.lines = []
         self._news = threading.Condition()
         self._closed = False
         self._process = subprocess.Popen(
             self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, env=environment(), **kwargs)
+            stderr=subprocess.STDOUT, env=env or environment(), **kwargs)
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -263,6 +263,7 @@ class Daemon:
 
     def __init__(self, lab, config, namespace="target"):
         self.lab = lab
+        self.environment = {}  # more of it, for start()
         self.namespace = namespace
         self.config = config
         self.process = None
@@ -290,7 +291,7 @@ class Daemon:
     def start(self, ready=True, timeout=20):
         self.process = self.lab.process(
             self.namespace, program("pprofwalld"), "--config", self.config_path, "--foreground",
-            end=False)
+            end=False, env={**environment(), **self.environment})
         if ready:
             self.wait_ready(timeout)
         return self
