@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/firewall/chain.h"
-#include "daemon/firewall/dump.h"
 #include "daemon/firewall/policy.h"
 #include "daemon/firewall/ruleset.h"
 #include "daemon/firewall/set.h"
@@ -15,41 +14,61 @@ struct adoption {
 	struct shadow *shadow;
 	const struct conf *conf;
 	int64_t now_ms;
+	bool whole; /* all that is there is taken */
 };
 
-/* We make no elements that never expire. */
-static int64_t find_deadline(const struct adoption *a, const struct dump_element *e)
+/* We make no elements that never expire, or are longer than that. */
+static bool is_deadline_ours(const struct dump_element *e)
+{
+	return e->expires_ms && e->expires_ms <= FIREWALL_TIMEOUT_MAX_MS;
+}
+
+static int64_t find_deadline(const struct dump_element *e, int64_t now_ms)
 {
 	uint64_t left_ms = e->expires_ms;
 
 	if (left_ms > FIREWALL_TIMEOUT_MAX_MS)
 		left_ms = FIREWALL_TIMEOUT_MAX_MS;
-	return a->now_ms + (int64_t)left_ms;
+	return now_ms + (int64_t)left_ms;
 }
 
 /* No block that the policy would not let us make. */
+int table_adopt_block(const struct conf *conf, struct blocks *blocks, const struct dump_element *e,
+                      int64_t now_ms, bool *taken)
+{
+	struct block block = {.endpoint = e->endpoint,
+	                      .rule = chain_rule_from_name(conf, e->chain)};
+
+	*taken = false;
+	if (!e->is_tcp || !e->expires_ms || policy_check_endpoint(conf, &e->endpoint, block.rule))
+		return 0;
+	*taken = is_deadline_ours(e);
+	block.deadline_ms = find_deadline(e, now_ms);
+	return blocks_put(blocks, &block);
+}
+
 static int adopt_block(const struct dump_element *e, void *closure)
 {
-	const struct adoption *a = closure;
-	struct block block = {.endpoint = e->endpoint,
-	                      .rule = chain_rule_from_name(a->conf, e->chain)};
+	struct adoption *a = closure;
+	bool taken;
+	int err = table_adopt_block(a->conf, a->shadow->blocks, e, a->now_ms, &taken);
 
-	if (!e->is_tcp || !e->expires_ms ||
-	    policy_check_endpoint(a->conf, &e->endpoint, block.rule))
-		return 0;
-	block.deadline_ms = find_deadline(a, e);
-	return blocks_put(a->shadow->blocks, &block);
+	a->whole &= taken;
+	return err;
 }
 
 static int adopt_ledger(const struct dump_element *e, void *closure)
 {
-	const struct adoption *a = closure;
+	struct adoption *a = closure;
 	struct block endpoint = {.endpoint = e->endpoint};
 
+	a->whole &= is_deadline_ours(e);
 	if (!e->is_tcp || !e->expires_ms || policy_check_ledger(&e->endpoint) ||
-	    blocks_count(a->shadow->ledger) == FIREWALL_LEDGER_MAX)
+	    blocks_count(a->shadow->ledger) == FIREWALL_LEDGER_MAX) {
+		a->whole = false;
 		return 0;
-	endpoint.deadline_ms = find_deadline(a, e);
+	}
+	endpoint.deadline_ms = find_deadline(e, a->now_ms);
 	return blocks_put(a->shadow->ledger, &endpoint);
 }
 
@@ -79,25 +98,73 @@ static int adopt_allowed(struct table *t, const struct adoption *a, uint32_t rul
 	return allowed_set(a->shadow->allowed, rule, list, count);
 }
 
-int table_adopt(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms)
+static int adopt(struct table *t, struct adoption *a)
 {
-	struct adoption a = {shadow, conf, now_ms};
 	int exists = nft_table_exists(&t->nft);
 	int err = 0;
 
 	if (exists <= 0)
 		return exists;
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		err = dump_endpoints(&t->nft, set_map_name(families[i]), adopt_block, &a);
+		err = dump_endpoints(&t->nft, set_map_name(families[i]), adopt_block, a);
 		if (err && err != -ENOENT) /* a table of ours without the map: not of our make */
 			return err;
-		err = dump_endpoints(&t->nft, set_ledger_name(families[i]), adopt_ledger, &a);
+		err = dump_endpoints(&t->nft, set_ledger_name(families[i]), adopt_ledger, a);
 		if (err && err != -ENOENT)
 			return err;
 	}
 	err = 0;
-	for (uint32_t rule = 1; !err && rule <= conf->n_breakers; rule++)
-		if (conf->breakers[rule - 1].allow_dynamic)
-			err = adopt_allowed(t, &a, rule);
+	for (uint32_t rule = 1; !err && rule <= a->conf->n_breakers; rule++)
+		if (a->conf->breakers[rule - 1].allow_dynamic)
+			err = adopt_allowed(t, a, rule);
 	return err;
+}
+
+/*
+ * Makes the table that is there our own by a transaction that the kernel takes only if nobody has
+ * changed any rule since an earlier helper's last change, and if that one's rules are ours, too.
+ */
+static int claim(struct table *t, const struct conf *conf)
+{
+	const struct ledger_peers none = {0};
+	const struct ruleset_spec spec = {
+	    .conf = conf, .prober_uid = t->prober_uid, .persist = t->persist, .peers = &none};
+	const bool bridge = nft_bridge_table_exists(&t->nft) > 0;
+	auto_batch struct nft_batch batch = {0};
+	struct stamp found;
+	int err = nft_get_generation(&t->nft, &t->generation);
+
+	if (!err)
+		err = stamp_read(&t->nft, &found);
+	if (!err)
+		err = stamp_take_fingerprint(&spec, bridge, t->fingerprint);
+	if (err)
+		return err;
+	if (found.generation != t->generation ||
+	    memcmp(found.fingerprint, t->fingerprint, sizeof(found.fingerprint)) != 0)
+		return -ESTALE;
+	t->nft.bridge = bridge;
+	t->nft.expected_generation = t->generation;
+	nft_batch_init(&t->nft, &batch);
+	t->nft.expected_generation = 0;
+	if (t->persist)
+		ruleset_own_table(&batch);
+	table_stamp(t, &batch);
+	return nft_batch_commit(&t->nft, &batch);
+}
+
+int table_take_over(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms)
+{
+	struct adoption a = {.shadow = shadow, .conf = conf, .now_ms = now_ms, .whole = true};
+	const bool claimed = claim(t, conf) == 0;
+	int err;
+
+	t->nft.owned = claimed && t->persist;
+	err = adopt(t, &a);
+	if (err)
+		return err;
+	if (!claimed || !a.whole)
+		return table_install(t, conf, shadow, now_ms);
+	t->installed = t->known = true;
+	return table_watch(t, conf, shadow, now_ms);
 }

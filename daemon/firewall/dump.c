@@ -2,7 +2,6 @@
 #include "daemon/firewall/dump.h"
 
 #include "common/cleanup.h"
-#include "daemon/firewall/set.h"
 #include "daemon/firewall/wire.h"
 
 #include <arpa/inet.h>
@@ -99,7 +98,10 @@ static int see_elements(const struct nlmsghdr *message, void *closure)
 	return MNL_CB_OK;
 }
 
-/* Reads a whole set once; -EINTR when another transaction came in between. */
+/*
+ * Reads a whole set once; -EINTR when another transaction came in between that may have changed it.
+ * The kernel counts those of all tables.
+ */
 static int dump(struct nft *nft, const char *set, int (*see)(struct nftnl_set_elem *, void *),
                 void *closure)
 {
@@ -111,7 +113,9 @@ static int dump(struct nft *nft, const char *set, int (*see)(struct nftnl_set_el
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
 	err = nft_ask(nft, message, see_elements, &reading);
 	if (!err)
-		err = reading.result ? reading.result : reading.interrupted ? -EINTR : 0;
+		err = reading.result                       ? reading.result
+		      : reading.interrupted && !nft->owned ? -EINTR
+		                                           : 0;
 	if (err)
 		nft_drain(nft);
 	return err;
@@ -341,4 +345,39 @@ int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, unsigned
 	if (!err)
 		*count = list.count;
 	return err;
+}
+
+/* The stamp */
+
+struct stamps {
+	uint8_t key[SET_STAMP_BYTES];
+	size_t count;
+};
+
+static int see_stamp(struct nftnl_set_elem *element, void *closure)
+{
+	struct stamps *seen = closure;
+	uint32_t length;
+	const void *key = nftnl_set_elem_get(element, NFTNL_SET_ELEM_KEY, &length);
+
+	if (!key || length != sizeof(seen->key))
+		return -EPROTO;
+	memcpy(seen->key, key, sizeof(seen->key));
+	seen->count++;
+	return 0;
+}
+
+int dump_stamp(struct nft *nft, uint8_t key[static SET_STAMP_BYTES])
+{
+	struct stamps seen = {0};
+	int err = -EINTR;
+
+	for (unsigned i = 0; i < DUMP_TRIES && err == -EINTR; i++) {
+		seen.count = 0;
+		err = dump(nft, SET_STAMP_NAME, see_stamp, &seen);
+	}
+	if (err || seen.count != 1)
+		return err ? err : -ENOENT;
+	memcpy(key, seen.key, sizeof(seen.key));
+	return 0;
 }

@@ -9,6 +9,7 @@
 #include "daemon/firewall/blocks.h"
 #include "daemon/firewall/ledger.h"
 #include "daemon/firewall/nft.h"
+#include "daemon/firewall/set.h"
 #include "daemon/firewall/wire.h"
 
 /* One element of a set or map of endpoints. */
@@ -40,6 +41,9 @@ int dump_hits_of(struct nft *nft, sa_family_t family, struct block *const *block
 
 /* Adds the peers of one family to the list. */
 int dump_peers(struct nft *nft, sa_family_t family, struct ledger_peers *peers);
+
+/* Reads the only element of the stamp; -ENOENT also when there is none, or more than one. */
+int dump_stamp(struct nft *nft, uint8_t key[static SET_STAMP_BYTES]);
 
 /* Adds the prefixes of a set, all of one length, to the list. */
 int dump_prefixes(struct nft *nft, const char *set, sa_family_t family, unsigned bits,

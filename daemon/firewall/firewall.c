@@ -175,7 +175,6 @@ static void choose_shadow(struct firewall *fw, const struct shadow *chosen,
 static int switch_first(struct firewall *fw, const struct conf *next, bool panic, int64_t now_ms)
 {
 	struct allowed *allowed = allowed_new(next);
-	int err;
 
 	if (!allowed)
 		return -ENOMEM;
@@ -184,8 +183,7 @@ static int switch_first(struct firewall *fw, const struct conf *next, bool panic
 	fw->table.persist = next->firewall.persist == CONF_PERSIST_AUTO;
 	if (panic || fw->panicked)
 		return firewall_panic(fw);
-	err = table_adopt(&fw->table, next, &fw->shadow, now_ms);
-	return err ? err : table_install(&fw->table, next, &fw->shadow, now_ms);
+	return table_take_over(&fw->table, next, &fw->shadow, now_ms);
 }
 
 /* The kernel's side of a commit. On failure the running configuration and its shadow stay. */
@@ -260,10 +258,18 @@ int firewall_resume(struct firewall *fw, int64_t now_ms)
 	return err;
 }
 
+void firewall_refresh_stamp(struct firewall *fw)
+{
+	/* Without it, the successor makes the table anew. */
+	(void)table_refresh_stamp(&fw->table);
+}
+
 int firewall_stop(struct firewall *fw)
 {
-	return fw->running && fw->running->on_stop == CONF_ON_STOP_REMOVE ? table_delete(&fw->table)
-	                                                                  : 0;
+	if (fw->running && fw->running->on_stop == CONF_ON_STOP_REMOVE)
+		return table_delete(&fw->table);
+	firewall_refresh_stamp(fw);
+	return 0;
 }
 
 struct firewall_reply firewall_status(const struct firewall *fw)

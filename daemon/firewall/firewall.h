@@ -34,6 +34,8 @@ void firewall_abort_conf(struct firewall *fw);
 
 /* Deletes the table; nothing is blocked until RESUME. Returns 0 or -errno (try again). */
 int firewall_panic(struct firewall *fw);
+/* From time to time, that a successor finds the table as a good one: see stamp.h. */
+void firewall_refresh_stamp(struct firewall *fw);
 /* The parent's STOP: keeps or deletes the table, as the configuration says. */
 int firewall_stop(struct firewall *fw);
 

@@ -35,6 +35,7 @@ struct nft {
 	uint32_t expected_generation;
 	const char *table; /* "our table": NFT_TABLE_NAME, until the caller says otherwise */
 	bool bridge;       /* and that it has a companion in the family bridge; false at first */
+	bool owned;        /* nobody else can change it; false at first */
 };
 
 /* Both return 0 or -errno. On failure nothing is left open. */

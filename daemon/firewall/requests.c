@@ -21,8 +21,10 @@ static enum firewall_result from_kernel(int err, int *error)
  */
 static int commit_change(struct firewall *fw, struct nft_batch *batch, bool again, int64_t now_ms)
 {
-	int err = nft_batch_commit(&fw->table.nft, batch);
+	int err;
 
+	table_stamp(&fw->table, batch);
+	err = nft_batch_commit(&fw->table.nft, batch);
 	if (!err || !again || firewall_install(fw, now_ms))
 		return err;
 	fw->table.reconciliations++;
@@ -175,7 +177,10 @@ static int try_blocks(struct firewall *fw, const struct firewall_request *reques
 	nft_batch_init(&fw->table.nft, &batch);
 	for (size_t i = 0; !err && i < count; i++)
 		err = add_to_batch(fw, &batch, &requests[i], &results[i], now_ms);
-	return err ? err : nft_batch_commit(&fw->table.nft, &batch);
+	if (err)
+		return err;
+	table_stamp(&fw->table, &batch);
+	return nft_batch_commit(&fw->table.nft, &batch);
 }
 
 static enum firewall_result serve_unblock(struct firewall *fw, const struct endpoint *e,
@@ -479,11 +484,19 @@ struct listing {
 	int64_t now_ms;
 };
 
+/*
+ * In a table that is ours alone, a block that is not in the shadow was passed over at the start: in
+ * a long dump, the kernel leaves out one element for each that it has removed meanwhile.
+ */
 static int take_expiration(const struct dump_element *e, void *closure)
 {
 	struct listing *l = closure;
 	struct block *block = blocks_find(l->fw->shadow.blocks, &e->endpoint);
+	bool taken;
 
+	if (!block && l->fw->table.nft.owned)
+		return table_adopt_block(l->fw->running, l->fw->shadow.blocks, e, l->now_ms,
+		                         &taken);
 	if (block && e->is_tcp && e->expires_ms)
 		block->deadline_ms = l->now_ms + (int64_t)e->expires_ms;
 	return 0;

@@ -40,6 +40,16 @@ static void add_table(struct nft_batch *batch, bool persist)
 	nft_batch_end_message(batch, message);
 }
 
+void ruleset_own_table(struct nft_batch *batch)
+{
+	add_table(batch, true);
+	if (!batch->bridge)
+		return;
+	batch->family = NFPROTO_BRIDGE;
+	add_table(batch, true);
+	batch->family = NFPROTO_INET;
+}
+
 /* A base chain when `hook` is not negative. */
 static void add_chain(struct nft_batch *batch, const char *name, int hook, int priority)
 {
@@ -193,10 +203,13 @@ static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *
 		add_breaker_chain(batch, spec, rule, true, &id);
 }
 
+/* The stamp and the ledger are in the daemon's own table alone. */
 static uint32_t add_sets(struct nft_batch *batch, bool ledger)
 {
 	uint32_t id = 1;
 
+	if (ledger)
+		set_add(batch, SET_STAMP_NAME, SET_STAMP, AF_UNSPEC, id++);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
 		set_add(batch, set_map_name(families[i]), SET_BLOCKS, families[i], id++);
 		set_add(batch, set_hits_name(families[i]), SET_HITS, families[i], id++);

@@ -25,6 +25,9 @@ struct ruleset_spec {
 	size_t n_ledger;
 };
 
+/* Makes a table, orphaned by an earlier owner, and its companion our own. */
+void ruleset_own_table(struct nft_batch *batch);
+
 /* The whole table with these blocks. It must not exist in the transaction so far. */
 void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
                        struct block *const *blocks, size_t count, int64_t now_ms);

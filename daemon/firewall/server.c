@@ -191,8 +191,10 @@ static int handle_agent(struct server *s, const struct frame *f)
 	struct firewall_reply reply;
 	int err;
 
-	if (f->type == IPC_PING && !f->length && f->fd < 0)
+	if (f->type == IPC_PING && !f->length && f->fd < 0) {
+		firewall_refresh_stamp(s->fw);
 		return peer_send(&s->agent, IPC_PONG, f->seq, NULL, 0);
+	}
 	if (f->type == FIREWALL_ALLOW && f->fd < 0)
 		return handle_allow(s, f);
 	if (f->type != FIREWALL_REQUEST || f->fd >= 0)

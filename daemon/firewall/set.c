@@ -20,6 +20,7 @@ enum {
 	TYPE_IPV6_ADDRESS = 8,
 	TYPE_INET_PROTOCOL = 12,
 	TYPE_INET_SERVICE = 13,
+	TYPE_MARK = 19, /* any 32 bits */
 	TYPE_BITS = 6,
 };
 #define TYPE_VERDICT 0xffffff00U
@@ -94,6 +95,16 @@ static void describe_peers(struct nftnl_set *set, sa_family_t family)
 	nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, FIREWALL_LEDGER_PEERS_MAX);
 }
 
+static void describe_stamp(struct nftnl_set *set)
+{
+	uint32_t type = 0;
+
+	for (size_t i = 0; i < SET_STAMP_BYTES / sizeof(uint32_t); i++)
+		type = type << TYPE_BITS | TYPE_MARK;
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, type);
+	nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN, SET_STAMP_BYTES);
+}
+
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
              uint32_t id)
 {
@@ -113,6 +124,7 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 	case SET_HITS:
 	case SET_LEDGER: describe_endpoints(set, kind, family); break;
 	case SET_PEERS: describe_peers(set, family); break;
+	case SET_STAMP: describe_stamp(set); break;
 	}
 	message = nft_batch_message(batch, NFT_MSG_NEWSET, NLM_F_CREATE | NLM_F_EXCL);
 	if (!message)
@@ -317,4 +329,24 @@ void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct led
 		if (n)
 			put_elements(batch, NFT_MSG_NEWSETELEM, set);
 	}
+}
+
+/* The stamp */
+
+void set_put_stamp(struct nft_batch *batch, const uint8_t key[static SET_STAMP_BYTES])
+{
+	auto_set struct nftnl_set *set = new_set(batch, SET_STAMP_NAME);
+	struct nftnl_set_elem *element;
+
+	if (!set)
+		return;
+	put_elements(batch, NFT_MSG_DELSETELEM, set); /* none named: all of them */
+	element = nftnl_set_elem_alloc();
+	if (!element) {
+		batch->failed = true;
+		return;
+	}
+	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key, SET_STAMP_BYTES);
+	nftnl_set_elem_add(set, element);
+	put_elements(batch, NFT_MSG_NEWSETELEM, set);
 }

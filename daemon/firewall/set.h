@@ -13,9 +13,13 @@ enum set_kind {
 	SET_HITS,      /* endpoint, with timeouts and counters */
 	SET_LEDGER,    /* endpoint, with timeouts */
 	SET_PEERS,     /* client, endpoint, which rules add and count */
+	SET_STAMP,     /* what the table says of itself */
 };
 
-/* `id` is the set's own within the transaction. */
+#define SET_STAMP_NAME "stamp"
+enum { SET_STAMP_BYTES = 16 };
+
+/* `id` is the set's own within the transaction; SET_STAMP is of no family. */
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
              uint32_t id);
 
@@ -39,6 +43,9 @@ void set_put_ledger(struct nft_batch *batch, uint16_t type, sa_family_t family,
 /* What was counted before, put back with its counters and what is left of its time. */
 void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct ledger_peer *peers,
                    size_t count);
+
+/* The only element of the stamp, in place of the one that is there. */
+void set_put_stamp(struct nft_batch *batch, const uint8_t key[static SET_STAMP_BYTES]);
 
 /* "block4", "hits6", "ledger4", "peers6" */
 const char *set_map_name(sa_family_t family);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/firewall/table.h"
 
-#include "daemon/firewall/dump.h"
 #include "daemon/firewall/monitor.h"
 #include "daemon/firewall/ruleset.h"
 #include "daemon/firewall/set.h"
@@ -47,7 +46,7 @@ int table_delete(struct table *t)
 	int companion = table_delete_of(&t->nft, NFPROTO_BRIDGE);
 
 	if (!err)
-		t->installed = false;
+		t->installed = t->nft.owned = false;
 	/* A kernel that knows no such tables has none. */
 	return err ? err : t->nft.bridge ? companion : 0;
 }
@@ -105,6 +104,35 @@ static void read_counters(struct table *t, const struct shadow *shadow, struct l
 	keep_known_peers(peers, shadow->ledger);
 }
 
+void table_stamp(struct table *t, struct nft_batch *batch)
+{
+	struct stamp stamp = {0};
+
+	/* The transaction is the next state. Should others come before it, the stamp is wrong, and
+	 * a successor makes the table anew: no harm. */
+	if (!nft_get_generation(&t->nft, &stamp.generation))
+		stamp.generation++;
+	memcpy(stamp.fingerprint, t->fingerprint, sizeof(stamp.fingerprint));
+	stamp_put(batch, &stamp);
+	t->stamped = stamp.generation;
+}
+
+int table_refresh_stamp(struct table *t)
+{
+	auto_batch struct nft_batch batch = {0};
+	uint32_t now;
+	int err;
+
+	if (!t->installed || !t->nft.owned)
+		return 0;
+	err = nft_get_generation(&t->nft, &now);
+	if (err || now == t->stamped)
+		return err;
+	nft_batch_init(&t->nft, &batch);
+	table_stamp(t, &batch);
+	return nft_batch_commit(&t->nft, &batch);
+}
+
 static int try_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                        int64_t now_ms)
 {
@@ -133,6 +161,9 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 		return err;
 	spec.ledger = ledger;
 	spec.peers = &peers;
+	err = stamp_take_fingerprint(&spec, t->nft.bridge, t->fingerprint);
+	if (err)
+		return err;
 	nft_batch_init(&t->nft, &batch);
 	if (exists)
 		nft_batch_delete_table(&batch);
@@ -142,6 +173,7 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 		batch.family = NFPROTO_INET;
 	}
 	ruleset_add_table(&batch, &spec, blocks, count, now_ms);
+	table_stamp(t, &batch);
 	return nft_batch_commit(&t->nft, &batch);
 }
 
@@ -181,6 +213,20 @@ static bool is_undisturbed(struct table *t)
 	return t->generation && !nft_get_generation(&t->nft, &now) && now == t->generation + 1;
 }
 
+int table_watch(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                int64_t now_ms)
+{
+	int err;
+
+	if (t->persist || t->monitor_fd >= 0)
+		return 0;
+	err = monitor_open(t->nft.portid, &t->monitor_fd);
+	/* What others did until now went unheard: once more, while somebody listens. */
+	if (!err && !is_undisturbed(t))
+		err = try_install(t, conf, shadow, now_ms);
+	return err;
+}
+
 int table_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                   int64_t now_ms)
 {
@@ -193,13 +239,8 @@ int table_install(struct table *t, const struct conf *conf, const struct shadow 
 	if (err)
 		return err;
 	t->installed = t->known = true;
-	if (!t->persist && t->monitor_fd < 0) {
-		err = monitor_open(t->nft.portid, &t->monitor_fd);
-		/* What others did until now went unheard: once more, while somebody listens. */
-		if (!err && !is_undisturbed(t))
-			err = try_install(t, conf, shadow, now_ms);
-	}
-	return err;
+	t->nft.owned = t->persist;
+	return table_watch(t, conf, shadow, now_ms);
 }
 
 int table_read_monitor(struct table *t, bool *touched)

@@ -7,7 +7,9 @@
 
 #include "daemon/firewall/allowed.h"
 #include "daemon/firewall/blocks.h"
+#include "daemon/firewall/dump.h"
 #include "daemon/firewall/nft.h"
+#include "daemon/firewall/stamp.h"
 
 /* What the agent has asked for: from it the table is made whenever it has to be. */
 struct shadow {
@@ -26,6 +28,8 @@ struct table {
 	bool installed; /* it is in the kernel, as far as we know */
 	uint32_t generation;      /* of all rules, when the last installation began; 0: unknown */
 	uint32_t reconciliations; /* times that somebody else's change was undone */
+	uint8_t fingerprint[STAMP_FINGERPRINT_BYTES]; /* of the table that is installed */
+	uint32_t stamped;                             /* the generation of the last stamp */
 };
 
 /* Opens the socket for requests; the monitor's when it is needed. */
@@ -49,5 +53,27 @@ int table_read_monitor(struct table *t, bool *touched);
 
 /* Reads the counters of all blocks. */
 int table_read_hits(struct table *t, struct blocks *blocks);
-/* Makes the shadow from what an earlier helper has left in the kernel, as far as `conf` lets it. */
-int table_adopt(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms);
+/* To be the last of every other transaction that changes our table: see stamp.h. */
+void table_stamp(struct table *t, struct nft_batch *batch);
+/*
+ * Others have changed rules of their own: says that ours are as they were. Only of an owned table
+ * can that be said. Cheap while nobody has.
+ */
+int table_refresh_stamp(struct table *t);
+
+/*
+ * The first table of a process. Makes the shadow from what an earlier helper has left in the
+ * kernel, as far as `conf` lets it. If nobody has changed any rule since, and there is nothing that
+ * we would make otherwise, what is there becomes ours as it is; else it is installed anew.
+ */
+int table_take_over(struct table *t, const struct conf *conf, struct shadow *shadow,
+                    int64_t now_ms);
+/* Puts a block that the kernel has into the shadow; *taken: such as we would make. */
+int table_adopt_block(const struct conf *conf, struct blocks *blocks, const struct dump_element *e,
+                      int64_t now_ms, bool *taken);
+/*
+ * For table_take_over(): has a plain table watched from now on, and made anew if anybody has
+ * changed a rule since t->generation, apart from one transaction of ours.
+ */
+int table_watch(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                int64_t now_ms);

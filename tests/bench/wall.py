@@ -64,6 +64,11 @@ class Wall:
         self.helper.start(self.config)
         return time.monotonic() - begun
 
+    def kill(self):
+        """SIGKILL, some time after the agent's last PING."""
+        self.helper.ping()
+        self.helper.kill()
+
     def blocks(self, chosen):
         """BLOCKs, WINDOW at a time; the seconds that each window took."""
         agent, took = self.helper.agent, []
@@ -131,7 +136,7 @@ def measure_wall(count=BLOCKS, rounds=3):
         starts, beside, renewals, used, lists = [], [], [], [], []
         with wall.hammer() as counts:
             for _ in range(rounds):
-                wall.helper.kill()
+                wall.kill()
                 starts.append(wall.start())
                 before, begun = cpu(wall.helper.pid), time.monotonic()
                 windows = wall.blocks(wall.places)
@@ -160,7 +165,7 @@ def measure_restore(count=BLOCKS, rounds=3):
         wall.start()
         wall.blocks(wall.places)
         for _ in range(rounds):
-            wall.helper.kill()
+            wall.kill()
             print(f"restored {count:,} blocks in {wall.start():.2f} s, "
                   f"{cpu(wall.helper.pid):.2f} s of CPU; nft -f took {wall.nft():.2f} s", flush=True)
         assert len(wall.helper.list()) == count

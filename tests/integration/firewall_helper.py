@@ -111,6 +111,13 @@ class Helper:
             replies.append(self._reply(seq))
         return replies if verb == LIST else replies[0]
 
+    def ping(self):
+        """As the agent does twice a second; answered when all else is done."""
+        seq = self.agent.send(frames.PING)
+        while (got := self.agent.receive()) and got.type == FW_EVENT:
+            self.events.append(Reply._make(REPLY.unpack(got.body)))
+        assert got and (got.type, got.seq) == (frames.PONG, seq), got
+
     def _reply(self, seq):
         while True:
             got = self.agent.receive()

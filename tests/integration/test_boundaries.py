@@ -30,7 +30,8 @@ ALLOWED = {
     "libexec/pprofwall/pprofwall-agent":
         BASE | DROP | LOOP | HTTP | YAML | {"libsqlite3.so.0"},
     "libexec/pprofwall/pprofwall-prober": BASE | DROP | LOOP | HTTP | CURL | YAML,
-    "libexec/pprofwall/pprofwall-firewall": BASE | DROP | LOOP | YAML | NETLINK,
+    # and the sum by which it knows its own rules again
+    "libexec/pprofwall/pprofwall-firewall": BASE | DROP | LOOP | YAML | NETLINK | {"libmd.so.0"},
     "libexec/pprofwall/pprofwall-sender": BASE | DROP | LOOP | HTTP | CURL | YAML,
     # Netlink, but never the packet filter.
     "libexec/pprofwall/pprofwall-inventory": BASE | DROP | LOOP | {"libmnl.so.0"},
