@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 
 SOURCE_DIR = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -92,6 +93,27 @@ class Documents(unittest.TestCase):
         self.assertGreater(len(names), 10)
         scaling = read("docs", "scaling.md")
         self.assertEqual({n for n in names if not re.search(rf"_{n}\b", scaling)}, set())
+
+    def test_examples_of_the_configuration_load(self):
+        """Those that begin with a key of the schema: others are of other files."""
+        schema = read("conf", "conf_schema.c")
+        keys = set(re.findall(r'^    (?:\{|SECTION\()"([a-z_]+)"', schema, re.M))
+        self.assertGreater(len(keys), 10)
+        checked = 0
+        for page in glob.glob(os.path.join(SOURCE_DIR, "docs", "*.md")):
+            with open(page, encoding="utf-8") as file:
+                blocks = re.findall(r"^```yaml\n(.*?)^```", file.read(), re.M | re.S)
+            for block in blocks:
+                if block.partition(":")[0] not in keys:
+                    continue
+                with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                    file.write(block)
+                    file.flush()
+                    said = subprocess.run([program(), "check-config", file.name], text=True,
+                                          capture_output=True)
+                self.assertEqual(said.returncode, 0, f"{page}:\n{block}{said.stderr}")
+                checked += 1
+        self.assertGreater(checked, 5)
 
     def test_links_lead_somewhere(self):
         pages = [os.path.join(SOURCE_DIR, "README.md"), os.path.join(SOURCE_DIR, "CHANGELOG.md"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What only the sender may know is looked for everywhere else: on the daemon's command lines, in its
-logs, answers, files, and in the memory of the other processes."""
+"""What only the sender may know is looked for everywhere else: on the daemon's command lines, in
+its logs, answers and files, and in the memory of the other processes."""
 import glob
 import os
 import re

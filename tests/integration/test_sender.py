@@ -49,7 +49,10 @@ class SenderTest(unittest.TestCase):
         return made if alerts is None else made.start(alerts)
 
     def finish(self, sender):
-        errors = sender.close()
+        self.check_errors(sender.close())
+
+    def check_errors(self, errors):
+        """What it wrote to its log."""
         self.assertNotIn(driver.SECRET, errors)
         self.assertNotIn("http://", errors)
         self.assertNotIn("Sanitizer", errors)
