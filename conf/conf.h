@@ -178,6 +178,10 @@ struct conf {
 	struct conf_alert *alerts;
 	size_t n_alerts;
 	struct {
+		unsigned max_events; /* that wait for a sink; the oldest are given up */
+		int64_t max_age_ms;
+	} outbox;
+	struct {
 		bool enabled;           /* false for `listen: off` */
 		struct endpoint listen; /* default 127.0.0.1:9464 */
 	} metrics;

@@ -253,6 +253,12 @@ const struct conf_key conf_schema[] = {
      .flags = CONF_KEY_OR_OFF, .preset = "off",
      .help = "Told only of what is open, and acknowledged by nobody, for so long"},
 
+    SECTION("outbox", "Alerts that are not delivered yet; they survive restarts"),
+    {"outbox.max_events", CONF(NUMBER, outbox.max_events), RANGE(100, 100000), .preset = "10000",
+     .help = "How many events are kept; past it the oldest are given up"},
+    {"outbox.max_age", CONF(DURATION, outbox.max_age_ms), RANGE(SECONDS(60), DAYS(90)),
+     .preset = "7d", .help = "An event that is older is given up"},
+
     SECTION("metrics", "Prometheus metrics and health"),
     {"metrics.listen", CONF(LISTEN, metrics.listen),
      .extra = offsetof(struct conf, metrics.enabled), .preset = "127.0.0.1:9464",

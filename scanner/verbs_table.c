@@ -138,24 +138,36 @@ static void print_processes(const json_t *processes, FILE *out)
 		fputc('\n', out);
 }
 
+static void print_sink(const json_t *sink, FILE *out)
+{
+	fputs("           ", out);
+	verbs_print_visible(out, string_at(sink, "name"));
+	fprintf(out, ": %" PRId64 " delivered, %" PRId64 " retries, %" PRId64 " gave up",
+	        number_at(sink, "delivered"), number_at(sink, "retries"),
+	        number_at(sink, "gave_up"));
+	if (number_at(sink, "lost"))
+		fprintf(out, ", %" PRId64 " lost", number_at(sink, "lost"));
+	if (number_at(sink, "queued")) {
+		fprintf(out, "; %" PRId64 " queued, the oldest of ", number_at(sink, "queued"));
+		verbs_print_visible(out, string_at(sink, "oldest"));
+	}
+	if (string_at(sink, "circuit") && strcmp(string_at(sink, "circuit"), "open") == 0)
+		fputs("; LEFT ALONE for a while", out);
+	if (string_at(sink, "last_error")) {
+		fputs("; last error: ", out);
+		verbs_print_visible(out, string_at(sink, "last_error"));
+	}
+	fputc('\n', out);
+}
+
 static void print_alerts(const json_t *alerts, FILE *out)
 {
 	const json_t *sinks = json_object_get(alerts, "sinks"), *sink;
 	size_t i;
 
 	fprintf(out, "alerts     %" PRId64 " queued\n", number_at(alerts, "queued"));
-	json_array_foreach (sinks, i, sink) {
-		fputs("           ", out);
-		verbs_print_visible(out, string_at(sink, "name"));
-		fprintf(out, ": %" PRId64 " delivered, %" PRId64 " retries, %" PRId64 " gave up",
-		        number_at(sink, "delivered"), number_at(sink, "retries"),
-		        number_at(sink, "gave_up"));
-		if (string_at(sink, "last_error")) {
-			fputs("; last error: ", out);
-			verbs_print_visible(out, string_at(sink, "last_error"));
-		}
-		fputc('\n', out);
-	}
+	json_array_foreach (sinks, i, sink)
+		print_sink(sink, out);
 }
 
 static void print_targets(const json_t *targets, FILE *out)

@@ -105,11 +105,6 @@ static void on_outbox_pong(void *arg)
 	((struct agent *)arg)->peers[IPC_ROLE_SENDER].last_pong_ms = clock_monotonic_ms();
 }
 
-static void on_event_done(uint64_t seq, void *arg)
-{
-	record_note_announced(arg, seq);
-}
-
 static void on_prober_gone(int error, void *arg)
 {
 	struct agent *a = arg;
@@ -292,7 +287,6 @@ static void tick(struct agent *a, int64_t now)
 	impact_tick(a->impact);
 	if (now - a->listed_ms >= list_every(a)) {
 		a->listed_ms = now;
-		record_retry(a);
 		wall_list(a->wall);
 	}
 }
@@ -351,9 +345,9 @@ static int make_parts(struct agent *a, int parent_sock)
 	};
 	const struct outbox_handlers outbox = {
 	    .resolved = on_resolved,
-	    .done = on_event_done,
 	    .named = on_named,
 	    .pong = on_outbox_pong,
+	    .describe_loss = event_describe_loss,
 	    .arg = a,
 	};
 	const struct timeval first = {.tv_usec = AGENT_BUSY_TICK_MS * 1000};

@@ -95,7 +95,9 @@ struct agent {
 	struct watch_queue untold;        /* what waits for the state */
 	struct state_breaker *remembered; /* owned, sorted: of the last run; rule "": taken */
 	size_t n_remembered;
-	bool remembers; /* the state is that of the last run: what is not in it was not told */
+	bool has_unsaved;   /* the state had no room for some rows... */
+	int64_t retried_ms; /* ...and when that was tried again */
+	bool remembers;     /* the state is that of the last run: what is not in it was not told */
 
 	int control_sock;
 	struct control_server *control;
@@ -173,11 +175,13 @@ const char *inside_why_not_blocked(const struct watch *w, const struct conf_brea
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
 void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone afterwards */
-/* An alert for when the kernel has answered and the state has it. */
-void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert);
+/* An alert for when the kernel has answered. */
+void enforce_owe(struct watch *w, enum breaker_alert alert);
 /* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
 void enforce_settled(struct watch *w, void *arg);
-/* What was done is remembered: alerts, answers. May free the watch. */
+/* The events of what was done and is owed: a part of what record_save() writes. */
+void enforce_make_events(struct agent *a, struct watch *w);
+/* What was done is remembered: answers. May free the watch. */
 void enforce_tell(struct agent *a, struct watch *w);
 /* The configuration has changed. */
 void enforce_all(struct agent *a);
@@ -223,6 +227,8 @@ void record_forget_exposure(struct watch *w);
 void record_to_json(const struct watch *w, json_t *object);
 /* Queues what has changed of its breaker and of a person's decision. */
 void record_save(struct agent *a, struct watch *w);
+/* An event of what stands in the breaker's row, if it has one. */
+void record_event(struct agent *a, struct watch *w, const char *event, const char *reason);
 /* Does the disk have what was decided last? */
 bool record_is_saved(const struct agent *a, const struct watch *w);
 /* Calls enforce_tell(), now or when the disk has it; a slow disk is not waited for. */
@@ -230,22 +236,17 @@ void record_tell(struct agent *a, struct watch *w);
 void record_tell_now(struct agent *a, struct watch *w);
 /* Every now and then: those who have waited long enough, and what the queue had no room for. */
 void record_check(struct agent *a);
-void record_retry(struct agent *a);
-/* Every sink has had this event of the outbox. */
-void record_note_announced(struct agent *a, uint64_t seq);
 
-/* event.c: what alerts carry (docs/alerts.md) */
-enum { EVENT_ID_BYTES = 16 };
-void event_make_id(char id[static STATE_ALERT_ID_LEN]);
-/* Returns the outbox's number for it. */
-uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
-                    const char *who);
-/* The same event again, or one whose id was remembered before it was sent. */
-uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
-                       const char *reason, const char *who);
+/* event.c: what alerts carry (docs/alerts.md); who hears of it, and how, is the outbox's */
+void event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
+                const char *who);
 /* Of a file or name in allow_from, not of an endpoint; takes over `rules`. */
 void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
                        const char *reason);
+/* For outbox_handlers: `alerts_lost`. */
+json_t *event_describe_loss(const struct state_loss *loss, void *arg);
+/* For outbox_test(). */
+json_t *event_make_test(const struct agent *a, const char *who);
 
 /* report.c */
 struct report_range {

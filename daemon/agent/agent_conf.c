@@ -141,6 +141,8 @@ static void begin_service(struct agent *a)
 	char why[STATE_ERROR_LEN];
 	int err = state_open(a->conf->state.directory, &a->state, &snapshot, why);
 
+	/* First, since what follows makes events. */
+	outbox_restore(a->outbox, a->state, &snapshot);
 	/* Without a disk the wall still stands; /readyz and the log say what is missing. */
 	if (err < 0)
 		log_error("state is not kept: %s", why);

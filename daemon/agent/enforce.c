@@ -206,20 +206,10 @@ static void plan_renewal(struct agent *a, struct watch *w)
 	enforce_look_again(a, w, in_ms);
 }
 
-void enforce_owe(struct agent *a, struct watch *w, enum breaker_alert alert)
+void enforce_owe(struct watch *w, enum breaker_alert alert)
 {
-	if (alert == BREAKER_ALERT_NONE)
-		return;
-	/* Two things worth telling while the disk is slow: then the first does not wait for it. */
-	if (w->record.waiting)
-		record_tell_now(a, w);
-	w->owed = alert;
-	if (alert != BREAKER_ALERT_OPENED)
-		return;
-	/* Remembered with the block, so that who dies before the alert knows what is owed. */
-	event_make_id(w->record.alert_id);
-	w->record.announced = false;
-	w->record.opened_seq = 0;
+	if (alert != BREAKER_ALERT_NONE)
+		w->owed = alert;
 }
 
 static void alert(struct agent *a, struct watch *w)
@@ -238,11 +228,7 @@ static void alert(struct agent *a, struct watch *w)
 	log_warning("%s: breaker %s, %s; action: %s%s%s", watch_name(w, text),
 	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
 	            reason ? ": " : "", reason ? reason : "");
-	if (owed == BREAKER_ALERT_OPENED)
-		w->record.opened_seq =
-		    event_send_as(a, w->record.alert_id, "opened", w, reason, NULL);
-	else
-		event_send(a, breaker_alert_name(owed), w, reason, NULL);
+	event_send(a, breaker_alert_name(owed), w, reason, NULL);
 }
 
 static void drop_decision(struct watch *w)
@@ -271,22 +257,22 @@ static void settle_decision(struct watch *w)
 static void announce_decision(struct agent *a, struct watch *w)
 {
 	const struct state_manual *d = w->decision;
-	char text[ENDPOINT_TEXT_LEN];
 
 	if (!w->decision_untold)
 		return;
 	w->decision_untold = false;
-	if (!w->record.decision_saved)
-		log_error("%s: the manual %s is not saved yet", endpoint_format(&w->endpoint, text),
-		          d->block ? "block" : "unblock");
 	event_send(a, d->block ? "manual_block" : "manual_unblock", w, d->reason, d->who);
 }
 
-void enforce_tell(struct agent *a, struct watch *w)
+void enforce_make_events(struct agent *a, struct watch *w)
 {
 	announce_decision(a, w);
 	alert(a, w);
 	w->lifting = false;
+}
+
+void enforce_tell(struct agent *a, struct watch *w)
+{
 	verbs_answer_wall(a, w);
 	if (!enforce_find_wanted(a, w).block && !w->wall.in_kernel)
 		w->wall.error = NULL;
@@ -295,9 +281,11 @@ void enforce_tell(struct agent *a, struct watch *w)
 
 void enforce_announce(struct agent *a, struct watch *w)
 {
+	bool is_new = w->decision_is_new;
+
 	settle_decision(w);
 	record_save(a, w);
-	if (w->decision_untold)
+	if (is_new)
 		record_tell(a, w);
 }
 
@@ -335,7 +323,7 @@ void enforce_drop_unused(struct agent *a, struct watch *w)
 void enforce_abandon(struct agent *a, struct watch *w)
 {
 	if (w->breaker.state != BREAKER_CLOSED)
-		enforce_owe(a, w, BREAKER_ALERT_GONE);
+		enforce_owe(w, BREAKER_ALERT_GONE);
 	w->configured = false;
 	schedule_forget(a->schedule, w);
 	breaker_reset(&w->breaker);

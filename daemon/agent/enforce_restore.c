@@ -72,9 +72,9 @@ static void adopt_block(struct agent *a, struct watch *w)
 	    w->wall.kernel_rule == FIREWALL_RULE_MANUAL || w->breaker.state != BREAKER_CLOSED)
 		return;
 	adopt_breaker(a, w);
-	/* Alerts come after the row: who has none, died before it was told. */
+	/* Events are written with the row: who has none, died before it was told. */
 	if (a->remembers && !w->saved)
-		enforce_owe(a, w, BREAKER_ALERT_OPENED);
+		enforce_owe(w, BREAKER_ALERT_OPENED);
 }
 
 void enforce_note_block(struct agent *a, const struct firewall_reply *block)

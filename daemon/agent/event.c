@@ -6,12 +6,12 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { EVENT_SCHEMA = 1 };
+enum { EVENT_SCHEMA = 1, EVENT_ID_BYTES = 16 };
 
-_Static_assert((int)STATE_ALERT_ID_LEN == EVENT_ID_BYTES * 2 + 1, "in hexadecimal");
+_Static_assert((int)STATE_EVENT_ID_LEN == EVENT_ID_BYTES * 2 + 1, "in hexadecimal");
 
 /* Random, so that a receiver can drop what comes twice, whichever host or process it came from. */
-void event_make_id(char id[static STATE_ALERT_ID_LEN])
+static void make_id(char id[static STATE_EVENT_ID_LEN])
 {
 	uint8_t bytes[EVENT_ID_BYTES] = {0};
 
@@ -75,57 +75,95 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 	         because ? because : "", cut);
 }
 
-uint64_t event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
-                    const char *who)
+/* What every event has. */
+static json_t *make_event(const struct agent *a, const char *event, const char *endpoint,
+                          const char *action, const char *reason, const char *who, const char *text)
 {
-	char id[STATE_ALERT_ID_LEN];
+	char id[STATE_EVENT_ID_LEN], now[CLOCK_TEXT_LEN];
 
-	event_make_id(id);
-	return event_send_as(a, id, event, w, reason, who);
+	make_id(id);
+	return json_pack(
+	    "{s:i, s:s, s:s, s:s, s:s, s:s?, s:s, s:b, s:s, s:s?, s:s?, s:s, s:n, s:n}", "schema",
+	    EVENT_SCHEMA, "id", id, "event", event, "time", clock_format_wall(clock_wall_ms(), now),
+	    "host", a->host, "endpoint", endpoint, "mode",
+	    a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
+	    a->conf->rollout.held_back, "action", action, "reason", reason, "who", who, "text",
+	    text, "breaker", "finding");
 }
 
-uint64_t event_send_as(struct agent *a, const char *id, const char *event, struct watch *w,
-                       const char *reason, const char *who)
+/* Takes over `event`. */
+static void send_to_all(struct agent *a, const struct endpoint *e, json_t *event)
 {
-	char now[CLOCK_TEXT_LEN], endpoint[WATCH_NAME_LEN], text[1024];
+	struct outbox_target targets[CONF_MAX_ALERTS];
+	size_t n = outbox_sink_count(a->outbox);
+
+	for (unsigned i = 0; i < n; i++)
+		targets[i] = (struct outbox_target){.sink = i};
+	outbox_add(a->outbox,
+	           &(struct outbox_message){
+	               .event = event, .endpoint = e, .targets = targets, .n_targets = n});
+}
+
+void event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
+                const char *who)
+{
+	char endpoint[WATCH_NAME_LEN], text[1024];
 	json_t *json;
 
 	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
 	           reason ? ": " : "", reason ? reason : "");
 	describe(a, w, event, text, sizeof(text));
-	json = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s?, s:s?, s:s, s:o, s:o}",
-	                 "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
-	                 clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
-	                 watch_name(w, endpoint), "mode",
-	                 a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe", "held_back",
-	                 a->conf->rollout.held_back, "action", enforce_action(a, w), "reason",
-	                 reason, "who", who, "text", text, "breaker", breaker_to_json(a, w),
-	                 "finding", w->last ? finding_to_json(w->last) : json_null());
+	json =
+	    make_event(a, event, watch_name(w, endpoint), enforce_action(a, w), reason, who, text);
+	json_object_set_new(json, "breaker", breaker_to_json(a, w));
+	json_object_set_new(json, "finding", w->last ? finding_to_json(w->last) : json_null());
 	json_object_set_new(json, "impact", impact_summarize(a->impact, w));
 	json_object_set_new(json, "listener",
 	                    w->listener ? report_listener(w->listener) : json_null());
-	return outbox_add(a->outbox, json);
+	send_to_all(a, &w->endpoint, json);
 }
 
 void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
                        const char *reason)
 {
-	char id[STATE_ALERT_ID_LEN], now[CLOCK_TEXT_LEN], text[1024];
 	auto_free char *clean = NULL, *sentence = NULL;
+	char text[1024];
+	json_t *json;
 
-	event_make_id(id);
 	/* Both may have been cut within a character. */
 	(void)finding_set(&clean, reason ? reason : "");
 	snprintf(text, sizeof(text), "pprofwall: %s: %.300s of allow_from%s%.500s", event, source,
 	         reason ? ": " : "", reason ? reason : "");
 	(void)finding_set(&sentence, text);
-	outbox_add(a->outbox,
-	           json_pack("{s:i, s:s, s:s, s:s, s:s, s:n, s:s, s:b, s:s, s:s?, s:n, s:s, s:n, "
-	                     "s:n, s:s, s:o}",
-	                     "schema", EVENT_SCHEMA, "id", id, "event", event, "time",
-	                     clock_format_wall(clock_wall_ms(), now), "host", a->host, "endpoint",
-	                     "mode", a->conf->mode == CONF_MODE_ENFORCE ? "enforce" : "observe",
-	                     "held_back", a->conf->rollout.held_back, "action", "none", "reason",
-	                     reason ? clean : NULL, "who", "text", sentence ? sentence : "",
-	                     "breaker", "finding", "source", source, "rules", rules));
+	json = make_event(a, event, NULL, "none", reason ? clean : NULL, NULL,
+	                  sentence ? sentence : "");
+	json_object_set_new(json, "source", json_string(source));
+	json_object_set_new(json, "rules", rules);
+	send_to_all(a, NULL, json);
+}
+
+json_t *event_describe_loss(const struct state_loss *loss, void *arg)
+{
+	char text[256], since[CLOCK_TEXT_LEN], until[CLOCK_TEXT_LEN];
+	json_t *json;
+
+	clock_format_wall(loss->since_ms, since);
+	clock_format_wall(loss->until_ms, until);
+	snprintf(text, sizeof(text),
+	         "pprofwall: alerts_lost: %llu event%s from %s to %s could not be delivered here",
+	         (unsigned long long)loss->count, loss->count == 1 ? "" : "s", since, until);
+	json = make_event(arg, "alerts_lost", NULL, "none", NULL, NULL, text);
+	json_object_set_new(json, "lost",
+	                    json_pack("{s:s, s:I, s:s, s:s}", "sink", loss->sink, "count",
+	                              (json_int_t)loss->count, "since", since, "until", until));
+	return json;
+}
+
+json_t *event_make_test(const struct agent *a, const char *who)
+{
+	json_t *json = make_event(a, "test", NULL, "none", NULL, who,
+	                          "pprofwall: test: nothing has happened, this is a test");
+
+	json_object_set_new(json, "test", json_true());
+	return json;
 }

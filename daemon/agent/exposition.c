@@ -80,31 +80,80 @@ static void write_probes(struct evbuffer *out, const struct agent *a)
 	                        &a->probe_duration);
 }
 
-static void write_alerts(struct evbuffer *out, const struct agent *a)
+static void write_sink(struct evbuffer *out, const char *name, const struct outbox_sink *sink,
+                       const char *label, const char *text, double value)
+{
+	const struct metrics_label labels[] = {LABEL("sink", sink->name), LABEL(label, text)};
+
+	metrics_sample(out, name, labels, text ? 2 : 1, value);
+}
+
+static void write_attempts(struct evbuffer *out, const struct outbox_sink *sink)
 {
 	static const char name[] = "pprofwall_alerts_total";
 
-	metrics_family(out, name, METRICS_COUNTER, "Alerts by sink and outcome of an attempt.");
-	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
-		const struct outbox_sink *sink = outbox_sink_at(a->outbox, i);
-		const struct {
-			const char *result;
-			uint64_t count;
-		} rows[] = {{"delivered", sink->delivered},
-		            {"retry", sink->retries},
-		            {"gave_up", sink->gave_up}};
+	write_sink(out, name, sink, "result", "delivered", (double)sink->delivered);
+	write_sink(out, name, sink, "result", "retry", (double)sink->retries);
+	write_sink(out, name, sink, "result", "gave_up", (double)sink->gave_up);
+}
 
-		for (size_t r = 0; r < ARRAY_LEN(rows); r++)
-			metrics_sample(out, name,
-			               (struct metrics_label[]){LABEL("sink", sink->name),
-			                                        LABEL("result", rows[r].result)},
-			               2, (double)rows[r].count);
+static void write_losses(struct evbuffer *out, const struct outbox_sink *sink)
+{
+	for (int i = 0; i < OUTBOX_LOSS_COUNT; i++)
+		write_sink(out, "pprofwall_alerts_lost_total", sink, "reason",
+		           outbox_loss_name((enum outbox_loss)i), (double)sink->lost[i]);
+}
+
+static void write_length(struct evbuffer *out, const struct outbox_sink *sink)
+{
+	write_sink(out, "pprofwall_alert_queue_length", sink, "", NULL, (double)sink->queued);
+}
+
+static void write_age(struct evbuffer *out, const struct outbox_sink *sink)
+{
+	int64_t age_ms = sink->queued ? clock_wall_ms() - sink->oldest_ms : 0;
+
+	write_sink(out, "pprofwall_alert_oldest_age_seconds", sink, "", NULL,
+	           age_ms > 0 ? (double)age_ms / 1000 : 0);
+}
+
+static void write_circuit(struct evbuffer *out, const struct outbox_sink *sink)
+{
+	write_sink(out, "pprofwall_alert_circuit_open", sink, "", NULL, sink->circuit_open);
+}
+
+static void write_alerts(struct evbuffer *out, const struct agent *a)
+{
+	static const struct {
+		const char *name;
+		enum metrics_type type;
+		const char *help;
+		void (*write)(struct evbuffer *out, const struct outbox_sink *sink);
+	} families[] = {
+	    {"pprofwall_alerts_total", METRICS_COUNTER, "Alerts by sink and outcome of an attempt.",
+	     write_attempts},
+	    {"pprofwall_alerts_lost_total", METRICS_COUNTER,
+	     "Events given up: too many or too old, or by the sender.", write_losses},
+	    {"pprofwall_alert_queue_length", METRICS_GAUGE,
+	     "Events that the sink has not taken or refused.", write_length},
+	    {"pprofwall_alert_oldest_age_seconds", METRICS_GAUGE, "Age of the oldest of them.",
+	     write_age},
+	    {"pprofwall_alert_circuit_open", METRICS_GAUGE,
+	     "1 while the sender gives a sink a rest that has failed too often.", write_circuit},
+	};
+
+	for (size_t f = 0; f < ARRAY_LEN(families); f++) {
+		metrics_family(out, families[f].name, families[f].type, families[f].help);
+		for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
+			struct outbox_sink sink;
+
+			outbox_get_sink(a->outbox, i, &sink);
+			families[f].write(out, &sink);
+		}
 	}
-	write_one(out, "pprofwall_alert_queue_length", METRICS_GAUGE,
-	          "Events that not every sink has taken or refused.",
-	          (double)outbox_length(a->outbox));
-	write_one(out, "pprofwall_alerts_dropped_total", METRICS_COUNTER,
-	          "Events given up because the queue was full.", (double)outbox_dropped(a->outbox));
+	write_one(out, "pprofwall_alerts_removed_total", METRICS_COUNTER,
+	          "Events given up because their sink is not configured any more.",
+	          (double)outbox_removed(a->outbox));
 }
 
 static void write_firewall(struct evbuffer *out, const struct agent *a)

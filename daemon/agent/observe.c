@@ -130,25 +130,26 @@ static void remember(struct agent *a, struct watch *w, struct finding *f,
 		watch_keep_finding(w, f);
 }
 
+/* Told at the first probe, before the breaker has counted it. */
+static void tell_risk(struct agent *a, struct watch *w, bool high_risk)
+{
+	if (!high_risk || w->high_risk)
+		return;
+	w->high_risk = true;
+	record_event(a, w, "high_risk",
+	             "goroutine?debug=2 is readable: every stack, with file names and arguments");
+}
+
 /*
- * Told at the first probe; it stands until the breaker has nothing against the endpoint any more,
- * or workers that share a port and alternate their answers would be told of every minute.
+ * It stands until the breaker has nothing against the endpoint any more, or workers that share a
+ * port and alternate their answers would be told of every minute.
  */
-static void note_risk(struct agent *a, struct watch *w, bool high_risk,
-                      enum breaker_observation seen)
+static void forget_risk(struct watch *w, bool high_risk, enum breaker_observation seen)
 {
 	bool clean = seen == BREAKER_CLEAN || seen == BREAKER_GONE;
 
-	if (high_risk && !w->high_risk) {
-		w->high_risk = true;
-		event_send(a, "high_risk", w,
-		           "goroutine?debug=2 is readable: every stack, with file names and "
-		           "arguments",
-		           NULL);
-	} else if (!high_risk && clean && w->breaker.state == BREAKER_CLOSED &&
-	           !w->breaker.history) {
+	if (!high_risk && clean && w->breaker.state == BREAKER_CLOSED && !w->breaker.history)
 		w->high_risk = false;
-	}
 }
 
 /*
@@ -252,19 +253,21 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	}
 	/* While a person holds it open, it is watched, but its breaker does not count. */
 	if (w->decision && !w->decision->block) {
-		note_risk(a, w, high_risk, seen);
+		tell_risk(a, w, high_risk);
+		forget_risk(w, high_risk, seen);
 		schedule_probe_in(a->schedule, w, a->conf->scan.interval_ms);
 		return;
 	}
+	tell_risk(a, w, high_risk);
 	conf = observe_breaker_conf(a->conf, w);
 	decision = breaker_record_probe(&w->breaker, &conf, seen, now);
 	tell_transition(a, w, before);
-	note_risk(a, w, high_risk, seen);
+	forget_risk(w, high_risk, seen);
 	note_serves(a, w, finding, seen);
 	schedule_probe_in(a->schedule, w, next_probe_in(w, &conf, &decision, now));
 	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
 		record_forget_exposure(w);
-	enforce_owe(a, w, decision.alert);
+	enforce_owe(w, decision.alert);
 	/* Before anything is blocked. */
 	impact_consider(a->impact, w);
 	if (decision.block || decision.unblock)
@@ -290,7 +293,7 @@ void observe_died(struct watch *w, bool alone, void *arg)
 	                 : "a prober died while it probed this endpoint and others; each is now "
 	                   "probed alone",
 	           NULL);
-	enforce_owe(a, w, decision.alert);
+	enforce_owe(w, decision.alert);
 	if (decision.block)
 		enforce_apply(a, w);
 }

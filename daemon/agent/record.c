@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What outlives the agent, and what is told only when it does: the commit of "block, commit,
- * alert". An alert and the answer to a person wait for the disk, but not for a slow one.
+ * What outlives the agent: the commit of "block, commit, alert". Rows are written together with the
+ * events of what has changed in them. The answer to a person waits for the disk, as events do
+ * (outbox.h), but not for a slow one.
  */
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -18,6 +19,7 @@ enum {
 	SEEN_EVERY_MS = 5 * 60 * 1000,
 	/* A block is made again so long after a crash, for a name or a container that is late. */
 	RENEW_WITHIN_MS = 3600 * 1000,
+	RETRY_EVERY_MS = 1000,
 };
 /* A row of no target: longer than its block lives in the kernel. */
 #define REMEMBER_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -96,8 +98,7 @@ static bool is_written(const struct watch *w)
 	return r->row_written && r->row_state == w->breaker.state && r->row_rule == w->rule &&
 	       r->row_opened_ms == w->breaker.opened_ms &&
 	       r->row_open_until_ms == w->breaker.open_until_ms &&
-	       r->row_high_risk == w->high_risk && r->row_announced == r->announced &&
-	       r->row_serves_known == w->serves_known &&
+	       r->row_high_risk == w->high_risk && r->row_serves_known == w->serves_known &&
 	       r->last_seen_wall_ms - r->row_last_seen_wall_ms < SEEN_EVERY_MS;
 }
 
@@ -112,7 +113,6 @@ static void note_written(struct watch *w)
 	r->row_opened_ms = w->breaker.opened_ms;
 	r->row_open_until_ms = w->breaker.open_until_ms;
 	r->row_high_risk = w->high_risk;
-	r->row_announced = r->announced;
 	r->row_serves_known = w->serves_known;
 	r->row_last_seen_wall_ms = r->last_seen_wall_ms;
 }
@@ -128,14 +128,12 @@ static int put_breaker(struct agent *a, struct watch *w)
 	    .open_until_ms = w->breaker.open_until_ms + offset,
 	    .first_seen_ms = r->first_seen_wall_ms,
 	    .last_seen_ms = r->last_seen_wall_ms,
-	    .announced = r->announced,
 	    .high_risk = w->high_risk,
 	};
 	int err;
 
 	snprintf(b.rule, sizeof(b.rule), "%s", a->conf->breakers[w->rule].name);
 	snprintf(b.evidence, sizeof(b.evidence), "%s", r->evidence ? r->evidence : "");
-	memcpy(b.alert_id, r->alert_id, sizeof(b.alert_id));
 	b.serves_known = w->serves_known;
 	memcpy(b.serves, w->serves, sizeof(b.serves));
 	err = state_save_breaker(a->state, &b);
@@ -184,29 +182,83 @@ static int save_decision(struct agent *a, struct watch *w)
 	return err;
 }
 
-void record_save(struct agent *a, struct watch *w)
+/* Of what may or may not be in the state now, everything is written again. */
+static void forget_written(struct watch *w)
 {
-	int breaker = save_breaker(a, w), decision = save_decision(a, w);
+	struct watch_record *r = &w->record;
 
+	w->saved = true;
+	r->row_written = r->decision_saved = false;
+	r->decision_row = true;
+}
+
+static void save_rows(struct agent *a, struct watch *w, bool with_events)
+{
+	int breaker, decision, error;
+
+	state_begin(a->state);
+	breaker = save_breaker(a, w);
+	decision = save_decision(a, w);
+	if (with_events)
+		enforce_make_events(a, w);
+	outbox_save_again(a->outbox, &w->endpoint);
+	error = state_end(a->state);
+	outbox_end(a->outbox, error);
+	if (error && a->state)
+		forget_written(w);
 	/* Without a database there is nothing to try again. */
-	w->record.unsaved = a->state && (breaker || decision);
+	w->record.unsaved = a->state && (error || breaker || decision);
+	a->has_unsaved |= w->record.unsaved;
 	w->record.ticket = state_last_ticket(a->state);
 }
 
-void record_retry(struct agent *a)
+void record_save(struct agent *a, struct watch *w)
 {
+	save_rows(a, w, true);
+}
+
+void record_event(struct agent *a, struct watch *w, const char *event, const char *reason)
+{
+	int error;
+
+	state_begin(a->state);
+	event_send(a, event, w, reason, NULL);
+	/* What else is new of it has events of its own, that are still to come. */
+	if (w->record.row_written && w->record.row_state == w->breaker.state &&
+	    w->owed == BREAKER_ALERT_NONE)
+		w->record.unsaved |= put_breaker(a, w) < 0;
+	error = state_end(a->state);
+	outbox_end(a->outbox, error);
+	if (error && a->state && w->record.row_written) {
+		forget_written(w);
+		w->record.unsaved = true;
+	}
+	a->has_unsaved |= w->record.unsaved;
+}
+
+static void retry(struct agent *a)
+{
+	int64_t now = clock_monotonic_ms();
+
+	if (!a->has_unsaved || now - a->retried_ms < RETRY_EVERY_MS)
+		return;
+	a->retried_ms = now;
+	a->has_unsaved = false;
 	for (size_t i = watch_set_count(a->watches); i-- > 0;) {
 		struct watch *w = watch_set_at(a->watches, i);
 
 		if (!w->record.unsaved)
 			continue;
-		record_save(a, w);
+		/* What is owed is written with it, when the kernel has answered. */
+		if (w->owed == BREAKER_ALERT_NONE && !w->decision_is_new)
+			save_rows(a, w, false);
+		a->has_unsaved |= w->record.unsaved;
 		if (!w->record.unsaved)
 			enforce_drop_unused(a, w);
 	}
 }
 
-/* Telling */
+/* Answering */
 
 bool record_is_saved(const struct agent *a, const struct watch *w)
 {
@@ -256,25 +308,13 @@ void record_check(struct agent *a)
 	int64_t now = clock_monotonic_ms();
 	struct watch *w, *next;
 
+	retry(a);
+	outbox_save_rest(a->outbox);
 	/* Telling may free the watch at hand, and no other. */
 	for (w = TAILQ_FIRST(&a->untold); w; w = next) {
 		next = TAILQ_NEXT(w, record.link);
 		if (is_settled(a, w) || now - w->record.waiting_since_ms >= PATIENCE_MS)
 			record_tell_now(a, w);
-	}
-}
-
-void record_note_announced(struct agent *a, uint64_t seq)
-{
-	for (size_t i = 0; i < watch_set_count(a->watches); i++) {
-		struct watch *w = watch_set_at(a->watches, i);
-
-		if (w->record.opened_seq != seq)
-			continue;
-		w->record.opened_seq = 0;
-		w->record.announced = true;
-		record_save(a, w);
-		return;
 	}
 }
 
@@ -284,6 +324,7 @@ static void on_written(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	(void)eventfd_read((int)fd, &count);
+	outbox_note_written(((struct agent *)arg)->outbox);
 	record_check(arg);
 }
 
@@ -303,13 +344,10 @@ static void restore(struct agent *a, struct watch *w, const struct state_breaker
 	r->first_seen_wall_ms = row->first_seen_ms;
 	r->last_seen_wall_ms = row->last_seen_ms;
 	r->evidence = row->evidence[0] ? strdup(row->evidence) : NULL;
-	r->announced = row->announced;
 	w->serves_known = row->serves_known;
 	memcpy(w->serves, row->serves, sizeof(w->serves));
-	memcpy(r->alert_id, row->alert_id, sizeof(r->alert_id));
 	enforce_restore_breaker(a, w, row);
-	/* It was blocked and remembered, and then we died. */
-	if (!row->announced)
+	if (row->untold)
 		w->owed = BREAKER_ALERT_OPENED;
 }
 

@@ -49,22 +49,33 @@ static json_t *processes_to_json(const struct agent *a)
 	return list;
 }
 
+static json_t *sink_to_json(const struct outbox_sink *sink)
+{
+	uint64_t lost = 0;
+
+	for (int i = 0; i < OUTBOX_LOSS_COUNT; i++)
+		lost += sink->lost[i];
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o}", "name", sink->name,
+	                 "delivered", (json_int_t)sink->delivered, "retries",
+	                 (json_int_t)sink->retries, "gave_up", (json_int_t)sink->gave_up, "lost",
+	                 (json_int_t)lost, "queued", (json_int_t)sink->queued, "oldest",
+	                 sink->queued ? wall_time(sink->oldest_ms) : json_null(), "circuit",
+	                 sink->circuit_open ? "open" : "closed", "last_error",
+	                 sink->last_error[0] ? message(sink->last_error) : json_null());
+}
+
 static json_t *alerts_to_json(const struct agent *a)
 {
 	json_t *sinks = json_array();
 
 	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
-		const struct outbox_sink *sink = outbox_sink_at(a->outbox, i);
+		struct outbox_sink sink;
 
-		json_array_append_new(
-		    sinks,
-		    json_pack("{s:s, s:I, s:I, s:I, s:o}", "name", sink->name, "delivered",
-		              (json_int_t)sink->delivered, "retries", (json_int_t)sink->retries,
-		              "gave_up", (json_int_t)sink->gave_up, "last_error",
-		              sink->last_error[0] ? message(sink->last_error) : json_null()));
+		outbox_get_sink(a->outbox, i, &sink);
+		json_array_append_new(sinks, sink_to_json(&sink));
 	}
 	return json_pack("{s:I, s:I, s:o}", "queued", (json_int_t)outbox_length(a->outbox),
-	                 "dropped", (json_int_t)outbox_dropped(a->outbox), "sinks", sinks);
+	                 "removed", (json_int_t)outbox_removed(a->outbox), "sinks", sinks);
 }
 
 static json_t *targets_to_json(const struct agent *a)

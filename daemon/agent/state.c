@@ -2,8 +2,8 @@
 #include "daemon/agent/state.h"
 
 #include "common/cleanup.h"
-#include "common/panic_marker.h"
 #include "daemon/agent/state_db.h"
+#include "daemon/agent/state_deadline.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,9 +11,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 
-enum { BATCH_MAX = 512, RETRY_AFTER_MS = 1000, CLOSE_WITHIN_MS = 2000, MARKER_WITHIN_MS = 300 };
+enum { BATCH_MAX = 512, RETRY_AFTER_MS = 1000, CLOSE_WITHIN_MS = 2000 };
 
 struct state {
 	struct state_db *db; /* the writer's, while it runs */
@@ -22,12 +21,18 @@ struct state {
 	pthread_mutex_t lock; /* of what follows; never held while SQLite works */
 	pthread_cond_t changed;
 	struct state_items queue;
-	void *index; /* tsearch(3) of the queue by kind and endpoint */
+	/* tsearch(3) of the queue by what names a row: of each, what was said last */
+	void *index;
 	size_t n_queued, n_writing;
 	uint64_t last_ticket, written_ticket;
 	int notify_fd;
 	bool stopping;
 	struct state_health health;
+
+	/* from state_begin() to state_end(); the caller's thread */
+	bool begun;
+	struct state_items staged;
+	size_t n_staged;
 };
 
 static int compare_sources(const char *a, const char *b)
@@ -38,37 +43,56 @@ static int compare_sources(const char *a, const char *b)
 	return order ? order : (left > right) - (left < right);
 }
 
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
 static int compare_items(const void *left, const void *right)
 {
 	const struct state_item *a = left, *b = right;
 
 	if (a->kind != b->kind)
 		return a->kind < b->kind ? -1 : 1;
-	if (a->kind == STATE_KIND_SOURCE)
-		return compare_sources(a->text, b->text);
+	switch (a->kind) {
+	case STATE_KIND_SOURCE: return compare_sources(a->text, b->text);
+	case STATE_KIND_EVENT: return compare_numbers(a->event.seq, b->event.seq);
+	case STATE_KIND_LOSS: return strcmp(a->text, b->text);
+	case STATE_KIND_DELIVERY:
+		if (a->delivery_seq != b->delivery_seq)
+			return compare_numbers(a->delivery_seq, b->delivery_seq);
+		return strcmp(a->text, b->text);
+	case STATE_KIND_BREAKER:
+	case STATE_KIND_MANUAL:
+	case STATE_KIND_LEDGER: break;
+	}
 	return endpoint_compare(&a->endpoint, &b->endpoint);
 }
 
-static struct timespec monotonic_after(int64_t ms)
+void state_item_free(struct state_item *item)
 {
-	struct timespec ts;
+	if (item && item->kind == STATE_KIND_EVENT)
+		free(item->event.deliveries);
+	free(item);
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += (time_t)(ms / 1000);
-	ts.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
-	return ts;
+static void unindex(struct state *st, const struct state_item *item)
+{
+	struct state_item *const *found = tfind(item, &st->index, compare_items);
+
+	if (found && *found == item)
+		tdelete(item, &st->index, compare_items);
 }
 
 static void take_batch(struct state *st, struct state_items *batch)
 {
 	struct state_item *item;
+	uint64_t group = 0;
 
-	while (st->n_writing < BATCH_MAX && (item = TAILQ_FIRST(&st->queue))) {
-		tdelete(item, &st->index, compare_items);
+	while ((item = TAILQ_FIRST(&st->queue)) &&
+	       (st->n_writing < BATCH_MAX || (group && item->group == group))) {
+		group = item->group;
+		unindex(st, item);
 		TAILQ_REMOVE(&st->queue, item, entry);
 		TAILQ_INSERT_TAIL(batch, item, entry);
 		st->n_queued--;
@@ -82,11 +106,14 @@ static void free_items(struct state_items *items)
 
 	while ((item = TAILQ_FIRST(items))) {
 		TAILQ_REMOVE(items, item, entry);
-		free(item);
+		state_item_free(item);
 	}
 }
 
-/* Back to the front of the queue, unless something newer was said about the same row. */
+/*
+ * Back to the front of the queue, unless something newer was said about the same row; what belongs
+ * to a group stays in it.
+ */
 static void put_back(struct state *st, struct state_items *batch)
 {
 	struct state_item *item;
@@ -96,8 +123,8 @@ static void put_back(struct state *st, struct state_items *batch)
 
 		TAILQ_REMOVE(batch, item, entry);
 		slot = tsearch(item, &st->index, compare_items);
-		if (!slot || *slot != item) {
-			free(item);
+		if (slot && *slot != item && !item->group) {
+			state_item_free(item);
 			continue;
 		}
 		TAILQ_INSERT_HEAD(&st->queue, item, entry);
@@ -143,7 +170,7 @@ static void *write_loop(void *arg)
 		end_batch(st, &batch, error, why);
 		(void)eventfd_write(st->notify_fd, 1);
 		if (error) {
-			struct timespec until = monotonic_after(RETRY_AFTER_MS);
+			struct timespec until = state_deadline(RETRY_AFTER_MS);
 
 			while (!st->stopping &&
 			       pthread_cond_timedwait(&st->changed, &st->lock, &until) != ETIMEDOUT)
@@ -183,8 +210,9 @@ static void free_state(struct state *st)
 	struct state_item *item;
 
 	TAILQ_FOREACH (item, &st->queue, entry)
-		tdelete(item, &st->index, compare_items);
+		unindex(st, item);
 	free_items(&st->queue);
+	free_items(&st->staged);
 	state_db_close(st->db);
 	cleanup_close(&st->notify_fd);
 	pthread_cond_destroy(&st->changed);
@@ -203,6 +231,7 @@ int state_open(const char *directory, struct state **out, struct state_snapshot 
 	if (!st)
 		return -ENOMEM;
 	TAILQ_INIT(&st->queue);
+	TAILQ_INIT(&st->staged);
 	init_locks(st);
 	st->notify_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	error = st->notify_fd < 0 ? -errno : state_db_open(directory, &st->db, &found, why);
@@ -232,6 +261,12 @@ void state_snapshot_free(struct state_snapshot *snapshot)
 		free(snapshot->sources[i].prefixes);
 	}
 	free(snapshot->sources);
+	for (size_t i = 0; i < snapshot->n_events; i++) {
+		free(snapshot->events[i].json);
+		free(snapshot->events[i].deliveries);
+	}
+	free(snapshot->events);
+	free(snapshot->losses);
 	memset(snapshot, 0, sizeof(*snapshot));
 }
 
@@ -246,56 +281,139 @@ void state_close(struct state *st)
 	st->health.failing = false; /* one last try */
 	pthread_cond_signal(&st->changed);
 	pthread_mutex_unlock(&st->lock);
-	until = monotonic_after(CLOSE_WITHIN_MS);
+	until = state_deadline(CLOSE_WITHIN_MS);
 	if (pthread_clockjoin_np(st->writer, NULL, CLOCK_MONOTONIC, &until) != 0)
 		return; /* it hangs in the kernel and still uses all of this */
 	free_state(st);
 }
 
-/* Queued under the lock already? Then the new one takes its place. */
-static int enqueue(struct state *st, struct state_item *item)
+/* Under the lock. What stands in a group stays there; other words for the same row are replaced. */
+static void enqueue(struct state *st, struct state_item *item)
 {
 	struct state_item *const *found = tfind(item, &st->index, compare_items);
 	struct state_item *old = found ? *found : NULL;
 
 	if (old) {
 		tdelete(old, &st->index, compare_items);
-		TAILQ_REMOVE(&st->queue, old, entry);
-		free(old);
-		st->n_queued--;
-	} else if (st->n_queued + st->n_writing >= STATE_QUEUE_MAX) {
-		st->health.dropped++;
-		return -ENOSPC;
+		if (!old->group) {
+			TAILQ_REMOVE(&st->queue, old, entry);
+			state_item_free(old);
+			st->n_queued--;
+		}
 	}
-	if (!tsearch(item, &st->index, compare_items))
-		return -ENOMEM;
+	/* Out of memory: it is written all the same, but cannot be replaced. */
+	(void)tsearch(item, &st->index, compare_items);
 	item->ticket = ++st->last_ticket;
 	TAILQ_INSERT_TAIL(&st->queue, item, entry);
 	st->n_queued++;
-	pthread_cond_signal(&st->changed);
-	return 0;
+}
+
+static bool has_room(const struct state *st, size_t count)
+{
+	return st->n_queued + st->n_writing + count <= STATE_QUEUE_MAX;
+}
+
+static int enqueue_one(struct state *st, struct state_item *item)
+{
+	struct state_item *const *old;
+	int error = 0;
+
+	pthread_mutex_lock(&st->lock);
+	old = tfind(item, &st->index, compare_items);
+	if (has_room(st, 1) || (old && !(*old)->group)) {
+		enqueue(st, item);
+		pthread_cond_signal(&st->changed);
+	} else {
+		st->health.dropped++;
+		error = -ENOSPC;
+	}
+	pthread_mutex_unlock(&st->lock);
+	return error;
+}
+
+void state_begin(struct state *st)
+{
+	if (st)
+		st->begun = true;
+}
+
+bool state_is_begun(const struct state *st)
+{
+	return st && st->begun;
+}
+
+static void enqueue_staged(struct state *st)
+{
+	struct state_item *item;
+	uint64_t group = st->n_staged > 1 ? st->last_ticket + 1 : 0;
+
+	while ((item = TAILQ_FIRST(&st->staged))) {
+		TAILQ_REMOVE(&st->staged, item, entry);
+		item->group = group;
+		enqueue(st, item);
+	}
+}
+
+int state_end(struct state *st)
+{
+	int error = 0;
+
+	if (!st)
+		return -ENODEV;
+	st->begun = false;
+	if (!st->n_staged)
+		return 0;
+	pthread_mutex_lock(&st->lock);
+	if (has_room(st, st->n_staged)) {
+		enqueue_staged(st);
+		pthread_cond_signal(&st->changed);
+	} else {
+		st->health.dropped++;
+		error = -ENOSPC;
+	}
+	pthread_mutex_unlock(&st->lock);
+	free_items(&st->staged);
+	st->n_staged = 0;
+	return error;
+}
+
+/* Takes over the item. */
+static int queue_item(struct state *st, struct state_item *item)
+{
+	int error;
+
+	state_db_stamp(item);
+	if (st->begun) {
+		TAILQ_INSERT_TAIL(&st->staged, item, entry);
+		st->n_staged++;
+		return 0;
+	}
+	error = enqueue_one(st, item);
+	if (error)
+		state_item_free(item);
+	return error;
+}
+
+static struct state_item *new_item(const struct state_item *what, const char *text)
+{
+	size_t length = strlen(text) + 1;
+	struct state_item *item = malloc(sizeof(*item) + length);
+
+	if (item) {
+		*item = *what;
+		memcpy(item->text, text, length);
+	}
+	return item;
 }
 
 static int save_with_text(struct state *st, const struct state_item *what, const char *text)
 {
-	size_t length = strlen(text) + 1;
-	auto_free struct state_item *item = NULL;
-	int error;
+	struct state_item *item;
 
 	if (!st)
 		return -ENODEV;
-	item = malloc(sizeof(*item) + length);
-	if (!item)
-		return -ENOMEM;
-	*item = *what;
-	memcpy(item->text, text, length);
-	state_db_stamp(item);
-	pthread_mutex_lock(&st->lock);
-	error = enqueue(st, item);
-	pthread_mutex_unlock(&st->lock);
-	if (!error)
-		(void)steal_ptr(&item);
-	return error;
+	item = new_item(what, text);
+	return item ? queue_item(st, item) : -ENOMEM;
 }
 
 static int save(struct state *st, const struct state_item *what)
@@ -382,6 +500,47 @@ int state_delete_source(struct state *st, const char *text)
 	                      text);
 }
 
+int state_save_event(struct state *st, const struct state_event *event)
+{
+	const size_t bytes = event->n_deliveries * sizeof(*event->deliveries);
+	struct state_item *item;
+
+	if (!st)
+		return -ENODEV;
+	item =
+	    new_item(&(struct state_item){.kind = STATE_KIND_EVENT, .event = *event}, event->json);
+	if (!item)
+		return -ENOMEM;
+	item->event.json = NULL;
+	item->event.deliveries = malloc(bytes);
+	if (!item->event.deliveries) {
+		state_item_free(item);
+		return -ENOMEM;
+	}
+	memcpy(item->event.deliveries, event->deliveries, bytes);
+	return queue_item(st, item);
+}
+
+int state_delete_delivery(struct state *st, uint64_t seq, const char *sink)
+{
+	return save_with_text(
+	    st,
+	    &(struct state_item){.kind = STATE_KIND_DELIVERY, .remove = true, .delivery_seq = seq},
+	    sink);
+}
+
+int state_save_loss(struct state *st, const struct state_loss *loss)
+{
+	return save_with_text(st, &(struct state_item){.kind = STATE_KIND_LOSS, .loss = *loss},
+	                      loss->sink);
+}
+
+int state_delete_loss(struct state *st, const char *sink)
+{
+	return save_with_text(st, &(struct state_item){.kind = STATE_KIND_LOSS, .remove = true},
+	                      sink);
+}
+
 void state_get_health(struct state *st, struct state_health *out)
 {
 	if (!st) {
@@ -392,86 +551,4 @@ void state_get_health(struct state *st, struct state_health *out)
 	*out = st->health;
 	out->queued = st->n_queued + st->n_writing;
 	pthread_mutex_unlock(&st->lock);
-}
-
-_Static_assert((int)STATE_REASON_LEN == (int)PANIC_MARKER_TEXT_LEN, "one reason, one length");
-
-bool state_panic_exists(const char *directory)
-{
-	return panic_marker_exists(directory);
-}
-
-/* A change of the marker, in a thread of its own: a frozen file system keeps who touches it. */
-struct marker_job {
-	char *directory, *who, *reason; /* owned; `who` is NULL to clear */
-	int result;
-};
-
-static void free_job(struct marker_job *job)
-{
-	if (!job)
-		return;
-	free(job->directory);
-	free(job->who);
-	free(job->reason);
-	free(job);
-}
-
-static void *change_marker(void *arg)
-{
-	struct marker_job *job = arg;
-
-	job->result = job->who ? panic_marker_set(job->directory, job->who, job->reason)
-	                       : panic_marker_clear(job->directory);
-	return NULL;
-}
-
-/* Takes over the job; of one that hangs, it leaves the few bytes that are still in use. */
-static int run_job(struct marker_job *job)
-{
-	struct timespec until = monotonic_after(MARKER_WITHIN_MS);
-	pthread_t thread;
-	int result;
-
-	if (!job || pthread_create(&thread, NULL, change_marker, job) != 0) {
-		free_job(job);
-		return -ENOMEM;
-	}
-	if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
-		pthread_detach(thread);
-		return -ETIMEDOUT;
-	}
-	result = job->result;
-	free_job(job);
-	return result;
-}
-
-static struct marker_job *new_job(const char *directory, const char *who, const char *reason)
-{
-	struct marker_job *job = calloc(1, sizeof(*job));
-
-	if (!job)
-		return NULL;
-	job->directory = strdup(directory);
-	job->who = who ? strdup(who) : NULL;
-	job->reason = strdup(reason);
-	if (job->directory && job->reason && !who == !job->who)
-		return job;
-	free_job(job);
-	return NULL;
-}
-
-int state_panic_set(const char *directory, const char *who, const char *reason)
-{
-	return run_job(new_job(directory, who, reason));
-}
-
-int state_panic_clear(const char *directory)
-{
-	return run_job(new_job(directory, NULL, ""));
-}
-
-int state_panic_read(const char *directory, char reason[static STATE_REASON_LEN])
-{
-	return panic_marker_read(directory, reason);
 }

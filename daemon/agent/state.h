@@ -23,8 +23,9 @@ enum {
 	STATE_WHO_LEN = 128,
 	STATE_RULE_LEN = 64,
 	STATE_EVIDENCE_LEN = 256,
-	STATE_ALERT_ID_LEN = 33,
+	STATE_EVENT_ID_LEN = 33,
 	STATE_SERVES_LEN = 64,
+	STATE_SINK_LEN = 64,
 };
 
 /* A breaker that is not closed, or a closed one that never was opened is not kept. */
@@ -36,10 +37,9 @@ struct state_breaker {
 	int64_t open_until_ms;
 	int64_t first_seen_ms, last_seen_ms; /* exposed; 0: not known */
 	char evidence[STATE_EVIDENCE_LEN];   /* "confirmed, high: index, symbol", or "" */
-	char alert_id[STATE_ALERT_ID_LEN];   /* of the event `opened`, or "" */
 	char serves[STATE_SERVES_LEN];       /* what else the port serves, if serves_known */
 	bool serves_known;
-	bool announced; /* every sink has taken or refused that event */
+	bool untold; /* in a snapshot: an earlier version had not told its opening to every sink */
 	bool high_risk;
 };
 
@@ -68,6 +68,30 @@ struct state_source {
 	int64_t good_ms;
 };
 
+/* Whom an event is still to be told, and not before when (wall clock; 0: at once). */
+struct state_delivery {
+	char sink[STATE_SINK_LEN];
+	int64_t not_before_ms;
+};
+
+/* An event that is not over (daemon/agent/outbox.h); no clock that was set moves its times. */
+struct state_event {
+	uint64_t seq;                /* unique */
+	char id[STATE_EVENT_ID_LEN]; /* for people who read the table; not in a snapshot */
+	int64_t made_ms;
+	struct endpoint endpoint; /* family 0: of none */
+	char *json;               /* in a snapshot it is the snapshot's, as are the deliveries */
+	struct state_delivery *deliveries;
+	size_t n_deliveries; /* 1 or more */
+};
+
+/* What a sink has not been told, and will not be. */
+struct state_loss {
+	char sink[STATE_SINK_LEN];
+	uint64_t count;
+	int64_t since_ms, until_ms; /* when the first and the last of them were made */
+};
+
 /* What was found at the start; owned by the caller, freed with state_snapshot_free(). */
 struct state_snapshot {
 	struct state_breaker *breakers;
@@ -78,6 +102,10 @@ struct state_snapshot {
 	size_t n_ledgers;
 	struct state_source *sources;
 	size_t n_sources;
+	struct state_event *events; /* in order of seq */
+	size_t n_events;
+	struct state_loss *losses;
+	size_t n_losses;
 	bool is_new; /* the database was made just now: what was before it is not known */
 };
 
@@ -105,7 +133,7 @@ void state_close(struct state *st);
  * -ENOMEM, or -ENOSPC when the queue is full: nothing was queued, save it again later (counted in
  * state_get_health). What could not be written stays queued and is tried again every second.
  */
-enum { STATE_QUEUE_MAX = 4096 };
+enum { STATE_QUEUE_MAX = 8192 };
 int state_save_breaker(struct state *st, const struct state_breaker *b);
 int state_delete_breaker(struct state *st, const struct endpoint *e);
 int state_save_manual(struct state *st, const struct state_manual *m);
@@ -117,6 +145,21 @@ int state_delete_ledger(struct state *st, const struct endpoint *e);
 
 int state_save_source(struct state *st, const char *text, const char *prefixes, int64_t good_ms);
 int state_delete_source(struct state *st, const char *text);
+
+/* With its deliveries; copies. The event goes with the last of them. */
+int state_save_event(struct state *st, const struct state_event *event);
+int state_delete_delivery(struct state *st, uint64_t seq, const char *sink);
+int state_save_loss(struct state *st, const struct state_loss *loss);
+int state_delete_loss(struct state *st, const char *sink);
+
+/*
+ * What is saved and deleted from one to the other is written in one transaction, or not at all:
+ * these calls return 0 then (or -ENOMEM, and the rest goes on without), and state_end() returns
+ * what they would have. Later writes of the same rows do not replace these, but follow them.
+ */
+void state_begin(struct state *st);
+int state_end(struct state *st);
+bool state_is_begun(const struct state *st);
 
 /*
  * Writes have tickets, in the order of the calls. What was queued when state_last_ticket() said N

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	SCHEMA_VERSION = 2,
+	SCHEMA_VERSION = 3,
 	BUSY_TIMEOUT_MS = 1000,
 	PATH_LEN = 4096,
 };
@@ -42,7 +42,23 @@ static const char schema2_sql[] =
     "PRAGMA user_version = 2;"
     "COMMIT;";
 
-static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql};
+/*
+ * What is to be told has rows of its own. Of a breaker only version 2 wrote `announced`: 0 there
+ * says that its opening was not told to every sink.
+ */
+static const char schema3_sql[] =
+    "BEGIN;"
+    "ALTER TABLE breakers DROP COLUMN alert_id;"
+    "CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, endpoint TEXT,"
+    " made_ms INTEGER NOT NULL, json TEXT NOT NULL);"
+    "CREATE TABLE deliveries (seq INTEGER NOT NULL, sink TEXT NOT NULL,"
+    " not_before_ms INTEGER NOT NULL, PRIMARY KEY (seq, sink)) WITHOUT ROWID;"
+    "CREATE TABLE losses (sink TEXT PRIMARY KEY, count INTEGER NOT NULL,"
+    " since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 3;"
+    "COMMIT;";
+
+static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql, schema3_sql};
 
 /* They stand alone: no version needs to tell of them. */
 static const char separate_sql[] =
@@ -110,6 +126,20 @@ int state_db_query_text(struct state_db *db, const char *sql, char *out, size_t 
 	}
 	sqlite3_finalize(statement);
 	return 0;
+}
+
+void state_db_bind_text(sqlite3_stmt *statement, int at, const char *text)
+{
+	sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
+}
+
+int state_db_step(struct state_db *db, enum state_statement which, char why[static STATE_ERROR_LEN])
+{
+	sqlite3_stmt *statement = db->statements[which];
+	int error = sqlite3_step(statement) == SQLITE_DONE ? 0 : state_db_fail(db->sqlite, why);
+
+	sqlite3_reset(statement);
+	return error;
 }
 
 static int check_schema(struct state_db *db, char why[static STATE_ERROR_LEN])

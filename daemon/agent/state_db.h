@@ -9,7 +9,15 @@
 
 #include <sys/queue.h>
 
-enum state_kind { STATE_KIND_BREAKER, STATE_KIND_MANUAL, STATE_KIND_LEDGER, STATE_KIND_SOURCE };
+enum state_kind {
+	STATE_KIND_BREAKER,
+	STATE_KIND_MANUAL,
+	STATE_KIND_LEDGER,
+	STATE_KIND_SOURCE,
+	STATE_KIND_EVENT,
+	STATE_KIND_DELIVERY,
+	STATE_KIND_LOSS,
+};
 
 /* One write: a row to put in, or to take out. */
 struct state_item {
@@ -17,7 +25,8 @@ struct state_item {
 	enum state_kind kind;
 	bool remove;
 	uint64_t ticket;
-	struct endpoint endpoint; /* not of a source */
+	uint64_t group;           /* written together with its neighbours of the same; 0: alone */
+	struct endpoint endpoint; /* not of a source, a delivery or a loss */
 	int64_t saved_ms;         /* wall clock at the call */
 	int64_t boot_ms;          /* CLOCK_BOOTTIME then */
 	union {
@@ -25,6 +34,9 @@ struct state_item {
 		struct state_manual manual;
 		struct state_ledger ledger; /* its peers are the text below */
 		int64_t source_good_ms;     /* the text is that of the source, and its prefixes */
+		struct state_event event;   /* owns its deliveries; its json is the text below */
+		uint64_t delivery_seq;      /* the text is the sink */
+		struct state_loss loss;     /* likewise */
 	};
 	char text[]; /* of a source with a line break in between, which no path has */
 };
@@ -40,5 +52,7 @@ void state_db_close(struct state_db *db);
 int state_db_write(struct state_db *db, const struct state_items *items,
                    char why[static STATE_ERROR_LEN]);
 
+/* NULL is fine. */
+void state_item_free(struct state_item *item);
 /* Fills saved_ms and boot_ms. */
 void state_db_stamp(struct state_item *item);

@@ -7,33 +7,33 @@
 #include <string.h>
 #include <time.h>
 
-enum statement {
-	PUT_BREAKER,
-	DELETE_BREAKER,
-	PUT_MANUAL,
-	DELETE_MANUAL,
-	PUT_LEDGER,
-	DELETE_LEDGER,
-	PUT_SOURCE,
-	DELETE_SOURCE,
-	STATEMENT_COUNT
-};
-_Static_assert((int)STATEMENT_COUNT == (int)STATE_DB_STATEMENTS, "each has its place");
-
 static const char *const statement_sql[STATE_DB_STATEMENTS] = {
-    [PUT_BREAKER] = "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
-                    "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
-                    "evidence, alert_id, announced, serves) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-    [DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
+    [STATE_PUT_BREAKER] =
+        "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
+        "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
+        "evidence, serves) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [STATE_DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
     /* In parentheses: clang takes it for two that lack a comma. */
-    [PUT_MANUAL] = ("INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
-                    "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)"),
-    [DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
-    [PUT_LEDGER] = "INSERT OR REPLACE INTO ledgers (endpoint, saved_ms, boot_id, boot_ms, "
-                   "since_ms, peers) VALUES (?,?,?,?,?,?)",
-    [DELETE_LEDGER] = "DELETE FROM ledgers WHERE endpoint = ?",
-    [PUT_SOURCE] = "INSERT OR REPLACE INTO sources (source, good_ms, prefixes) VALUES (?,?,?)",
-    [DELETE_SOURCE] = "DELETE FROM sources WHERE source = ?",
+    [STATE_PUT_MANUAL] =
+        ("INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
+         "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)"),
+    [STATE_DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
+    [STATE_PUT_LEDGER] = "INSERT OR REPLACE INTO ledgers (endpoint, saved_ms, boot_id, boot_ms, "
+                         "since_ms, peers) VALUES (?,?,?,?,?,?)",
+    [STATE_DELETE_LEDGER] = "DELETE FROM ledgers WHERE endpoint = ?",
+    [STATE_PUT_SOURCE] =
+        "INSERT OR REPLACE INTO sources (source, good_ms, prefixes) VALUES (?,?,?)",
+    [STATE_DELETE_SOURCE] = "DELETE FROM sources WHERE source = ?",
+    [STATE_PUT_EVENT] = "INSERT OR REPLACE INTO events (seq, id, endpoint, made_ms, json) "
+                        "VALUES (?,?,?,?,?)",
+    [STATE_PUT_DELIVERY] = "INSERT OR REPLACE INTO deliveries (seq, sink, not_before_ms) "
+                           "VALUES (?,?,?)",
+    [STATE_DELETE_DELIVERY] = "DELETE FROM deliveries WHERE seq = ? AND sink = ?",
+    [STATE_DELETE_TOLD_EVENT] = "DELETE FROM events WHERE seq = ?1 AND "
+                                "NOT EXISTS (SELECT 1 FROM deliveries WHERE seq = ?1)",
+    [STATE_PUT_LOSS] = "INSERT OR REPLACE INTO losses (sink, count, since_ms, until_ms) "
+                       "VALUES (?,?,?,?)",
+    [STATE_DELETE_LOSS] = "DELETE FROM losses WHERE sink = ?",
 };
 
 enum {
@@ -129,10 +129,9 @@ static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t n
 	b->first_seen_ms = read_seen(row, 9, shift_ms);
 	b->last_seen_ms = read_seen(row, 10, shift_ms);
 	copy_text(b->evidence, sizeof(b->evidence), row, 11);
-	copy_text(b->alert_id, sizeof(b->alert_id), row, 12);
-	b->announced = sqlite3_column_int(row, 13) != 0;
-	b->serves_known = sqlite3_column_type(row, 14) == SQLITE_TEXT;
-	copy_text(b->serves, sizeof(b->serves), row, 14);
+	b->untold = sqlite3_column_int(row, 12) == 0;
+	b->serves_known = sqlite3_column_type(row, 13) == SQLITE_TEXT;
+	copy_text(b->serves, sizeof(b->serves), row, 13);
 	return true;
 }
 
@@ -168,17 +167,17 @@ struct table {
 	const char *count_sql, *select_sql;
 	size_t size;
 	bool (*read)(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot);
-	enum statement remove; /* what is not wanted any more */
+	enum state_statement remove; /* what is not wanted any more */
 };
 
 static const struct table breakers_table = {
     .count_sql = "SELECT count(*) FROM breakers",
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, rule, state, opened_ms, "
-                  "open_until_ms, high_risk, first_seen_ms, last_seen_ms, evidence, alert_id, "
+                  "open_until_ms, high_risk, first_seen_ms, last_seen_ms, evidence, "
                   "announced, serves FROM breakers",
     .size = sizeof(struct state_breaker),
     .read = read_breaker,
-    .remove = DELETE_BREAKER,
+    .remove = STATE_DELETE_BREAKER,
 };
 
 static const struct table manuals_table = {
@@ -187,7 +186,7 @@ static const struct table manuals_table = {
                   "who FROM manuals",
     .size = sizeof(struct state_manual),
     .read = read_manual,
-    .remove = DELETE_MANUAL,
+    .remove = STATE_DELETE_MANUAL,
 };
 
 static const struct table ledgers_table = {
@@ -195,7 +194,7 @@ static const struct table ledgers_table = {
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, since_ms, peers FROM ledgers",
     .size = sizeof(struct state_ledger),
     .read = read_ledger,
-    .remove = DELETE_LEDGER,
+    .remove = STATE_DELETE_LEDGER,
 };
 
 static bool read_source(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
@@ -221,11 +220,12 @@ static const struct table sources_table = {
     .select_sql = "SELECT source, good_ms, prefixes FROM sources",
     .size = sizeof(struct state_source),
     .read = read_source,
-    .remove = DELETE_SOURCE,
+    .remove = STATE_DELETE_SOURCE,
 };
 
 /* On a disk that is full it stays, and is left out again the next time. */
-static void remove_row(struct state_db *db, enum statement which, const unsigned char *endpoint)
+static void remove_row(struct state_db *db, enum state_statement which,
+                       const unsigned char *endpoint)
 {
 	sqlite3_stmt *statement = db->statements[which];
 
@@ -279,6 +279,8 @@ int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
 		error = load_table(db, &ledgers_table, &ledgers, &found.n_ledgers, why);
 	if (!error)
 		error = load_table(db, &sources_table, &sources, &found.n_sources, why);
+	if (!error)
+		error = state_db_load_events(db, &found, why);
 	found.sources = sources;
 	found.breakers = breakers;
 	found.manuals = manuals;
@@ -291,77 +293,74 @@ int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
 	return error;
 }
 
-static void bind_text(sqlite3_stmt *statement, int at, const char *text)
+static enum state_statement bind_breaker(struct state_db *db, const struct state_breaker *b)
 {
-	sqlite3_bind_text(statement, at, text, -1, SQLITE_TRANSIENT);
-}
+	sqlite3_stmt *s = db->statements[STATE_PUT_BREAKER];
 
-static enum statement bind_breaker(struct state_db *db, const struct state_breaker *b)
-{
-	sqlite3_stmt *s = db->statements[PUT_BREAKER];
-
-	bind_text(s, 5, b->rule);
+	state_db_bind_text(s, 5, b->rule);
 	sqlite3_bind_int(s, 6, (int)b->state);
 	sqlite3_bind_int64(s, 7, b->opened_ms);
 	sqlite3_bind_int64(s, 8, b->open_until_ms);
 	sqlite3_bind_int(s, 9, b->high_risk);
 	sqlite3_bind_int64(s, 10, b->first_seen_ms);
 	sqlite3_bind_int64(s, 11, b->last_seen_ms);
-	bind_text(s, 12, b->evidence);
-	bind_text(s, 13, b->alert_id);
-	sqlite3_bind_int(s, 14, b->announced);
-	sqlite3_bind_null(s, 15);
+	state_db_bind_text(s, 12, b->evidence);
+	sqlite3_bind_null(s, 13);
 	if (b->serves_known)
-		bind_text(s, 15, b->serves);
-	return PUT_BREAKER;
+		state_db_bind_text(s, 13, b->serves);
+	return STATE_PUT_BREAKER;
 }
 
-static enum statement bind_manual(struct state_db *db, const struct state_manual *m)
+static enum state_statement bind_manual(struct state_db *db, const struct state_manual *m)
 {
-	sqlite3_stmt *s = db->statements[PUT_MANUAL];
+	sqlite3_stmt *s = db->statements[STATE_PUT_MANUAL];
 
 	sqlite3_bind_int(s, 5, m->block);
 	sqlite3_bind_int64(s, 6, m->made_ms);
 	sqlite3_bind_int64(s, 7, m->until_ms);
-	bind_text(s, 8, m->reason);
-	bind_text(s, 9, m->who);
-	return PUT_MANUAL;
+	state_db_bind_text(s, 8, m->reason);
+	state_db_bind_text(s, 9, m->who);
+	return STATE_PUT_MANUAL;
 }
 
-static enum statement bind_ledger(struct state_db *db, const struct state_ledger *l,
-                                  const char *peers)
+static enum state_statement bind_ledger(struct state_db *db, const struct state_ledger *l,
+                                        const char *peers)
 {
-	sqlite3_stmt *s = db->statements[PUT_LEDGER];
+	sqlite3_stmt *s = db->statements[STATE_PUT_LEDGER];
 
 	sqlite3_bind_int64(s, 5, l->since_ms);
-	bind_text(s, 6, peers);
-	return PUT_LEDGER;
+	state_db_bind_text(s, 6, peers);
+	return STATE_PUT_LEDGER;
 }
 
-static enum statement bind_source(struct state_db *db, const struct state_item *item)
+static enum state_statement bind_source(struct state_db *db, const struct state_item *item)
 {
-	enum statement which = item->remove ? DELETE_SOURCE : PUT_SOURCE;
+	enum state_statement which = item->remove ? STATE_DELETE_SOURCE : STATE_PUT_SOURCE;
 	sqlite3_stmt *s = db->statements[which];
 	size_t length = strcspn(item->text, "\n");
 
 	sqlite3_bind_text(s, 1, item->text, (int)length, SQLITE_TRANSIENT);
 	if (!item->remove) {
 		sqlite3_bind_int64(s, 2, item->source_good_ms);
-		bind_text(s, 3, item->text + length + 1);
+		state_db_bind_text(s, 3, item->text + length + 1);
 	}
 	return which;
 }
 
-static enum statement bind_item(struct state_db *db, const struct state_item *item)
+static enum state_statement bind_item(struct state_db *db, const struct state_item *item)
 {
 	switch (item->kind) {
 	case STATE_KIND_BREAKER:
-		return item->remove ? DELETE_BREAKER : bind_breaker(db, &item->breaker);
+		return item->remove ? STATE_DELETE_BREAKER : bind_breaker(db, &item->breaker);
 	case STATE_KIND_MANUAL:
-		return item->remove ? DELETE_MANUAL : bind_manual(db, &item->manual);
+		return item->remove ? STATE_DELETE_MANUAL : bind_manual(db, &item->manual);
 	case STATE_KIND_LEDGER:
-		return item->remove ? DELETE_LEDGER : bind_ledger(db, &item->ledger, item->text);
-	case STATE_KIND_SOURCE: break;
+		return item->remove ? STATE_DELETE_LEDGER
+		                    : bind_ledger(db, &item->ledger, item->text);
+	case STATE_KIND_SOURCE:
+	case STATE_KIND_EVENT:
+	case STATE_KIND_DELIVERY:
+	case STATE_KIND_LOSS: break;
 	}
 	return bind_source(db, item);
 }
@@ -371,10 +370,10 @@ static void bind_key(struct state_db *db, const struct state_item *item, sqlite3
 {
 	char endpoint[ENDPOINT_TEXT_LEN];
 
-	bind_text(statement, 1, endpoint_format(&item->endpoint, endpoint));
+	state_db_bind_text(statement, 1, endpoint_format(&item->endpoint, endpoint));
 	if (!item->remove) {
 		sqlite3_bind_int64(statement, 2, item->saved_ms);
-		bind_text(statement, 3, db->boot_id);
+		state_db_bind_text(statement, 3, db->boot_id);
 		sqlite3_bind_int64(statement, 4, item->boot_ms);
 	}
 }
@@ -382,16 +381,12 @@ static void bind_key(struct state_db *db, const struct state_item *item, sqlite3
 int state_db_write_item(struct state_db *db, const struct state_item *item,
                         char why[static STATE_ERROR_LEN])
 {
-	sqlite3_stmt *statement = db->statements[bind_item(db, item)];
+	enum state_statement which;
 
+	if (item->kind >= STATE_KIND_EVENT)
+		return state_db_write_event_item(db, item, why);
+	which = bind_item(db, item);
 	if (item->kind != STATE_KIND_SOURCE)
-		bind_key(db, item, statement);
-	if (sqlite3_step(statement) != SQLITE_DONE) {
-		int error = state_db_fail(db->sqlite, why);
-
-		sqlite3_reset(statement);
-		return error;
-	}
-	sqlite3_reset(statement);
-	return 0;
+		bind_key(db, item, db->statements[which]);
+	return state_db_step(db, which, why);
 }

@@ -91,7 +91,7 @@ struct watch {
 	bool saved;                    /* the state has a row of the breaker */
 	struct state_manual *decision; /* owned; a person's, in force; or NULL */
 	bool decision_is_new;          /* the kernel has not answered for it yet */
-	bool decision_untold;          /* ... and it is not told yet: that waits for the state */
+	bool decision_untold;          /* ... and there is no event of it yet */
 	int64_t decision_until_ms;     /* no jump of the wall clock moves it */
 	struct event *manual_timer;    /* its end (enforce.c) */
 
@@ -100,18 +100,16 @@ struct watch {
 		int64_t first_seen_wall_ms, last_seen_wall_ms; /* exposed; 0: not, or not known */
 		enum finding_severity worst; /* of these exposures; SEVERITY_NONE: not known */
 		char *evidence;              /* owned; or NULL */
-		char alert_id[STATE_ALERT_ID_LEN]; /* of the event `opened` */
-		uint64_t opened_seq;               /* of that event, while it is on its way */
-		bool announced;
 		/* the row as it was written last */
-		bool row_written, row_high_risk, row_announced, row_serves_known;
+		bool row_written, row_high_risk, row_serves_known;
 		enum breaker_state row_state;
 		unsigned row_rule;
 		int64_t row_opened_ms, row_open_until_ms, row_last_seen_wall_ms;
 		bool decision_row, decision_saved;
 		bool unsaved;    /* the queue was full: to be tried again */
 		uint64_t ticket; /* of the last write */
-		bool waiting;    /* in the agent's list, until the ticket is written */
+		bool waiting;    /* in the agent's list, until the ticket is written: who asked is
+		                    answered then */
 		int64_t waiting_since_ms;
 		TAILQ_ENTRY(watch) link;
 	} record;

@@ -62,6 +62,8 @@ static int make_conf(const struct bench *b, const char *extra)
 	assert_true(dprintf(fd,
 	                    "%s%s"
 	                    "%s"
+	                    "alerts: [{name: " BENCH_SINK
+	                    ", type: webhook, url: \"http://192.0.2.9/\"}]\n"
 	                    "control: {socket: %s}\n"
 	                    "state: {directory: %s}\n",
 	                    extra,
@@ -405,13 +407,25 @@ void bench_lose_probes(struct bench *b)
 
 json_t *bench_event(struct bench *b, const char *kind)
 {
-	json_t *event;
+	json_t *envelope, *event, *sinks;
 
 	receive_type(b, b->sender, IPC_SEND_EVENT);
-	event = json_loadb((const char *)b->frame.body, b->frame.length, 0, NULL);
+	envelope = json_loadb((const char *)b->frame.body, b->frame.length, 0, NULL);
+	event = json_incref(json_object_get(envelope, "event"));
+	sinks = json_object_get(envelope, "sinks");
 	assert_non_null(event);
 	assert_string_equal(json_string_value(json_object_get(event, "event")), kind);
+	assert_int_equal(json_array_size(sinks), 1);
+	assert_string_equal(json_string_value(json_array_get(sinks, 0)), BENCH_SINK);
+	json_decref(envelope);
 	return event;
+}
+
+void bench_take_event(struct bench *b)
+{
+	const struct ipc_send_result result = {.sink = BENCH_SINK};
+
+	bench_send_to_agent(b->sender, IPC_SEND_RESULT, b->frame.seq, &result, sizeof(result));
 }
 
 void bench_no_event(struct bench *b, int within_ms)

@@ -73,8 +73,11 @@ void bench_send_to_agent(int sock, uint16_t type, uint64_t seq, const void *body
 /* Answers PINGs and no probe until the agent gives the prober up, and tells the parent. */
 void bench_lose_probes(struct bench *b);
 
-/* The next event, of this kind; the caller's reference. Its seq stays in b->frame. */
+/* The next event, of this kind, for the one sink there is; the caller's reference. */
+#define BENCH_SINK "ops"
 json_t *bench_event(struct bench *b, const char *kind);
+/* The sink has what bench_event() read last. */
+void bench_take_event(struct bench *b);
 void bench_no_event(struct bench *b, int within_ms);
 uint64_t bench_resolve_question(struct bench *b);
 

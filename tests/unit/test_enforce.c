@@ -325,13 +325,6 @@ static char *id_of(struct bench *b, const char *kind)
 	return id;
 }
 
-/* The outbox's number of the event that was read last: its receiver has it. */
-static void take_event(struct bench *b)
-{
-	bench_send_to_agent(b->sender, IPC_SEND_DONE, b->frame.seq, NULL, 0);
-	json_decref(bench_status(b));
-}
-
 static void restart(struct bench *b, const char *extra)
 {
 	bench_kill(b);
@@ -368,7 +361,7 @@ static void test_killed_before_the_delivery(void **state)
 	restart(b, NULL);
 	second = id_of(b, "opened");
 	assert_string_equal(first, second);
-	take_event(b);
+	bench_take_event(b);
 	/* What was taken is written some time later. */
 	for (int i = 0; i < 50; i++) {
 		json_t *status = bench_status(b);

@@ -39,8 +39,7 @@ static void test_comes_back(void **state)
 	assert_int_equal(s.breakers[0].first_seen_ms, b.first_seen_ms);
 	assert_int_equal(s.breakers[0].last_seen_ms, b.last_seen_ms);
 	assert_string_equal(s.breakers[0].evidence, b.evidence);
-	assert_string_equal(s.breakers[0].alert_id, b.alert_id);
-	assert_false(s.breakers[0].announced);
+	assert_false(s.breakers[0].untold);
 	assert_true(s.breakers[0].serves_known);
 	assert_string_equal(s.breakers[0].serves, "metrics");
 	assert_int_equal(s.n_manuals, 1);
@@ -231,6 +230,99 @@ static void test_kill_9_leaves_it_consistent(void **state)
 	}
 }
 
+/* Each time a row, the event of its change, and the end of the one before. */
+static int write_group(struct state *st, uint64_t i)
+{
+	struct state_breaker b = breaker_of("10.0.0.1:80");
+	struct state_delivery owed = {.sink = "ops"};
+	struct state_event e = {.seq = i,
+	                        .endpoint = b.endpoint,
+	                        .json = (char[]){"{}"},
+	                        .deliveries = &owed,
+	                        .n_deliveries = 1};
+
+	b.first_seen_ms = (int64_t)i;
+	state_begin(st);
+	assert_true(state_is_begun(st));
+	(void)state_save_breaker(st, &b);
+	(void)state_save_event(st, &e);
+	if (i > 1)
+		(void)state_delete_delivery(st, i - 1, "ops");
+	return state_end(st);
+}
+
+static _Noreturn void write_groups_for_ever(const struct state_lab *f, int progress)
+{
+	struct state_snapshot s;
+	char why[STATE_ERROR_LEN];
+	struct state *st = NULL;
+	uint64_t i = 1;
+
+	if (state_open(f->directory, &st, &s, why) != 0)
+		_exit(1);
+	while (true) {
+		if (write_group(st, i) == 0)
+			i++;
+		if (i == 5000 && write(progress, "x", 1) != 1)
+			_exit(2);
+	}
+}
+
+/* Never one without the other: no batch splits them, no later row takes one out. */
+static void test_what_belongs_together_is_written_together(void **state)
+{
+	struct state_snapshot s;
+	struct state *st;
+	int progress[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(progress), 0);
+	pid = fork();
+	if (pid == 0)
+		write_groups_for_ever(*state, progress[1]);
+	close(progress[1]);
+	assert_int_equal(read(progress[0], &byte, 1), 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(progress[0]);
+
+	st = state_lab_open(*state, &s);
+	assert_int_equal(s.n_breakers, 1);
+	assert_int_equal(s.n_events, 1);
+	assert_int_equal(s.n_losses, 0);
+	assert_int_equal(s.events[0].seq, s.breakers[0].first_seen_ms);
+	assert_int_equal(s.events[0].n_deliveries, 1);
+	assert_string_equal(s.events[0].deliveries[0].sink, "ops");
+	state_snapshot_free(&s);
+	state_close(st);
+}
+
+static void test_all_or_nothing_when_the_queue_is_full(void **state)
+{
+	struct state_snapshot s;
+	struct state *st = state_lab_open(*state, &s);
+	size_t queued = 0;
+
+	state_snapshot_free(&s);
+	state_begin(st);
+	for (unsigned i = 0; i <= STATE_QUEUE_MAX; i++) {
+		struct state_manual m = manual_of("10.0.0.1:80", HOUR);
+
+		m.endpoint.port = (uint16_t)(1 + i);
+		queued += state_save_manual(st, &m) == 0;
+	}
+	assert_int_equal(queued, STATE_QUEUE_MAX + 1);
+	assert_int_equal(state_end(st), -ENOSPC);
+	assert_false(state_is_begun(st));
+	assert_int_equal(state_last_ticket(st), 0);
+	state_close(st);
+	st = state_lab_open(*state, &s);
+	assert_int_equal(s.n_manuals, 0);
+	state_snapshot_free(&s);
+	state_close(st);
+}
+
 static void test_tickets_tell_what_is_written(void **state)
 {
 	struct state_snapshot s;
@@ -310,6 +402,8 @@ int main(void)
 	    TEST(test_clock_set_back_over_a_reboot),
 	    TEST(test_time_passes_within_a_boot),
 	    TEST(test_kill_9_leaves_it_consistent),
+	    TEST(test_what_belongs_together_is_written_together),
+	    TEST(test_all_or_nothing_when_the_queue_is_full),
 	    TEST(test_tickets_tell_what_is_written),
 	    TEST(test_without_a_state),
 	    TEST(test_panic_marker),

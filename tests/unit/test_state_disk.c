@@ -87,7 +87,7 @@ static void test_version_1_is_taken_over(void **state)
 		assert_string_equal(s.breakers[0].rule, "default");
 		assert_int_equal(s.breakers[0].opened_ms, 900);
 		assert_true(s.breakers[0].high_risk);
-		assert_true(s.breakers[0].announced); /* that version wrote after its alert */
+		assert_false(s.breakers[0].untold); /* that version wrote after its alert */
 		assert_int_equal(s.breakers[0].first_seen_ms, 0);
 		assert_false(s.breakers[0].serves_known);
 		assert_string_equal(s.breakers[0].evidence, "");
@@ -97,6 +97,48 @@ static void test_version_1_is_taken_over(void **state)
 		assert_int_equal(state_save_breaker(st, &b), 0);
 		state_close(st);
 	}
+}
+
+/* Likewise: of an opening that not every sink had taken, nobody knows any more to whom it is owed.
+ */
+static void test_version_2_is_taken_over(void **state)
+{
+	const struct state_lab *f = *state;
+	struct state_snapshot s;
+	struct state *st;
+	struct state_breaker b = breaker_of("10.0.0.7:9100");
+
+	state_lab_run_sql(
+	    f, "CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"
+	       " state INTEGER NOT NULL, opened_ms INTEGER NOT NULL, open_until_ms INTEGER NOT "
+	       "NULL, high_risk INTEGER NOT NULL) WITHOUT ROWID;"
+	       "CREATE TABLE manuals (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, block INTEGER NOT NULL,"
+	       " made_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, reason TEXT NOT NULL,"
+	       " who TEXT NOT NULL) WITHOUT ROWID;"
+	       "ALTER TABLE breakers ADD COLUMN first_seen_ms INTEGER NOT NULL DEFAULT 0;"
+	       "ALTER TABLE breakers ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;"
+	       "ALTER TABLE breakers ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"
+	       "ALTER TABLE breakers ADD COLUMN alert_id TEXT NOT NULL DEFAULT '';"
+	       "ALTER TABLE breakers ADD COLUMN announced INTEGER NOT NULL DEFAULT 1;"
+	       "ALTER TABLE breakers ADD COLUMN serves TEXT;"
+	       "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
+	       "900, 2000, 1, 800, 850, 'evidence', '5f0c6a9b', 0, 'metrics');"
+	       "PRAGMA user_version = 2;");
+	st = state_lab_open(f, &s);
+	assert_int_equal(s.n_breakers, 1);
+	assert_true(s.breakers[0].untold);
+	assert_string_equal(s.breakers[0].evidence, "evidence");
+	assert_string_equal(s.breakers[0].serves, "metrics");
+	assert_int_equal(s.n_events, 0);
+	state_snapshot_free(&s);
+	assert_int_equal(state_save_breaker(st, &b), 0);
+	state_close(st);
+	st = state_lab_open(f, &s);
+	assert_false(s.breakers[0].untold);
+	state_snapshot_free(&s);
+	state_close(st);
 }
 
 static void test_one_agent_for_one_directory(void **state)
@@ -207,11 +249,9 @@ static void test_full_disk_delays_nobody(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(test_damaged_is_set_aside),
-	    TEST(test_newer_schema_is_refused),
-	    TEST(test_version_1_is_taken_over),
-	    TEST(test_one_agent_for_one_directory),
-	    TEST(test_no_directory),
+	    TEST(test_damaged_is_set_aside),        TEST(test_newer_schema_is_refused),
+	    TEST(test_version_1_is_taken_over),     TEST(test_version_2_is_taken_over),
+	    TEST(test_one_agent_for_one_directory), TEST(test_no_directory),
 	    TEST(test_full_disk_delays_nobody),
 	};
 

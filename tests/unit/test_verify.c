@@ -82,7 +82,9 @@ static int setup(void **state)
 	    impact_new(&b->a, &b->a.impact) < 0 ||
 	    inventory_new(b->a.base, &inventory, &b->a.inventory) < 0)
 		return -1;
-	configure(b, "mode: enforce\n");
+	configure(b, "mode: enforce\n"
+	             "alerts: [{name: ops, type: webhook, url: \"http://192.0.2.9/\"}]\n");
+	outbox_configure(b->a.outbox, b->a.conf);
 	connect_helper(b);
 	*state = b;
 	return 0;
