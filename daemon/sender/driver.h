@@ -15,7 +15,7 @@ struct drivers {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct dialer *dialer;
-	json_t *firing; /* what Alertmanagers were told, see driver_alertmanager.c: an object */
+	json_t *firing; /* an object: what the sinks by these names were told; driver_alertmanager.c */
 	struct programs *programs;
 };
 

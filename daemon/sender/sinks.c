@@ -123,8 +123,10 @@ int sinks_configure(struct sinks *s, struct conf_alert *alerts, size_t n_alerts)
 		*old = NULL;
 	}
 	for (size_t i = 0; i < s->count; i++) {
-		if (s->list[i])
+		if (s->list[i]) {
 			sink_give_up(s->list[i], "no longer configured");
+			json_object_del(s->env.drivers->firing, sink_name(s->list[i]));
+		}
 		sink_free(s->list[i]);
 	}
 	memcpy(s->list, fresh, n_alerts * sizeof(*fresh));

@@ -5,6 +5,7 @@ its logs, answers and files, and in the memory of the other processes."""
 import glob
 import os
 import re
+import signal
 import unittest
 
 from lab import IS_ASAN, Lab, descendants, program, run, wait_until
@@ -106,6 +107,18 @@ class Secrets(DaemonTest):
             self.assertIn(word, heads)
         keys = {body.get("routing_key") for _, _, body in self.hook.requests}
         self.assertIn(IN_PLACE["pager"], keys)
+
+    def test_credentials_are_there_after_a_restart(self):
+        """The parent that starts the next sender can no longer read everything."""
+        daemon = self.start_all()
+        os.kill(daemon.child("sender"), signal.SIGKILL)
+        daemon.wait_metric("pprofwall_process_restarts_total", 1, process="sender")
+        daemon.ctl("unblock", ENDPOINT, "--for", "1m", "--reason", "a test")
+
+        def told(word):
+            return [head.get("Authorization") for _, head, body in self.hook.requests
+                    if body.get("event") == "manual_unblock"].count(f"Bearer {word}")
+        wait_until(lambda: told(OUTSIDE["headers"]) == 2, 20, "by the file, and by the credential")
 
     def test_are_nowhere_else(self):
         daemon = self.start_all()
