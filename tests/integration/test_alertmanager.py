@@ -10,6 +10,8 @@ import unittest
 import urllib.request
 
 import sender_driver as driver
+from lab import Lab, wait_until
+from test_daemon import SLOW, DaemonTest
 from test_sender import status
 from test_sender_http import HttpTest
 
@@ -21,6 +23,10 @@ ENDPOINT = "10.0.0.7:9100"
 
 def program(name):
     return os.path.join(SERVERS, "usr", "bin", name)
+
+
+needs_alertmanager = unittest.skipUnless(os.path.exists(program("prometheus-alertmanager")),
+                                         "no prometheus-alertmanager here")
 
 
 def free_port():
@@ -42,26 +48,30 @@ def event(kind, number, **more):
     return made
 
 
+ONE_RECEIVER = "route: {receiver: a}\nreceivers: [{name: a}]\n"
 CLEAR = {"severity": None, "risk": None, "verdict": "clear", "program": None, "path": "/"}
 
 
-class Alertmanager:
-    """One that is real, on loopback, under a path of its own."""
+def command(folder, port, text=ONE_RECEIVER):
+    """A real one on loopback, under a path of its own: (arguments, URL)."""
+    url = f"http://127.0.0.1:{port}/am"
+    config = os.path.join(folder, "am.yml")
+    with open(config, "w", encoding="ascii") as file:
+        file.write(text)
+    # It looks for its templates where its package would have installed them.
+    return ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /usr/share; shift; exec "$@"',
+            "sh", os.path.join(SERVERS, "usr", "share"), program("prometheus-alertmanager"),
+            f"--config.file={config}", f"--storage.path={folder}/data",
+            "--cluster.listen-address=", "--web.route-prefix=/am", f"--web.external-url={url}",
+            f"--web.listen-address=127.0.0.1:{port}"], url
 
-    def __init__(self, folder, config="route: {receiver: a}\nreceivers: [{name: a}]\n"):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}/am"
-        with open(os.path.join(folder, "am.yml"), "w", encoding="ascii") as file:
-            file.write(config)
+
+class Alertmanager:
+    def __init__(self, folder, text=ONE_RECEIVER):
+        argv, self.url = command(folder, free_port(), text)
         self._log = open(os.path.join(folder, "am.log"), "wb")
-        # It looks for its templates where its package would have installed them.
-        self._process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" /usr/share; shift; exec "$@"',
-             "sh", os.path.join(SERVERS, "usr", "share"), program("prometheus-alertmanager"), f"--config.file={folder}/am.yml",
-             f"--storage.path={folder}/data", "--cluster.listen-address=",
-             "--web.route-prefix=/am", f"--web.external-url={self.url}",
-             f"--web.listen-address=127.0.0.1:{self.port}"],
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._log,
+                                         stderr=self._log)
         self.wait(lambda: self._get("/-/ready") is not None)
 
     def _get(self, path):
@@ -89,7 +99,7 @@ class Alertmanager:
         self._log.close()
 
 
-@unittest.skipUnless(os.path.exists(program("prometheus-alertmanager")), "no prometheus-alertmanager here")
+@needs_alertmanager
 class Real(HttpTest):
     def setUp(self):
         super().setUp()
@@ -220,6 +230,36 @@ class Real(HttpTest):
             self.assertEqual(found.strip(), receiver)
 
 
+@needs_alertmanager
+class Whole(DaemonTest):
+    """From a node_exporter to the Alertmanager and back."""
+
+    PORT = 19093
+
+    def firing(self):
+        text = self.lab.get("127.0.0.1", self.PORT, "/am/api/v2/alerts", namespace="target")[1]
+        return [alert["labels"] for alert in json.loads(text)]
+
+    def test_fires_and_is_resolved(self):
+        exporter = self.lab.serve_node_exporter()
+        argv, url = command(self.lab.directory, self.PORT)
+        self.lab.process("target", *argv)
+        self.lab.wait_port("127.0.0.1", self.PORT)
+        config = self.config_of(open_for="1s")
+        config["alerts"] = [{"name": "am", "type": "alertmanager", "url": url}]
+        self.daemon = self.lab.daemon(config).start()
+        wait_until(self.firing, 20 * SLOW, "an alert fires")
+        labels, = self.firing()
+        self.assertEqual({k: labels[k] for k in ("alertname", "severity", "product", "rule",
+                                                 "endpoint")},
+                         {"alertname": "PprofExposed", "severity": "high",
+                          "product": "node_exporter", "rule": "default",
+                          "endpoint": f"{Lab.TARGET}:9100"})
+        exporter.end()
+        self.lab.serve_plain(9100)
+        wait_until(lambda: not self.firing(), 20 * SLOW, "it is resolved")
+
+
 class Requests(HttpTest):
     """What goes over the wire where a real one would have to be made to fail."""
 
@@ -228,7 +268,8 @@ class Requests(HttpTest):
         answers = {2: status(503)}
         receiver = self.receiver(lambda number, _: answers.get(number, status(200)))
         sender = self.sender([("am", f"http://127.0.0.1:{receiver.port}/{driver.SECRET}",
-                               {"type": "alertmanager", "headers": '["Authorization: Basic eDp5"]'})])
+                               {"type": "alertmanager",
+                                "headers": '["Authorization: Basic eDp5"]'})])
         finding = event("opened", 0)["finding"]
         sender.send(1, event("opened", 1, finding={**finding, "severity": "low"}))
         sender.results(until=1)

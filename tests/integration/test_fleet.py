@@ -12,7 +12,6 @@ ago, for which the Alertmanager does not wait: group_wait does not help here.
 import concurrent.futures
 import http.server
 import json
-import os
 import re
 import threading
 import time
@@ -20,7 +19,7 @@ import unittest
 import urllib.request
 
 import sender_driver as driver
-from test_alertmanager import SHIPPED, Alertmanager, event, program
+from test_alertmanager import CLEAR, SHIPPED, Alertmanager, event, needs_alertmanager
 from test_sender_http import HttpTest
 
 AGENTS = 1000
@@ -74,16 +73,13 @@ class People:
         self._server.server_close()
 
 
-@unittest.skipUnless(os.path.exists(program("prometheus-alertmanager")),
-                     "no prometheus-alertmanager here")
+@needs_alertmanager
 class Fleet(HttpTest):
     def setUp(self):
         super().setUp()
         self.people = People()
         self.addCleanup(self.people.close)
-        folder = os.path.join(self.folder, "am")
-        os.makedirs(folder)
-        self.manager = Alertmanager(folder, shipped(self.people.url))
+        self.manager = Alertmanager(self.folder, shipped(self.people.url))
         self.addCleanup(self.manager.close)
 
     def posts(self, sender, receiver, kind, **more):
@@ -124,10 +120,8 @@ class Fleet(HttpTest):
         self.addCleanup(receiver.close)
         sender = self.sender([("am", f"http://127.0.0.1:{receiver.port}/",
                                {"type": "alertmanager", "refresh": "1h"})])
-        finding = event("opened", 0)["finding"]
         opened = self.posts(sender, receiver, "opened")
-        closed = self.posts(sender, receiver, "closed",
-                            finding={**finding, "severity": None, "verdict": "clear"})
+        closed = self.posts(sender, receiver, "closed", finding=CLEAR)
         self.deliver(opened)
         self.wait_hosts("firing")
         told_open = len(self.people.notifications)
