@@ -257,6 +257,8 @@ json_t *report_status(const struct agent *a, const struct report_range *range);
 json_t *report_watch(const struct agent *a, const struct watch *w);
 json_t *report_blocks(const struct agent *a);
 bool report_ready(struct evbuffer *out, void *arg);
+/* Does this process of ours (enum ipc_role) answer? True too where nothing needs it. */
+bool report_is_up(const struct agent *a, int role);
 
 /* report_local.c */
 bool report_is_of_interest(const struct watch *w);

@@ -189,19 +189,40 @@ static void write_walls(struct evbuffer *out, const struct agent *a)
 
 static void write_processes(struct evbuffer *out, const struct agent *a)
 {
-	static const char *const names[IPC_ROLE_COUNT] = {
-	    [IPC_ROLE_PROBER] = "prober",
-	    [IPC_ROLE_SENDER] = "sender",
-	    [IPC_ROLE_INVENTORY] = "inventory",
-	};
+	static const struct {
+		const char *name;
+		int role;
+		bool restarts; /* alone; the firewall takes the service with it */
+	} rows[] = {{"firewall", IPC_ROLE_FIREWALL, false},
+	            {"prober", IPC_ROLE_PROBER, true},
+	            {"sender", IPC_ROLE_SENDER, true},
+	            {"inventory", IPC_ROLE_INVENTORY, true}};
 
+	metrics_family(out, "pprofwall_process_up", METRICS_GAUGE,
+	               "1 for a process of the daemon that answers, or that nothing needs.");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		metrics_sample(out, "pprofwall_process_up", &LABEL("process", rows[i].name), 1,
+		               report_is_up(a, rows[i].role));
 	metrics_family(out, "pprofwall_process_restarts_total", METRICS_COUNTER,
 	               "Restarts of the processes that are restarted alone.");
-	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
-		if (names[role])
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].restarts)
 			metrics_sample(out, "pprofwall_process_restarts_total",
-			               &LABEL("process", names[role]), 1, a->peers[role].restarts);
+			               &LABEL("process", rows[i].name), 1,
+			               a->peers[rows[i].role].restarts);
 	}
+}
+
+/* What /readyz says, as a number; its reasons are for those who ask there. */
+static void write_ready(struct evbuffer *out, struct agent *a)
+{
+	struct evbuffer *reasons = evbuffer_new();
+
+	if (!reasons)
+		return;
+	write_one(out, "pprofwall_ready", METRICS_GAUGE, "1 while /readyz answers with 200.",
+	          report_ready(reasons, a));
+	evbuffer_free(reasons);
 }
 
 static void write_listeners(struct evbuffer *out, const struct agent *a)
@@ -265,7 +286,7 @@ static void write_config(struct evbuffer *out, const struct agent *a)
 
 void exposition_write(struct evbuffer *out, void *arg)
 {
-	const struct agent *a = arg;
+	struct agent *a = arg;
 	struct schedule_stats schedule;
 	struct state_health health = {0};
 
@@ -290,6 +311,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	write_walls(out, a);
 	write_alerts(out, a);
 	write_processes(out, a);
+	write_ready(out, a);
 	write_one(out, "pprofwall_state_write_failures_total", METRICS_COUNTER,
 	          "Transactions of the state database that failed.", (double)health.failures);
 	write_config(out, a);

@@ -238,6 +238,11 @@ static bool is_needed(const struct agent *a, int role)
 	return role != IPC_ROLE_INVENTORY || watches_listeners(a);
 }
 
+bool report_is_up(const struct agent *a, int role)
+{
+	return is_answering(&a->peers[role]) || !is_needed(a, role);
+}
+
 bool report_ready(struct evbuffer *out, void *arg)
 {
 	const struct agent *a = arg;
@@ -246,7 +251,7 @@ bool report_ready(struct evbuffer *out, void *arg)
 	bool ready = true;
 
 	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_RUNNER; role++) {
-		if (is_answering(&a->peers[role]) || !is_needed(a, role))
+		if (report_is_up(a, role))
 			continue;
 		evbuffer_add_printf(out, "the %s process does not answer\n", role_names[role]);
 		ready = false;
