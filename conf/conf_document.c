@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_document.h"
+#include "common/read_all.h"
 #include "conf/conf_guard.h"
 
 #include <errno.h>
@@ -49,25 +50,6 @@ int conf_document_load(const void *bytes, size_t length, const char *least, conf
 	}
 	conf_parser_wipe(&parser);
 	return err;
-}
-
-/* Returns the number of bytes read, at most `room`, or -errno. */
-static ssize_t read_all(int fd, char *bytes, size_t room)
-{
-	size_t done = 0;
-
-	while (done < room) {
-		ssize_t n = pread(fd, bytes + done, room - done, (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
 }
 
 char *conf_document_read_fd(int fd, size_t *length, const struct conf_diag *diag)

@@ -2,10 +2,10 @@
 #include "daemon/sender/secret_file.h"
 
 #include "common/cleanup.h"
+#include "common/read_all.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,25 +14,6 @@ void secret_free(char *bytes, size_t length)
 	if (bytes)
 		explicit_bzero(bytes, length);
 	free(bytes);
-}
-
-/* Into `room` bytes; what is longer fills them all. Returns the length or -errno. */
-static ssize_t read_up_to(int fd, char *bytes, size_t room)
-{
-	size_t done = 0;
-
-	while (done < room) {
-		ssize_t n = read(fd, bytes + done, room - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
 }
 
 int secret_read_at(int directory, const char *path, size_t max, char **bytes, size_t *length,
@@ -56,7 +37,7 @@ int secret_read_at(int directory, const char *path, size_t max, char **bytes, si
 	*why = strerror(ENOMEM);
 	if (!buffer)
 		return -ENOMEM;
-	n = read_up_to(fd, buffer, max + 1);
+	n = read_all(fd, buffer, max + 1);
 	if (n <= 0 || (size_t)n > max) {
 		*why = n < 0 ? strerror((int)-n) : n == 0 ? "is empty" : "is too long";
 		secret_free(buffer, max + 1);
