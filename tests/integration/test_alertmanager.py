@@ -240,24 +240,35 @@ class Whole(DaemonTest):
         text = self.lab.get("127.0.0.1", self.PORT, "/am/api/v2/alerts", namespace="target")[1]
         return [alert["labels"] for alert in json.loads(text)]
 
-    def test_fires_and_is_resolved(self):
-        exporter = self.lab.serve_node_exporter()
+    def start_firing(self, **more):
+        self.exporter = self.lab.serve_node_exporter()
         argv, url = command(self.lab.directory, self.PORT)
         self.lab.process("target", *argv)
         self.lab.wait_port("127.0.0.1", self.PORT)
         config = self.config_of(open_for="1s")
-        config["alerts"] = [{"name": "am", "type": "alertmanager", "url": url}]
+        config["alerts"] = [{"name": "am", "type": "alertmanager", "url": url, **more}]
         self.daemon = self.lab.daemon(config).start()
         wait_until(self.firing, 20 * SLOW, "an alert fires")
+
+    def test_fires_and_is_resolved(self):
+        self.start_firing()
         labels, = self.firing()
         self.assertEqual({k: labels[k] for k in ("alertname", "severity", "product", "rule",
                                                  "endpoint")},
                          {"alertname": "PprofExposed", "severity": "high",
                           "product": "node_exporter", "rule": "default",
                           "endpoint": f"{Lab.TARGET}:9100"})
-        exporter.end()
+        self.exporter.end()
         self.lab.serve_plain(9100)
         wait_until(lambda: not self.firing(), 20 * SLOW, "it is resolved")
+
+    def test_does_not_outlive_its_agent(self):
+        self.start_firing(refresh="10s")
+        self.daemon.kill_everything()
+        died = time.monotonic()
+        wait_until(lambda: not self.firing(), 35 + 10 * SLOW, "it has ended")
+        # The last that the agent said is no older than its death.
+        self.assertLess(time.monotonic() - died, 35)
 
 
 class Requests(HttpTest):
