@@ -146,9 +146,6 @@ static int save_breaker(struct agent *a, struct watch *w)
 {
 	int err;
 
-	/* A namespace's number is another's after a boot, and maybe before. */
-	if (w->netns)
-		return 0;
 	if (w->breaker.state != BREAKER_CLOSED && w->configured)
 		return is_written(w) ? 0 : put_breaker(a, w);
 	/* Most have no row: a reload does not write once for each of 65,536. */
@@ -194,11 +191,14 @@ static void forget_written(struct watch *w)
 
 static void save_rows(struct agent *a, struct watch *w, bool with_events)
 {
-	int breaker, decision, error;
+	int breaker = 0, decision = 0, error;
 
 	state_begin(a->state);
-	breaker = save_breaker(a, w);
-	decision = save_decision(a, w);
+	/* A namespace's number is another's after a boot, and maybe before: rows are the host's. */
+	if (!w->netns) {
+		breaker = save_breaker(a, w);
+		decision = save_decision(a, w);
+	}
 	if (with_events)
 		enforce_make_events(a, w);
 	outbox_save_again(a->outbox, &w->endpoint);
