@@ -66,8 +66,13 @@ enum ipc_type {
 	IPC_PROBE_SOCKET, /* struct ipc_socket + socket if there is one; seq as asked */
 
 	/* agent -> sender */
-	IPC_SEND_EVENT = 96, /* JSON: an event for every sink; seq names it in the answers */
-	IPC_RESOLVE_NAME,    /* struct ipc_name; seq names the question */
+	/*
+	 * JSON: {"sinks": [names], "queued_ms": wall time from which give_up_after counts, "event":
+	 * {docs/alerts.md}}; seq names it in the answers. "best_effort": true is tried once, and
+	 * gives way to the next of its endpoint; "test": true is tried once, at once.
+	 */
+	IPC_SEND_EVENT = 96,
+	IPC_RESOLVE_NAME, /* struct ipc_name; seq names the question */
 	/* sender -> agent */
 	/*
 	 * struct ipc_send_result: of each sink one for each event's end, and one for each attempt

@@ -127,7 +127,7 @@ int64_t outbox_next_old(const struct outbox *box);
 void outbox_pump(struct outbox *box);
 /* An event for some sinks; `flag`, such as "test", is true with it; or NULL. As channel_send(). */
 int outbox_send_frame(struct outbox *box, uint64_t seq, struct sink_queue *const *sinks,
-                      size_t n_sinks, int64_t made_ms, const char *flag, const char *event);
+                      size_t n_sinks, int64_t queued_ms, const char *flag, const char *event);
 
 /* outbox_loss.c */
 /* Given up: counted, to be told. It is over then. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 int outbox_send_frame(struct outbox *box, uint64_t seq, struct sink_queue *const *sinks,
-                      size_t n_sinks, int64_t made_ms, const char *flag, const char *event)
+                      size_t n_sinks, int64_t queued_ms, const char *flag, const char *event)
 {
 	char names[CONF_MAX_ALERTS * (CONF_NAME_MAX_LEN + 3) + 1];
 	auto_free char *body = NULL;
@@ -20,7 +20,7 @@ int outbox_send_frame(struct outbox *box, uint64_t seq, struct sink_queue *const
 		used += (size_t)snprintf(names + used, sizeof(names) - used, "%s\"%s\"",
 		                         i ? "," : "", sinks[i]->public.name);
 	length = asprintf(&body, "{\"sinks\":[%s],\"queued_ms\":%lld,%s%s%s\"event\":%s}", names,
-	                  (long long)made_ms, flag ? "\"" : "", flag ? flag : "",
+	                  (long long)queued_ms, flag ? "\"" : "", flag ? flag : "",
 	                  flag ? "\":true," : "", event);
 	if (length < 0)
 		return -ENOMEM;
@@ -37,16 +37,21 @@ static struct delivery *find_next(const struct sink_queue *sink)
 static int send_row(struct outbox *box, const struct event_row *row)
 {
 	struct sink_queue *sinks[CONF_MAX_ALERTS] = {0};
+	int64_t queued_ms = row->made_ms;
 	size_t n = 0;
 	int err;
 
 	for (size_t i = 0; i < box->n_sinks; i++) {
 		const struct delivery *d = find_next(box->sinks[i]);
 
-		if (d && d->row == row)
-			sinks[n++] = box->sinks[i];
+		if (!d || d->row != row)
+			continue;
+		sinks[n++] = box->sinks[i];
+		/* The time that it was held does not count as one of failing. */
+		if (queued_ms < d->not_before_ms)
+			queued_ms = d->not_before_ms;
 	}
-	err = outbox_send_frame(box, row->seq, sinks, n, row->made_ms, NULL, row->text);
+	err = outbox_send_frame(box, row->seq, sinks, n, queued_ms, NULL, row->text);
 	for (size_t i = 0; err == 0 && i < n; i++)
 		outbox_move(find_next(sinks[i]), UNDER_WAY);
 	return err;

@@ -21,6 +21,7 @@ struct bench {
 	int sender; /* our end */
 	struct frame frame;
 	char last_id[STATE_EVENT_ID_LEN];
+	int64_t last_queued_ms;
 	unsigned made;
 	bool tested;
 };
@@ -159,6 +160,7 @@ static const char *next(struct bench *b, int within_ms)
 	         json_string_value(json_object_get(json_object_get(envelope, "event"), "event")));
 	snprintf(b->last_id, sizeof(b->last_id), "%s",
 	         json_string_value(json_object_get(json_object_get(envelope, "event"), "id")));
+	b->last_queued_ms = json_integer_value(json_object_get(envelope, "queued_ms"));
 	json_array_foreach (json_object_get(envelope, "sinks"), i, name)
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i ? "," : "@",
 		         json_string_value(name));
@@ -337,13 +339,14 @@ static void test_a_window_for_each_sink(void **state)
 static void test_held_until_its_date(void **state)
 {
 	struct bench *b = *state;
-	const int64_t soon = clock_wall_ms() + 1500;
+	const int64_t began = clock_wall_ms(), soon = began + 1500;
 
 	start(b, ONE);
 	new_sender(b);
 	add_until(b, "later", "10.0.0.1:80", 0, soon);
 	add_until(b, "now", "10.0.0.2:80", 0, 0);
 	expect(b, "now@ops");
+	assert_in_range(b->last_queued_ms, began, soon);
 	expect_nothing(b);
 	stop(b);
 	start(b, ONE);
@@ -351,6 +354,7 @@ static void test_held_until_its_date(void **state)
 	expect(b, "now@ops"); /* nobody has answered for it */
 	expect(b, "later@ops");
 	assert_true(clock_wall_ms() >= soon);
+	assert_int_equal(b->last_queued_ms, soon);
 }
 
 static void test_keeps_the_order_of_an_endpoint(void **state)
