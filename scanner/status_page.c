@@ -367,10 +367,9 @@ static void put_sink(FILE *to, const json_t *sink)
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		fprintf(to, "<td>%" PRId64 "</td>", number_at(sink, numbers[i]));
 	fputs("<td>", to);
-	if (has_number(sink, "oldest_ms") && number_at(sink, "queued") > 0)
-		put_span_line(to, "", number_at(sink, "oldest_ms"), "");
+	put_line(to, "", string_at(sink, "oldest"));
 	fputs("</td><td class=\"text\">", to);
-	if (true_at(sink, "circuit_open"))
+	if (strcmp(string_at(sink, "circuit"), "open") == 0)
 		fputs("<p class=\"bad\">is left alone for a while</p>", to);
 	put_line(to, "", string_at(sink, "last_error"));
 	fputs("</td></tr>\n", to);
