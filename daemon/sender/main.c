@@ -102,7 +102,7 @@ static void take_event(struct sender *s, const struct frame *f)
 
 	if (rc == -EINVAL) {
 		/* It never will be one: without this it would come again for ever. */
-		log_error("an event is not a JSON object; dropped");
+		log_error("what the agent sent is no event; dropped");
 		on_done(f->seq, s);
 	} else if (rc < 0) {
 		log_error("cannot queue an event: %s", strerror(-rc));

@@ -43,11 +43,6 @@ struct parcel *parcel_read(uint64_t seq, const char *body, size_t length, int64_
 	root = json_loadb(body, length, 0, &unused);
 	p->event = json_object_get(root, "event");
 	p->sinks = json_object_get(root, "sinks");
-	/* An event without an envelope is for every sink. */
-	if (!json_is_object(p->event)) {
-		p->event = root;
-		p->sinks = NULL;
-	}
 	if (!json_is_object(p->event) || (p->sinks && !json_is_array(p->sinks))) {
 		json_decref(root);
 		free(p);

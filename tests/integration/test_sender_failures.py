@@ -204,6 +204,30 @@ class Kinds(FailureTest):
         self.assertNotIn("s3cr3t", self.daemon.output + self.daemon.ctl("status").stdout)
 
 
+class DeadSink(FailureTest):
+    def test_it_is_shown_until_it_answers_again(self):
+        alive = threading.Event()
+        dead = self.receiver(lambda *_: OK if alive.is_set() else status(500))
+        self.sink("dead", dead.url)
+        self.start()
+        for i in range(3):
+            self.block(i)
+        # Five attempts, within 15 s at most.
+        self.daemon.wait_metric("pprofwall_alert_circuit_open", 1, 30 * SLOW, sink="dead")
+        self.assertEqual(self.total("dead", "retry"), 5)
+        shown = self.status_of("dead")
+        self.assertEqual((shown["circuit"], shown["queued"], shown["last_error"]),
+                         ("open", 3, "HTTP 500"))
+        self.assertIn("LEFT ALONE", self.daemon.ctl("status").stdout)
+        alive.set()
+        self.daemon.wait_metric("pprofwall_alert_circuit_open", 0, 40 * SLOW, sink="dead")
+        wait_until(lambda: self.status_of("dead")["queued"] == 0, 10 * SLOW, "all is delivered")
+        told = [json.loads(request.body) for request in list(dead.requests.queue)][-3:]
+        self.assertEqual([e["endpoint"] for e in told], [block_address(i) for i in range(3)])
+        self.assertEqual((self.status_of("dead")["circuit"], self.status_of("dead")["last_error"]),
+                         ("closed", None))
+
+
 class Independence(FailureTest):
     COUNT = 20
 

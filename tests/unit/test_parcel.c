@@ -70,7 +70,8 @@ static void test_refuses_what_is_no_event(void **state)
 	                                  "\"x\"",
 	                                  "null",
 	                                  "{\"event\":{}} x",
-	                                  "{\"event\":{},\"sinks\":\"a\"}"};
+	                                  "{\"event\":{},\"sinks\":\"a\"}",
+	                                  "{\"event\":\"opened\"}"};
 	int error = 0;
 
 	(void)state;
