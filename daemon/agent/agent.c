@@ -285,6 +285,7 @@ static void tick(struct agent *a, int64_t now)
 		return;
 	look_for_panic(a);
 	impact_tick(a->impact);
+	logins_tick(a->logins, now);
 	if (now - a->listed_ms >= list_every(a)) {
 		a->listed_ms = now;
 		wall_list(a->wall);
@@ -373,6 +374,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	if (err == 0)
 		err = impact_new(a, &a->impact);
 	if (err == 0)
+		err = logins_new(a, &a->logins);
+	if (err == 0)
 		err = channel_new(a->base, parent_sock, &parent, &a->parent);
 	return err;
 }
@@ -404,6 +407,7 @@ static void free_parts(struct agent *a)
 	admit_free(a->admit);
 	outbox_free(a->outbox);
 	impact_free(a->impact);
+	logins_free(a->logins); /* the inventory's talk, which may still answer it, is over */
 	targets_free(a->targets);
 	if (a->state)
 		state_close(a->state);

@@ -15,6 +15,7 @@
 #include "daemon/agent/impact.h"
 #include "daemon/agent/inventory.h"
 #include "daemon/agent/listeners.h"
+#include "daemon/agent/logins.h"
 #include "daemon/agent/metrics.h"
 #include "daemon/agent/outbox.h"
 #include "daemon/agent/route.h"
@@ -90,6 +91,7 @@ struct agent {
 	int64_t synced_ms; /* when the inventory had first told everything; 0: not yet */
 	bool swept;        /* what was expected of it, and did not come, has been let go */
 	struct impact *impact;
+	struct logins *logins;
 	struct state *state;
 	struct event *written;            /* the state has written something (record.c) */
 	struct watch_queue untold;        /* what waits for the state */

@@ -303,6 +303,10 @@ static void judge(struct block_list *list, struct block_item *item)
 		item->refused = firewall_result_text(result);
 		return;
 	}
+	if (logins_has(a->logins, item->endpoint.port)) {
+		item->refused = logins_reason();
+		return;
+	}
 	item->is_new = !w || !w->wall.in_kernel;
 	item->already = !item->is_new && w->decision && w->decision->block &&
 	                w->decision->until_ms >= list->terms.until_ms;
@@ -371,6 +375,7 @@ static void begin(struct block_list *list)
 	size_t refused = 0;
 
 	a->block_list = list;
+	(void)logins_is_fresh(a->logins, clock_monotonic_ms()); /* when the first goes in it is */
 	simplify(list);
 	for (size_t i = 0; i < list->n_items; i++) {
 		judge(list, &list->items[i]);

@@ -108,6 +108,32 @@ void enforce_look_again(struct agent *a, struct watch *w, int64_t in_ms)
 	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
 }
 
+/* Not wanted after all: what is there goes, and people are told why. */
+static void refuse(struct agent *a, struct watch *w, const char *why)
+{
+	if (w->wall.in_kernel || w->wall.pending)
+		wall_unblock(a->wall, w);
+	w->wall.error = why;
+	if (!w->wall.pending)
+		enforce_settled(w, a);
+}
+
+/*
+ * Nobody's way in is closed, not by hand either: it is looked for before a block goes in, and every
+ * now and then (logins.c). A rule's block is not even wanted then.
+ */
+static bool is_way_in(struct agent *a, struct watch *w)
+{
+	if (!w->wall.in_kernel && !logins_is_fresh(a->logins, clock_monotonic_ms())) {
+		enforce_look_again(a, w, RETRY_WAITING_MS);
+		return true;
+	}
+	if (!logins_has(a->logins, w->endpoint.port))
+		return false;
+	refuse(a, w, logins_reason());
+	return true;
+}
+
 /* No block of a rule goes in before the firewall knows all whom the rule lets through. */
 static bool must_wait(struct agent *a, struct watch *w, const struct enforce_wanted *wanted)
 {
@@ -132,7 +158,9 @@ void enforce_apply(struct agent *a, struct watch *w)
 {
 	struct enforce_wanted wanted = enforce_find_wanted(a, w);
 
-	if (wanted.block && must_wait(a, w, &wanted))
+	if (logins_has(a->logins, w->endpoint.port)) /* still? The answer comes by here again */
+		(void)logins_is_fresh(a->logins, clock_monotonic_ms());
+	if (wanted.block && (is_way_in(a, w) || must_wait(a, w, &wanted)))
 		return;
 	if (wanted.block) {
 		w->lifting = false;

@@ -260,6 +260,8 @@ const char *local_why_not_blocked(const struct agent *a, const struct watch *w)
 	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
 	const struct listener *l = w->listener;
 
+	if (logins_has(a->logins, w->endpoint.port))
+		return logins_reason();
 	if (w->netns)
 		return inside_why_not_blocked(w, rule);
 	if (w->targeted || !l)

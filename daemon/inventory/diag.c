@@ -26,6 +26,8 @@ struct dump {
 	uint16_t port; /* peers */
 	uint8_t wanted_family;
 	const uint8_t *address; /* peers of this address alone; NULL: of any */
+	const uint32_t *inodes; /* sorted: these alone; NULL: whatever there is */
+	size_t n_inodes;
 	size_t max;
 	struct diag_list *list;
 };
@@ -84,6 +86,19 @@ static bool is_wanted(const struct dump *d, const struct inet_diag_msg *m)
 	       memcmp(address, d->address, sizeof(address)) == 0;
 }
 
+static int compare_inodes(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static bool is_held(const struct dump *d, uint32_t inode)
+{
+	return !d->inodes ||
+	       bsearch(&inode, d->inodes, d->n_inodes, sizeof(d->inodes[0]), compare_inodes);
+}
+
 static int on_socket(const struct nlmsghdr *nlh, void *arg)
 {
 	struct dump *d = arg;
@@ -92,7 +107,8 @@ static int on_socket(const struct nlmsghdr *nlh, void *arg)
 
 	if ((nlh->nlmsg_type != SOCK_DIAG_BY_FAMILY && nlh->nlmsg_type != TCPDIAG_GETSOCK) ||
 	    mnl_nlmsg_get_payload_len(nlh) < sizeof(*m) ||
-	    (m->idiag_family != AF_INET && m->idiag_family != AF_INET6))
+	    (m->idiag_family != AF_INET && m->idiag_family != AF_INET6) ||
+	    !is_held(d, m->idiag_inode))
 		return MNL_CB_OK;
 	s.inode = m->idiag_inode;
 	s.uid = m->idiag_uid;
@@ -278,6 +294,34 @@ int diag_list_peers(uint8_t family, const uint8_t address[static 16], uint16_t p
 
 	*out = (struct diag_list){0};
 	return ask_both(&d);
+}
+
+int diag_list_held(const uint32_t *inodes, size_t n_inodes, struct diag_list *out)
+{
+	struct dump d = {
+	    .protocol = IPPROTO_TCP,
+	    .states = 1U << TCP_LISTEN | 1U << TCP_ESTABLISHED,
+	    .inodes = inodes,
+	    .n_inodes = n_inodes,
+	    .max = n_inodes,
+	    .list = out,
+	};
+	size_t kept = 0;
+	int err;
+
+	*out = (struct diag_list){0};
+	if (n_inodes == 0)
+		return 0;
+	err = ask_both(&d);
+	if (err < 0 || out->count == 0)
+		return err;
+	qsort(out->items, out->count, sizeof(*out->items), compare_with_inode);
+	for (size_t i = 0; i < out->count; i++) {
+		if (i == 0 || diag_compare(&out->items[kept - 1], &out->items[i]) != 0)
+			out->items[kept++] = out->items[i];
+	}
+	out->count = kept;
+	return 0;
 }
 
 void diag_list_free(struct diag_list *list)

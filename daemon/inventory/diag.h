@@ -50,5 +50,10 @@ int diag_list_mptcp(struct diag_list *out);
  */
 int diag_list_peers(uint8_t family, const uint8_t address[static 16], uint16_t port, size_t max,
                     struct diag_list *out);
+/*
+ * Lists the local ends of what listens and of established connections, of these sockets alone
+ * (`inodes` is sorted), each address and port once, sorted. As diag_list_listeners().
+ */
+int diag_list_held(const uint32_t *inodes, size_t n_inodes, struct diag_list *out);
 /* For qsort(3) and bsearch(3): family, address, port; not the inode. */
 int diag_compare(const struct diag_socket *a, const struct diag_socket *b);

@@ -168,23 +168,6 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 		end_poll(inv);
 }
 
-static bool is_listed(const struct namespaces *n, uint64_t netns)
-{
-	size_t low = 0, high = n->n_refs;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (n->refs[middle].netns == netns)
-			return true;
-		if (n->refs[middle].netns < netns)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
-}
-
 /* Known from an event, perhaps, and held by a thread alone: then through that. */
 static bool is_there_still(const struct inventory *inv, const struct table_netns *ns)
 {
@@ -245,7 +228,7 @@ static void begin_poll(struct inventory *inv)
 		add_netns(inv, &inv->seen.refs[i]);
 	for (ns = TAILQ_FIRST(&inv->table.namespaces); err == 0 && ns; ns = next) {
 		next = TAILQ_NEXT(ns, link);
-		if (!is_listed(&inv->seen, ns->ref.netns) && !is_there_still(inv, ns))
+		if (!namespaces_has(&inv->seen, ns->ref.netns) && !is_there_still(inv, ns))
 			remove_netns(inv, ns);
 	}
 	inv->cursor = TAILQ_FIRST(&inv->table.namespaces);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/inventory/namespaces.h"
 
+#include "common/bisect.h"
 #include "common/cleanup.h"
 
 #include <errno.h>
@@ -195,6 +196,22 @@ int namespaces_find(int proc_fd, struct namespaces *out)
 	n.n_refs = kept;
 	*out = n;
 	return 0;
+}
+
+static int compare_ref(const void *refs, size_t i, const void *key)
+{
+	uint64_t netns = ((const struct namespaces_ref *)refs)[i].netns;
+	uint64_t wanted = *(const uint64_t *)key;
+
+	return (netns > wanted) - (netns < wanted);
+}
+
+bool namespaces_has(const struct namespaces *n, uint64_t netns)
+{
+	bool found;
+
+	(void)bisect_find(n->refs, n->n_refs, compare_ref, &netns, &found);
+	return found;
 }
 
 void namespaces_free(struct namespaces *n)

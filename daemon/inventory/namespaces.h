@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -34,6 +35,8 @@ struct namespaces {
  * or that only an open descriptor keeps, is not found so. Returns 0 or -errno.
  */
 int namespaces_find(int proc_fd, struct namespaces *out);
+/* Was it found? */
+bool namespaces_has(const struct namespaces *n, uint64_t netns);
 void namespaces_free(struct namespaces *n);
 
 /* The namespace of a task (a thread's id will do); 0 when there is no such task. */

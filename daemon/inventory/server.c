@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "daemon/channel.h"
 #include "daemon/inventory/inventory.h"
+#include "daemon/inventory/logins.h"
 #include "daemon/ipc.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 
 enum { RESUME_AFTER_MS = 5, MAX_PEER_ANSWERS = 16 };
 
-/* An answer to PEERS that is being sent. */
+/* An answer to PEERS or LOGINS that is being sent. */
 struct peers_answer {
 	STAILQ_ENTRY(peers_answer) link;
 	uint64_t seq;
@@ -197,10 +198,18 @@ static int list_peers(void *arg)
 	                       INVENTORY_MAX_PEERS, q->out);
 }
 
-static void on_peers(struct server *s, const struct inventory_request *r, uint64_t seq)
+static int list_sockets(struct server *s, const struct inventory_request *r, struct diag_list *out)
+{
+	struct peers_question q = {.request = r, .out = out};
+
+	return r->verb == INVENTORY_LOGINS
+	           ? logins_list(out)
+	           : inventory_act_inside(s->inventory, r->netns, list_peers, &q);
+}
+
+static void on_list(struct server *s, const struct inventory_request *r, uint64_t seq)
 {
 	struct peers_answer *a;
-	struct peers_question q = {.request = r};
 	int err;
 
 	if (s->n_answers >= MAX_PEER_ANSWERS) {
@@ -212,8 +221,7 @@ static void on_peers(struct server *s, const struct inventory_request *r, uint64
 		answer_errno(s, seq, -ENOMEM);
 		return;
 	}
-	q.out = &a->peers;
-	err = inventory_act_inside(s->inventory, r->netns, list_peers, &q);
+	err = list_sockets(s, r, &a->peers);
 	if (err < 0) {
 		free(a);
 		answer_errno(s, seq, err);
@@ -305,7 +313,8 @@ static void on_request(struct server *s, const struct frame *f)
 		s->synced_due = false;
 		answer(s, f->seq, INVENTORY_OK);
 		break;
-	case INVENTORY_PEERS: on_peers(s, &r, f->seq); break;
+	case INVENTORY_PEERS:
+	case INVENTORY_LOGINS: on_list(s, &r, f->seq); break;
 	case INVENTORY_CONNECT: on_connect(s, &r, f->seq); break;
 	case INVENTORY_SOCKET: on_socket(s, &r, f->seq); break;
 	}

@@ -32,6 +32,7 @@ static bool is_well_formed(const struct inventory_request *r)
 		return !r->family && no_address(r) && !r->netns && !r->timeout_ms &&
 		       r->poll_ms >= INVENTORY_POLL_MIN_MS && r->poll_ms <= INVENTORY_POLL_MAX_MS;
 	case INVENTORY_UNWATCH:
+	case INVENTORY_LOGINS:
 		return !r->family && no_address(r) && !r->netns && !r->timeout_ms && !r->poll_ms;
 	case INVENTORY_PEERS:
 		return is_address(r) && r->port && r->netns && !r->timeout_ms && !r->poll_ms;

@@ -49,6 +49,9 @@ enum inventory_verb {
 	INVENTORY_CONNECT,
 	/* A new TCP socket that lives in that namespace: travels with the ANSWER. */
 	INVENTORY_SOCKET,
+	/* By which ports do people log in (logins.h)? PEER for each address and port of the host's
+	 * where an SSH server listens or has a connection, then ANSWER. */
+	INVENTORY_LOGINS,
 };
 
 struct inventory_request {
@@ -141,6 +144,7 @@ struct inventory_listener {
 	char runtime[16];                        /* "docker", "containerd", "podman", "cri-o" */
 };
 
+/* LOGINS: not the peer's, but our own. */
 struct inventory_peer {
 	uint16_t version;
 	uint16_t port; /* the peer's */
