@@ -127,6 +127,19 @@ class Groups(GroupTest):
         self.assertEqual(json.loads(receiver.requests.get(timeout=5).body),
                          {"id": "event-101", "n": 101})
 
+    def test_people_get_one_message_unless_they_say_otherwise(self):
+        receiver = self.receiver(OK)
+        sender = self.sender([("chat", receiver.url, {"type": "slack"})])
+        began = time.monotonic()
+        for seq in range(1, 101):
+            sender.send(seq, {"id": f"event-{seq}", "text": f"told of {seq}."})
+        request = receiver.requests.get(timeout=20)
+        self.assertGreater(request.time - began, 4.9)
+        text = json.loads(request.body)["text"]
+        self.assertEqual([text.count(f"told of {seq}.") for seq in range(1, 101)], [1] * 100)
+        self.assert_delivered(sender, range(1, 101), "chat")
+        self.assertEqual(receiver.requests.qsize(), 0)
+
     def test_as_many_as_fit(self):
         receiver = self.receiver(OK)
         sender = self.sender([("ops", receiver.url, {"group_wait": "700ms"})])

@@ -187,11 +187,18 @@ static void fills_in_defaults(void **state)
 static void groups_for_people(void **state)
 {
 	auto_conf struct conf *c = load("alerts: [{name: a, type: webhook, url: 'http://h', "
-	                                "group_wait: 700ms, max_per_minute: 3}]\n");
+	                                "group_wait: 700ms, max_per_minute: 3}, "
+	                                "{name: b, type: slack, url: 'https://h'}, "
+	                                "{name: c, type: slack, url: 'https://h', "
+	                                "group_wait: off, max_per_minute: 0}]\n");
 
 	(void)state;
 	assert_int_equal(c->alerts[0].group_wait_ms, 700);
 	assert_int_equal(c->alerts[0].max_per_minute, 3);
+	assert_int_equal(c->alerts[1].group_wait_ms, 5000);
+	assert_int_equal(c->alerts[1].max_per_minute, 10);
+	assert_int_equal(c->alerts[2].group_wait_ms, 0);
+	assert_int_equal(c->alerts[2].max_per_minute, 0);
 	for (unsigned type = 0; type < CONF_ALERT_TYPES; type++) {
 		bool people = type == CONF_ALERT_SMTP || type == CONF_ALERT_SLACK;
 
