@@ -100,7 +100,8 @@ struct ipc_conf {
 	uint64_t generation; /* counts from 1; +1 for each reload that is tried */
 	uint32_t crc32;      /* of the file's bytes */
 	uint8_t panic;       /* of the first: the panic marker exists, enforcement stays off */
-	uint8_t zero[3];
+	uint8_t again;       /* to one that was restarted: the others have it in force */
+	uint8_t zero[2];
 };
 
 struct ipc_result {

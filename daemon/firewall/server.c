@@ -78,7 +78,7 @@ static bool read_conf_id(const struct frame *f, struct ipc_conf *id)
 	if (f->length != sizeof(*id))
 		return false;
 	memcpy(id, f->body, sizeof(*id));
-	return id->panic <= 1 && !memcmp(id->zero, zero, sizeof(zero));
+	return id->panic <= 1 && !id->again && !memcmp(id->zero, zero, sizeof(zero));
 }
 
 static int handle_parent(struct server *s, struct frame *f)

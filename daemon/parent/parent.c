@@ -194,7 +194,7 @@ static bool reap(struct parent *p)
 /* Starts a child that was due, and hands it what its forerunner had. */
 static void restart(struct parent *p, struct child *c)
 {
-	struct ipc_conf conf = {.generation = p->generation, .crc32 = p->config_crc32};
+	struct ipc_conf conf = {.generation = p->generation, .crc32 = p->config_crc32, .again = 1};
 	struct ipc_result result = {0};
 	int err = child_start(c, 0, p->config_path, clock_monotonic_ms());
 

@@ -65,8 +65,10 @@ static int read_directory(struct credentials *c, const char *path)
 	const struct dirent *entry;
 	int rc = 0;
 
-	if (!directory)
-		return -errno;
+	if (!directory) {
+		log_warning("the credentials' directory: %s", strerror(errno));
+		return 0;
+	}
 	while (rc == 0 && (entry = readdir(directory))) {
 		if (entry->d_name[0] != '.')
 			rc = add(c, dirfd(directory), entry->d_name);
@@ -74,20 +76,15 @@ static int read_directory(struct credentials *c, const char *path)
 	return rc;
 }
 
-int credentials_load(const char *directory, struct credentials **out)
+struct credentials *credentials_load(const char *directory)
 {
 	struct credentials *c = calloc(1, sizeof(*c));
-	int rc;
 
-	if (!c)
-		return -ENOMEM;
-	rc = directory ? read_directory(c, directory) : 0;
-	if (rc < 0) {
+	if (c && directory && read_directory(c, directory) < 0) {
 		credentials_free(c);
-		return rc;
+		return NULL;
 	}
-	*out = c;
-	return 0;
+	return c;
 }
 
 const char *credentials_find(const struct credentials *c, const char *name, size_t *length)

@@ -15,11 +15,10 @@ enum { CREDENTIALS_MAX = 64, CREDENTIAL_MAX_BYTES = 64 * 1024 };
 struct credentials;
 
 /*
- * Reads every regular file of `directory`; none if it is NULL. Those that are too many, too long or
- * cannot be read are left out, with a word in the log. Returns 0, or -ENOMEM, or -errno when the
- * directory cannot be read.
+ * Reads every regular file of `directory`; none if it is NULL. What is too much, too long or cannot
+ * be read is left out, with a word in the log. NULL when out of memory.
  */
-int credentials_load(const char *directory, struct credentials **out);
+struct credentials *credentials_load(const char *directory);
 /* NULL is allowed. */
 void credentials_free(struct credentials *c);
 

@@ -1,11 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sender/driver.h"
 
+#include "daemon/sender/attempt.h"
 #include "daemon/sender/driver_exec.h"
 #include "daemon/sender/driver_http.h"
 #include "daemon/sender/driver_journal.h"
+#include "daemon/sender/secrets.h"
 
-const struct driver *driver_of(enum conf_alert_type type)
+/* Of an alert whose secrets could not be had: all that it is told waits. */
+static int start_incomplete(struct drivers *d, const struct attempt_spec *spec,
+                            attempt_done_cb *done, void *arg, void **attempt)
+{
+	static const struct attempt_result result = {
+	    .verdict = ATTEMPT_RETRY, .text = "a secret of it cannot be read; see the log"};
+
+	(void)spec;
+	return attempt_end(d, &result, done, arg, attempt);
+}
+
+static const struct driver incomplete = {.start = start_incomplete, .cancel = attempt_end_cancel};
+
+const struct driver *driver_of(const struct conf_alert *conf)
 {
 	static const struct driver *const drivers[CONF_ALERT_TYPES] = {
 	    [CONF_ALERT_WEBHOOK] = &driver_webhook,
@@ -16,5 +31,7 @@ const struct driver *driver_of(enum conf_alert_type type)
 	    [CONF_ALERT_EXEC] = &driver_exec,
 	};
 
-	return type < CONF_ALERT_TYPES ? drivers[type] : NULL;
+	if (!secrets_are_complete(conf))
+		return &incomplete;
+	return conf->type < CONF_ALERT_TYPES ? drivers[conf->type] : NULL;
 }

@@ -15,7 +15,8 @@ struct drivers {
 	struct event_base *base;
 	struct resolver *resolver;
 	struct dialer *dialer;
-	json_t *firing; /* an object: what the sinks by these names were told; driver_alertmanager.c */
+	json_t
+	    *firing; /* an object: what the sinks by these names were told; driver_alertmanager.c */
 	struct programs *programs;
 };
 
@@ -56,4 +57,4 @@ struct driver {
 };
 
 /* NULL for a type that the schema does not take. */
-const struct driver *driver_of(enum conf_alert_type type);
+const struct driver *driver_of(const struct conf_alert *conf);

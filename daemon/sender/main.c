@@ -216,6 +216,25 @@ static void drop_candidate(struct sender *s)
 	s->candidate = NULL;
 }
 
+/*
+ * A secret that cannot be had is an error of the configuration. If that is in force already, as for
+ * a sender that was restarted, only the sink that lacks it does not work: the others must not wait
+ * for a file.
+ */
+static int resolve_secrets(const struct sender *s, bool again, char error[static CONF_ERROR_LEN])
+{
+	for (size_t i = 0; i < s->candidate->n_alerts; i++) {
+		struct conf_alert *alert = &s->candidate->alerts[i];
+		int rc = secrets_resolve(conf_name, alert, s->credentials, error);
+
+		if (rc < 0 && !again)
+			return rc;
+		if (rc < 0)
+			log_error("alert %s does not work until a reload: %s", alert->name, error);
+	}
+	return 0;
+}
+
 static void check_conf(struct sender *s, const struct ipc_conf *body, const struct frame *f)
 {
 	char error[CONF_ERROR_LEN] = "no file came with it";
@@ -223,7 +242,7 @@ static void check_conf(struct sender *s, const struct ipc_conf *body, const stru
 	drop_candidate(s);
 	if (f->fd >= 0)
 		s->candidate = conf_load_fd(conf_name, f->fd, error);
-	if (s->candidate && secrets_resolve(conf_name, s->candidate, s->credentials, error) < 0)
+	if (s->candidate && resolve_secrets(s, body->again, error) < 0)
 		drop_candidate(s);
 	s->candidate_generation = body->generation;
 	answer_conf(s, f->seq, s->candidate ? 0 : -EINVAL, s->candidate ? "" : error);
@@ -383,9 +402,9 @@ int main(int argc, char **argv)
 	}
 	startup_ignore_signals();
 	/* While root may still read them. */
-	rc = credentials_load(getenv("CREDENTIALS_DIRECTORY"), &s.credentials);
-	if (rc < 0) {
-		log_error("cannot read the credentials: %s", strerror(-rc));
+	s.credentials = credentials_load(getenv("CREDENTIALS_DIRECTORY"));
+	if (!s.credentials) {
+		log_error("cannot read the credentials: %s", strerror(ENOMEM));
 		return 1;
 	}
 	if (sandbox_drop(&spec, why) < 0) {

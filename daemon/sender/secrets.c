@@ -204,15 +204,16 @@ static int check_tls(const struct conf_alert *alert, const struct conf_diag *dia
 	return err;
 }
 
-static int resolve(struct conf_alert *alert, const struct credentials *credentials,
-                   const struct conf_diag *diag)
+int secrets_resolve(const char *file, struct conf_alert *alert,
+                    const struct credentials *credentials, char error[static CONF_ERROR_LEN])
 {
+	const struct conf_diag diag = {file, error};
 	const struct source url = {"url", &alert->url_file, &alert->url_credential, alert->url_at,
-	                           diag};
+	                           &diag};
 	const struct source secret = {"secret", &alert->secret_file, &alert->secret_credential,
-	                              alert->secret_at, diag};
+	                              alert->secret_at, &diag};
 	const struct source headers = {"headers", &alert->headers_file, &alert->headers_credential,
-	                               alert->headers_at, diag};
+	                               alert->headers_at, &diag};
 	int err = resolve_text(&url, credentials, CONF_URL_MAX_LEN, &alert->url);
 
 	if (!err)
@@ -220,17 +221,12 @@ static int resolve(struct conf_alert *alert, const struct credentials *credentia
 	if (!err)
 		err = resolve_headers(&headers, credentials, &alert->headers);
 	if (!err)
-		err = conf_alert_check(alert, alert->url_at, diag);
-	return err ? err : check_tls(alert, diag);
+		err = conf_alert_check(alert, alert->url_at, &diag);
+	return err ? err : check_tls(alert, &diag);
 }
 
-int secrets_resolve(const char *file, struct conf *conf, const struct credentials *credentials,
-                    char error[static CONF_ERROR_LEN])
+bool secrets_are_complete(const struct conf_alert *alert)
 {
-	const struct conf_diag diag = {file, error};
-	int err = 0;
-
-	for (size_t i = 0; i < conf->n_alerts && !err; i++)
-		err = resolve(&conf->alerts[i], credentials, &diag);
-	return err;
+	return !alert->url_file && !alert->url_credential && !alert->secret_file &&
+	       !alert->secret_credential && !alert->headers_file && !alert->headers_credential;
 }

@@ -12,7 +12,10 @@
 /*
  * Puts the values of url_file, url_credential and their like in the place of those keys, and looks
  * whether what TLS needs can be read. `file` is only for messages. Returns 0, or -EINVAL or -ENOMEM
- * with one line in `error`.
+ * with one line in `error`; what could be had has its place then, too.
  */
-int secrets_resolve(const char *file, struct conf *conf, const struct credentials *credentials,
-                    char error[static CONF_ERROR_LEN]);
+int secrets_resolve(const char *file, struct conf_alert *alert,
+                    const struct credentials *credentials, char error[static CONF_ERROR_LEN]);
+
+/* False while something of it is still to be had: nothing can be sent without. */
+bool secrets_are_complete(const struct conf_alert *alert);

@@ -417,7 +417,7 @@ struct sink *sink_new(const struct sink_env *env, struct conf_alert *alert)
 	if (!sink)
 		return NULL;
 	sink->env = env;
-	sink->driver = driver_of(alert->type);
+	sink->driver = driver_of(alert);
 	queue_init(&sink->waiting);
 	queue_init(&sink->tests);
 	sink->timer = evtimer_new(env->drivers->base, on_timer, sink);

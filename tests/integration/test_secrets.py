@@ -120,6 +120,29 @@ class Secrets(DaemonTest):
                     if body.get("event") == "manual_unblock"].count(f"Bearer {word}")
         wait_until(lambda: told(OUTSIDE["headers"]) == 2, 20, "by the file, and by the credential")
 
+    def test_a_sender_that_is_restarted_does_not_need_all(self):
+        """A file that is gone costs its own sink, until it is there again and a reload reads it;
+        a reload without it is refused."""
+        daemon = self.start_all()
+        path = os.path.join(self.lab.directory, "secrets", "url")
+        os.rename(path, path + ".away")
+        refused = daemon.ctl("reload", check=False)
+        self.assertIn("alerts[].url_file: No such file", refused.stdout + refused.stderr)
+        os.kill(daemon.child("sender"), signal.SIGKILL)
+        daemon.wait_metric("pprofwall_process_restarts_total", 1, process="sender")
+        before = {sink: self.delivered(sink) for sink in ("credentials", "files")}
+        daemon.ctl("unblock", ENDPOINT, "--for", "1m", "--reason", "a test")
+        wait_until(lambda: self.delivered("credentials") > before["credentials"], 20, "the others")
+        wait_until(lambda: "alert files does not work" in daemon.output, 10, "why")
+        self.assertEqual(self.delivered("files"), before["files"])
+        self.assertIn("a secret of it cannot be read", daemon.ctl("status", "--json").stdout)
+        os.rename(path + ".away", path)
+        daemon.ctl("reload")
+        wait_until(lambda: self.delivered("files") > before["files"], 20, "it works again")
+
+    def delivered(self, sink):
+        return self.daemon.metric("pprofwall_alerts_total", sink=sink, result="delivered") or 0
+
     def test_are_nowhere_else(self):
         daemon = self.start_all()
         # Every way to be told of something, a configuration that is refused included.
