@@ -152,7 +152,7 @@ static void write_alerts(struct evbuffer *out, const struct agent *a)
 		}
 	}
 	write_one(out, "pprofwall_alerts_removed_total", METRICS_COUNTER,
-	          "Events given up because their sink is not configured any more.",
+	          "Events that a sink had not got when it was taken out of the configuration.",
 	          (double)outbox_removed(a->outbox));
 }
 

@@ -409,7 +409,8 @@ static struct sink_queue *new_sink(const char *name)
 
 static void remove_sink(struct outbox *box, struct sink_queue *sink)
 {
-	size_t n = sink->public.queued;
+	/* With what it was still to be told of: on a reload, the sender gives up first. */
+	size_t n = sink->public.queued + (size_t)sink->loss.count;
 
 	for (int place = WAITING; place < PLACE_COUNT; place++) {
 		struct delivery *d;

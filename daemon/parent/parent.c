@@ -280,11 +280,14 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 	return true;
 }
 
-/* One after the other, the agent first, so that nothing new is asked of those that are ending. */
+/*
+ * One after the other: the sender, whose last answers the agent writes down; then the agent, so
+ * that nothing new is asked of those that are ending.
+ */
 static int stop_all(struct parent *p)
 {
-	static const enum ipc_role order[] = {IPC_ROLE_AGENT,    IPC_ROLE_PROBER,
-	                                      IPC_ROLE_SENDER,   IPC_ROLE_RUNNER,
+	static const enum ipc_role order[] = {IPC_ROLE_SENDER,   IPC_ROLE_AGENT,
+	                                      IPC_ROLE_PROBER,   IPC_ROLE_RUNNER,
 	                                      IPC_ROLE_FIREWALL, IPC_ROLE_INVENTORY};
 	int exit_status = 0;
 

@@ -188,8 +188,8 @@ static void on_agent_end(int error, void *arg)
 
 	if (error)
 		log_error("the agent's socket: %s", strerror(-error));
-	/* The last events may still be under way. */
-	begin_stop(s);
+	/* Nobody would write down what came of them: the next agent has its events sent again. */
+	leave(s);
 }
 
 static void tell_parent(struct sender *s, enum ipc_type type, uint64_t seq, const void *body,

@@ -199,6 +199,7 @@ class Webhook:
         self.events = queue.Queue()
         self.requests = []  # every body that arrived, parsed, in order
         self.answer = 200
+        self.serve = None  # a callable that does it all: of the handler and the parsed body
         self.release = threading.Event()  # set at the end, for answers that hang
         hook = self
 
@@ -207,6 +208,9 @@ class Webhook:
 
             def do_POST(self):  # noqa: N802, the library's name
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if hook.serve:
+                    hook.serve(self, json.loads(body))
+                    return
                 answer = hook.answer() if callable(hook.answer) else hook.answer
                 event = json.loads(body)
                 hook.requests.append((answer, dict(self.headers), event))
