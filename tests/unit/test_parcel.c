@@ -69,6 +69,8 @@ static void test_refuses_what_is_no_event(void **state)
 	                                  "5",
 	                                  "\"x\"",
 	                                  "null",
+	                                  "{\"id\":\"x\"}",
+	                                  "{\"event\":[]}",
 	                                  "{\"event\":{}} x",
 	                                  "{\"event\":{},\"sinks\":\"a\"}",
 	                                  "{\"event\":\"opened\"}"};
