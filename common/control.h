@@ -13,6 +13,8 @@
  * block      endpoint, reason, for_ms                 "endpoint", "expires_ms"
  * block_list endpoints, reason, for_ms, dry_run       "blocked", "already", "refused": [...]
  * unblock    endpoint, reason, for_ms                 "endpoint", "until"
+ * ack        endpoint, reason, for_ms                 "endpoint", "saved", "until"
+ * unack      endpoint                                 "endpoint", "saved"
  * reload     -                                        -
  * panic      reason                                   -
  * resume     reason                                   -

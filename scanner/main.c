@@ -31,6 +31,8 @@ static const struct {
     {"impact", impact_main, "whom a block would cut off"},
     {"block", block_main, "block an endpoint"},
     {"unblock", unblock_main, "let an endpoint through"},
+    {"ack", ack_main, "take on an exposure: no reminder and no escalation for a while"},
+    {"unack", unack_main, "let others hear of it again"},
     {"reload", reload_main, "make the daemon read its configuration again"},
     {"panic", panic_main, "lift every block, and keep them lifted"},
     {"resume", resume_main, "end the panic"},

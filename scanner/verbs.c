@@ -16,7 +16,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-enum { ASK_TIMEOUT_MS = 5000, DEFAULT_FOR_MS = 3600 * 1000 };
+enum {
+	ASK_TIMEOUT_MS = 5000,
+	DEFAULT_FOR_MS = 3600 * 1000,
+	DEFAULT_ACK_MS = 24 * 3600 * 1000,
+};
 
 enum option_flag {
 	WITH_JSON = 1,
@@ -25,6 +29,7 @@ enum option_flag {
 	WITH_ENDPOINT = 8,
 	WITH_CONFIG = 16,
 	WITH_INSIDE = 32, /* the endpoint may be one inside a namespace */
+	OF_ACK = 64,      /* the reason may lack, and it holds for a day */
 };
 
 struct verb_options {
@@ -38,19 +43,25 @@ struct verb_options {
 
 enum parsed { GO_ON = -1 };
 
+static bool needs_reason(unsigned flags)
+{
+	return (flags & WITH_REASON) && (flags & WITH_ENDPOINT) && !(flags & OF_ACK);
+}
+
 static void print_usage(FILE *out, const char *verb, unsigned flags)
 {
 	fprintf(out, "usage: pprofwall %s [--socket PATH]%s%s%s%s%s\n", verb,
 	        flags & WITH_JSON ? " [--json]" : "", flags & WITH_CONFIG ? " [--config FILE]" : "",
-	        flags & WITH_REASON
-	            ? (flags & WITH_ENDPOINT ? " --reason TEXT" : " [--reason TEXT]")
-	            : "",
+	        !(flags & WITH_REASON) ? ""
+	        : needs_reason(flags)  ? " --reason TEXT"
+	                               : " [--reason TEXT]",
 	        flags & WITH_FOR ? " [--for DURATION]" : "",
 	        flags & WITH_INSIDE     ? " ADDRESS:PORT[@netns:NUMBER]"
 	        : flags & WITH_ENDPOINT ? " ADDRESS:PORT"
 	                                : "");
 	if (flags & WITH_FOR)
-		fputs("  --for DURATION  how long it holds, e.g. 90m or 7d; default 1h\n", out);
+		fprintf(out, "  --for DURATION  how long it holds, e.g. 90m or 7d; default %s\n",
+		        flags & OF_ACK ? "24h" : "1h");
 	if (strcmp(verb, "blocks") == 0)
 		fputs(
 		    "       pprofwall blocks --standalone [--json]    as root, without a daemon\n",
@@ -96,7 +107,7 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 		o->inside = flags & WITH_INSIDE ? strstr(argv[optind], "@netns:") : NULL;
 		if (parse_endpoint(argv[optind], o->inside, &o->endpoint) != 0)
 			return refuse(argv[0], "not a numeric ADDRESS:PORT", argv[optind]);
-		if (!o->reason && flags & WITH_REASON)
+		if (!o->reason && needs_reason(flags))
 			return refuse(argv[0], "--reason TEXT is required; others will ask", NULL);
 	} else if (optind != argc) {
 		return refuse(argv[0], "takes no argument", argv[optind]);
@@ -118,7 +129,7 @@ static int parse_options(int argc, char **argv, unsigned flags, struct verb_opti
 	};
 	int c;
 
-	*o = (struct verb_options){.for_ms = DEFAULT_FOR_MS};
+	*o = (struct verb_options){.for_ms = flags & OF_ACK ? DEFAULT_ACK_MS : DEFAULT_FOR_MS};
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		if (c == 's') {
@@ -210,53 +221,82 @@ int blocks_main(int argc, char **argv)
 	return read_verb(argv[0], &o, json_pack("{s:s}", "verb", argv[0]), verbs_print_blocks);
 }
 
+/* The endpoint as it was given, in one form. */
+static char *name_of(const struct verb_options *o)
+{
+	char endpoint[ENDPOINT_TEXT_LEN], *name = NULL;
+
+	return asprintf(&name, "%s%s", endpoint_format(&o->endpoint, endpoint),
+	                o->inside ? o->inside : "") < 0
+	           ? NULL
+	           : name;
+}
+
 int explain_main(int argc, char **argv)
 {
-	char endpoint[ENDPOINT_TEXT_LEN];
+	auto_free char *name = NULL;
 	struct verb_options o;
 	int status = parse_options(argc, argv, WITH_JSON | WITH_ENDPOINT | WITH_INSIDE, &o);
 
 	if (status != GO_ON)
 		return status;
-	return read_verb(argv[0], &o,
-	                 json_pack("{s:s, s:s+}", "verb", argv[0], "endpoint",
-	                           endpoint_format(&o.endpoint, endpoint),
-	                           o.inside ? o.inside : ""),
+	name = name_of(&o);
+	return read_verb(argv[0], &o, json_pack("{s:s, s:s?}", "verb", argv[0], "endpoint", name),
 	                 verbs_print_explanation);
 }
 
-static int ask_about_endpoint(int argc, char **argv, struct verb_options *o, json_t **answer)
+/* For a while, and for a reason. */
+static int decide(int argc, char **argv, unsigned flags, const char *what)
 {
-	char endpoint[ENDPOINT_TEXT_LEN];
-	int error, status = parse_options(argc, argv, WITH_REASON | WITH_FOR | WITH_ENDPOINT, o);
+	auto_free char *name = NULL;
+	struct verb_options o;
+	json_t *answer = NULL;
+	const char *until;
+	int error,
+	    status = parse_options(argc, argv, WITH_REASON | WITH_FOR | WITH_ENDPOINT | flags, &o);
 
 	if (status != GO_ON)
 		return status;
-	status = ask(argv[0], o,
-	             json_pack("{s:s, s:s, s:s, s:I}", "verb", argv[0], "endpoint",
-	                       endpoint_format(&o->endpoint, endpoint), "reason", o->reason,
-	                       "for_ms", (json_int_t)o->for_ms),
-	             answer, &error);
-	return status == VERB_OK ? GO_ON : status;
+	name = name_of(&o);
+	status = ask(argv[0], &o,
+	             json_pack("{s:s, s:s?, s:s, s:I}", "verb", argv[0], "endpoint", name, "reason",
+	                       o.reason ? o.reason : "", "for_ms", (json_int_t)o.for_ms),
+	             &answer, &error);
+	if (status != VERB_OK)
+		return status;
+	until = json_string_value(json_object_get(answer, "until"));
+	printf("%s is %s until %s\n", name ? name : "", what, until ? until : "-");
+	json_decref(answer);
+	return flush_output();
 }
 
 int unblock_main(int argc, char **argv)
 {
-	struct verb_options o;
-	json_t *answer = NULL;
-	char endpoint[ENDPOINT_TEXT_LEN];
-	const char *until;
-	int status;
-
 	if (standalone_is_meant(argc, argv))
 		return standalone_unblock_main(argc, argv);
-	status = ask_about_endpoint(argc, argv, &o, &answer);
+	return decide(argc, argv, 0, "let through");
+}
+
+int ack_main(int argc, char **argv)
+{
+	return decide(argc, argv, OF_ACK | WITH_INSIDE, "acknowledged");
+}
+
+int unack_main(int argc, char **argv)
+{
+	auto_free char *name = NULL;
+	struct verb_options o;
+	json_t *answer = NULL;
+	int error, status = parse_options(argc, argv, WITH_ENDPOINT | WITH_INSIDE, &o);
 
 	if (status != GO_ON)
 		return status;
-	until = json_string_value(json_object_get(answer, "until"));
-	printf("%s is let through until %s\n", endpoint_format(&o.endpoint, endpoint),
-	       until ? until : "-");
+	name = name_of(&o);
+	status = ask(argv[0], &o, json_pack("{s:s, s:s?}", "verb", argv[0], "endpoint", name),
+	             &answer, &error);
+	if (status != VERB_OK)
+		return status;
+	printf("%s is not acknowledged any more\n", name ? name : "");
 	json_decref(answer);
 	return flush_output();
 }

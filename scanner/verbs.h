@@ -17,6 +17,8 @@ int blocks_main(int argc, char **argv);
 int explain_main(int argc, char **argv);
 int block_main(int argc, char **argv);
 int unblock_main(int argc, char **argv);
+int ack_main(int argc, char **argv);
+int unack_main(int argc, char **argv);
 int reload_main(int argc, char **argv);
 int resume_main(int argc, char **argv);
 int panic_main(int argc, char **argv);

@@ -39,6 +39,15 @@ static void print_listener(const json_t *l, FILE *out)
 	print_line(out, "not probed", string_at(l, "not_probed"));
 }
 
+static void print_reason(const char *reason, FILE *out)
+{
+	if (reason && *reason) {
+		fputs(": ", out);
+		verbs_print_visible(out, reason);
+	}
+	fputc('\n', out);
+}
+
 static void print_watch(const json_t *w, FILE *out)
 {
 	char span[32];
@@ -64,6 +73,13 @@ static void print_watch(const json_t *w, FILE *out)
 		        verbs_format_span(
 		            json_integer_value(json_object_get(w, "block_expires_ms")), span),
 		        json_integer_value(json_object_get(w, "packets")));
+	if (string_at(w, "ack_who")) {
+		fputs("ack        by ", out);
+		verbs_print_visible(out, string_at(w, "ack_who"));
+		fputs(" until ", out);
+		verbs_print_visible(out, string_at(w, "ack_until"));
+		print_reason(string_at(w, "ack_reason"), out);
+	}
 	print_line(out, "manual", string_at(w, "manual"));
 	print_line(out, "until", string_at(w, "manual_until"));
 }

@@ -282,10 +282,11 @@ static void fill_state(char cell[static CELL_LEN], const json_t *e)
 		snprintf(text, sizeof(text), "manual %.16s until %.32s", manual,
 		         until ? until : "-");
 	else
-		snprintf(text, sizeof(text), "%.32s%s%s%s", string_at(e, "state"),
+		snprintf(text, sizeof(text), "%.32s%s%s%s%s", string_at(e, "state"),
 		         has_left ? ", for " : "",
 		         has_left ? verbs_format_span(number_at(e, "open_left_ms"), span) : "",
-		         true_at(e, "quarantined") ? " (quarantined)" : "");
+		         true_at(e, "quarantined") ? " (quarantined)" : "",
+		         string_at(e, "ack_who") ? ", acknowledged" : "");
 	copy_visible(cell, CELL_LEN, text);
 }
 
@@ -349,7 +350,8 @@ void verbs_print_status(const json_t *status, FILE *out)
 
 static void fill_block(char cells[static MAX_COLUMNS][CELL_LEN], const json_t *b)
 {
-	char span[32];
+	const char *reason = string_at(b, "reason"), *ack = string_at(b, "ack_who");
+	char span[32], text[CELL_LEN];
 
 	copy_visible(cells[0], CELL_LEN, string_at(b, "endpoint"));
 	copy_visible(cells[1], CELL_LEN, true_at(b, "manual") ? "manual" : string_at(b, "rule"));
@@ -357,7 +359,10 @@ static void fill_block(char cells[static MAX_COLUMNS][CELL_LEN], const json_t *b
 	snprintf(cells[3], CELL_LEN, "%" PRId64, number_at(b, "packets"));
 	snprintf(cells[4], CELL_LEN, "%" PRId64, number_at(b, "bytes"));
 	copy_visible(cells[5], CELL_LEN, string_at(b, "who"));
-	copy_visible(cells[6], CELL_LEN, string_at(b, "reason"));
+	snprintf(text, sizeof(text), "%s%s%s", ack ? "acknowledged by " : "", ack ? ack : "",
+	         ack && reason ? ": " : "");
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s", reason ? reason : "");
+	copy_visible(cells[6], CELL_LEN, text);
 }
 
 void verbs_print_blocks(const json_t *answer, FILE *out)

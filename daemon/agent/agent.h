@@ -45,14 +45,15 @@ struct agent_peer {
 };
 
 /* A client of the control socket whose answer waits for somebody else's. */
-enum waiter_kind { WAIT_RELOAD, WAIT_LIST, WAIT_PANIC, WAIT_WALL, WAIT_IMPACT };
+enum waiter_kind { WAIT_RELOAD, WAIT_LIST, WAIT_PANIC, WAIT_WALL, WAIT_IMPACT, WAIT_ACK };
 
 struct waiter {
 	TAILQ_ENTRY(waiter) link;
 	enum waiter_kind kind;
 	struct control_request *request;
-	struct endpoint endpoint; /* WAIT_WALL; WAIT_IMPACT, family 0: all */
-	bool on;                  /* WAIT_WALL: block, WAIT_PANIC: panic; else unblock, resume */
+	struct endpoint endpoint; /* WAIT_WALL; WAIT_IMPACT, family 0: all; WAIT_ACK... */
+	uint64_t netns;           /* ...with this: see struct watch_key */
+	bool on; /* WAIT_WALL: block, WAIT_PANIC: panic, WAIT_ACK: ack; else unblock, ... */
 	int64_t since_ms;
 };
 
@@ -97,6 +98,8 @@ struct agent {
 	struct watch_queue untold;        /* what waits for the state */
 	struct state_breaker *remembered; /* owned, sorted: of the last run; rule "": taken */
 	size_t n_remembered;
+	struct state_manual *acks; /* owned: likewise */
+	size_t n_acks;
 	bool has_unsaved;   /* the state had no room for some rows... */
 	int64_t retried_ms; /* ...and when that was tried again */
 	bool remembers;     /* the state is that of the last run: what is not in it was not told */
@@ -177,6 +180,9 @@ const char *inside_why_not_blocked(const struct watch *w, const struct conf_brea
 /* enforce.c */
 /* Makes the kernel's state what is wanted now; enforce_settled() follows, now or later. */
 void enforce_apply(struct agent *a, struct watch *w); /* the watch may be gone afterwards */
+/* Makes one of the watch's timers, if it has none yet, and sets it. */
+void enforce_set_timer(struct agent *a, struct watch *w, struct event **timer,
+                       event_callback_fn callback, int64_t in_ms);
 /* An alert for when the kernel has answered. */
 void enforce_owe(struct watch *w, enum breaker_alert alert);
 /* Handler of the wall; commits, alerts, answers, and sets the date of the next renewal. */
@@ -216,6 +222,17 @@ void enforce_take_up(struct agent *a, struct watch *w);
 /* follow.c: who is told of an endpoint, and what of it as time goes by */
 /* What sinks are chosen by; points into the watch. */
 struct route_facts follow_facts(const struct watch *w, const char *event);
+/* Has somebody taken it on? */
+bool follow_is_acknowledged(const struct watch *w);
+/*
+ * The breaker, the configuration or who has taken it on has changed: plans what is to be told next.
+ * What is known of a breaker that has closed is forgotten.
+ */
+void follow_update(struct agent *a, struct watch *w);
+/* Somebody takes it on; copies. Returns 0 or -ENOMEM. */
+int follow_take_on(struct watch *w, const struct state_manual *ack);
+/* As above, or NULL: nobody does any more; remembers and tells it. Returns 0 or -ENOMEM. */
+int follow_acknowledge(struct agent *a, struct watch *w, const struct state_manual *ack);
 
 /* record.c: what outlives us, and what is told only when it does */
 /* Takes over the snapshot's breakers, and restores those that are watched. Returns 0 or -ENOMEM. */
@@ -229,8 +246,10 @@ void record_forget_exposure(struct watch *w);
 void record_to_json(const struct watch *w, json_t *object);
 /* Queues what has changed of its breaker and of a person's decision. */
 void record_save(struct agent *a, struct watch *w);
-/* An event of what stands in the breaker's row, if it has one. */
-void record_event(struct agent *a, struct watch *w, const char *event, const char *reason);
+/* An event of what stands in the breaker's row, if it has one, or of who has taken it on; or NULL.
+ */
+void record_event(struct agent *a, struct watch *w, const char *event, const char *reason,
+                  const char *who);
 /* Does the disk have what was decided last? */
 bool record_is_saved(const struct agent *a, const struct watch *w);
 /* Calls enforce_tell(), now or when the disk has it; a slow disk is not waited for. */
@@ -242,6 +261,8 @@ void record_check(struct agent *a);
 /* event.c: what alerts carry (docs/alerts.md); who hears of it, and how, is the outbox's */
 void event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
                 const char *who);
+/* An open breaker, for those who forget it otherwise; kept for nobody. */
+void event_refresh(struct agent *a, const struct watch *w);
 /* Of a file or name in allow_from, not of an endpoint; takes over `rules`. */
 void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
                        const char *reason);
@@ -283,6 +304,8 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 void verbs_answer_reload(struct agent *a, const struct ipc_result *result);
 void verbs_answer_list(struct agent *a);
 void verbs_answer_impact(struct agent *a);
+/* The state has written something, or a moment has passed. */
+void verbs_answer_acks(struct agent *a);
 /* `why` it failed, or NULL. */
 void verbs_answer_panic(struct agent *a, bool panic, const char *why);
 /* Answers those who have waited too long for somebody else's answer. */

@@ -85,8 +85,8 @@ const char *enforce_reason(const struct agent *a, const struct watch *w,
 	return blast_reason(rule, w->serves_known ? w->serves : NULL, out);
 }
 
-static void set_timer(struct agent *a, struct watch *w, struct event **timer,
-                      event_callback_fn callback, int64_t in_ms)
+void enforce_set_timer(struct agent *a, struct watch *w, struct event **timer,
+                       event_callback_fn callback, int64_t in_ms)
 {
 	struct timeval delay;
 
@@ -105,7 +105,7 @@ static void on_renew(evutil_socket_t fd, short what, void *arg);
 
 void enforce_look_again(struct agent *a, struct watch *w, int64_t in_ms)
 {
-	set_timer(a, w, &w->renew_timer, on_renew, in_ms);
+	enforce_set_timer(a, w, &w->renew_timer, on_renew, in_ms);
 }
 
 /* Not wanted after all: what is there goes, and people are told why. */
@@ -399,7 +399,7 @@ bool enforce_hold(struct agent *a, struct watch *w, const struct state_manual *d
 	w->decision_until_ms = clock_monotonic_ms() + hold_ms;
 	if (!decision->block)
 		breaker_reset(&w->breaker);
-	set_timer(a, w, &w->manual_timer, on_decision_over, hold_ms);
+	enforce_set_timer(a, w, &w->manual_timer, on_decision_over, hold_ms);
 	return true;
 }
 

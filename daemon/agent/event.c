@@ -41,12 +41,14 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
                      size_t size)
 {
 	char endpoint[WATCH_NAME_LEN], program[128], buffer[BLAST_REASON_LEN], cut[256] = "";
+	char until[CLOCK_TEXT_LEN];
 	const char *why = enforce_reason(a, w, buffer);
 	const char *action = enforce_action(a, w);
 	const char *what = w->last ? finding_verdict_name(w->last->verdict) : "no finding";
 	const char *done = "", *because = NULL;
 
-	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0) {
+	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0 ||
+	    strcmp(event, "escalated") == 0) {
 		impact_describe(a->impact, w, cut, sizeof(cut));
 		if (strcmp(action, "drop") == 0)
 			done = "; the port is blocked";
@@ -57,6 +59,9 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 		else
 			done = "; not blocked";
 		because = strcmp(done, "; not blocked") == 0 ? why : NULL;
+	} else if (strcmp(event, "acknowledged") == 0 && w->ack) {
+		snprintf(cut, sizeof(cut), "; by %s until %s", w->ack->who,
+		         clock_format_wall(w->ack->until_ms, until));
 	} else if (strcmp(event, "ineffective") == 0) {
 		done = "; blocked, and still reachable: the traffic does not pass through nftables";
 	} else if (strcmp(event, "effective") == 0) {
@@ -91,27 +96,51 @@ static json_t *make_event(const struct agent *a, const char *event, const char *
 	    text, "breaker", "finding");
 }
 
-/* Takes over `event`. */
-static void send_to_all(struct agent *a, const struct endpoint *e, json_t *event)
+/* Out of memory, the outbox may have fewer sinks than the configuration. */
+static size_t choose(const struct agent *a, const struct route_facts *facts,
+                     struct route_choice out[static CONF_MAX_ALERTS])
 {
-	struct outbox_target targets[CONF_MAX_ALERTS];
-	size_t n = outbox_sink_count(a->outbox);
+	size_t n = route_choose(a->routes, facts, clock_wall_ms(), out);
 
-	for (unsigned i = 0; i < n; i++)
-		targets[i] = (struct outbox_target){.sink = i};
-	outbox_add(a->outbox,
-	           &(struct outbox_message){
-	               .event = event, .endpoint = e, .targets = targets, .n_targets = n});
+	while (n && out[n - 1].index >= outbox_sink_count(a->outbox))
+		n--;
+	return n;
 }
 
-void event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
-                const char *who)
+/* Takes over `event`. */
+static void send_event(struct agent *a, const struct route_facts *facts, json_t *event)
+{
+	struct route_choice chosen[CONF_MAX_ALERTS];
+	struct outbox_target targets[CONF_MAX_ALERTS];
+	size_t n = choose(a, facts, chosen);
+
+	for (size_t i = 0; i < n; i++)
+		targets[i] = (struct outbox_target){.sink = chosen[i].index,
+		                                    .not_before_ms = chosen[i].not_before_ms};
+	outbox_add(a->outbox, &(struct outbox_message){.event = event,
+	                                               .endpoint = facts->endpoint,
+	                                               .targets = targets,
+	                                               .n_targets = n});
+}
+
+static json_t *ack_to_json(const struct watch *w)
+{
+	char since[CLOCK_TEXT_LEN], until[CLOCK_TEXT_LEN];
+	const struct state_manual *ack = w->ack;
+
+	if (!follow_is_acknowledged(w))
+		return json_null();
+	return json_pack("{s:s, s:s, s:s, s:s}", "who", ack->who, "reason", ack->reason, "since",
+	                 clock_format_wall(ack->made_ms, since), "until",
+	                 clock_format_wall(ack->until_ms, until));
+}
+
+static json_t *make_endpoint_event(const struct agent *a, const char *event, const struct watch *w,
+                                   const char *reason, const char *who)
 {
 	char endpoint[WATCH_NAME_LEN], text[1024];
 	json_t *json;
 
-	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
-	           reason ? ": " : "", reason ? reason : "");
 	describe(a, w, event, text, sizeof(text));
 	json =
 	    make_event(a, event, watch_name(w, endpoint), enforce_action(a, w), reason, who, text);
@@ -120,7 +149,30 @@ void event_send(struct agent *a, const char *event, struct watch *w, const char 
 	json_object_set_new(json, "impact", impact_summarize(a->impact, w));
 	json_object_set_new(json, "listener",
 	                    w->listener ? report_listener(w->listener) : json_null());
-	send_to_all(a, &w->endpoint, json);
+	json_object_set_new(json, "ack", ack_to_json(w));
+	return json;
+}
+
+void event_send(struct agent *a, const char *event, struct watch *w, const char *reason,
+                const char *who)
+{
+	struct route_facts facts = follow_facts(w, event);
+
+	story_tell(w, "alert: %s%s%s%s%s", event, who ? " by " : "", who ? who : "",
+	           reason ? ": " : "", reason ? reason : "");
+	send_event(a, &facts, make_endpoint_event(a, event, w, reason, who));
+}
+
+void event_refresh(struct agent *a, const struct watch *w)
+{
+	struct route_facts facts = follow_facts(w, "refresh");
+	struct route_choice chosen[CONF_MAX_ALERTS];
+	unsigned sinks[CONF_MAX_ALERTS];
+	size_t n = choose(a, &facts, chosen);
+
+	for (size_t i = 0; i < n; i++)
+		sinks[i] = chosen[i].index;
+	outbox_send_now(a->outbox, make_endpoint_event(a, facts.event, w, NULL, NULL), sinks, n);
 }
 
 void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
@@ -139,7 +191,7 @@ void event_send_source(struct agent *a, const char *event, const char *source, j
 	                  sentence ? sentence : "");
 	json_object_set_new(json, "source", json_string(source));
 	json_object_set_new(json, "rules", rules);
-	send_to_all(a, NULL, json);
+	send_event(a, &(struct route_facts){.event = event}, json);
 }
 
 json_t *event_describe_loss(const struct state_loss *loss, void *arg)

@@ -137,7 +137,8 @@ static void tell_risk(struct agent *a, struct watch *w, bool high_risk)
 		return;
 	w->high_risk = true;
 	record_event(a, w, "high_risk",
-	             "goroutine?debug=2 is readable: every stack, with file names and arguments");
+	             "goroutine?debug=2 is readable: every stack, with file names and arguments",
+	             NULL);
 }
 
 /*
@@ -267,6 +268,9 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	schedule_probe_in(a->schedule, w, next_probe_in(w, &conf, &decision, now));
 	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
 		record_forget_exposure(w);
+	/* Whoever has taken it on needs none. */
+	if (decision.alert == BREAKER_ALERT_REMINDER && follow_is_acknowledged(w))
+		decision.alert = BREAKER_ALERT_NONE;
 	enforce_owe(w, decision.alert);
 	/* Before anything is blocked. */
 	impact_consider(a->impact, w);

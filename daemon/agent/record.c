@@ -20,6 +20,7 @@ enum {
 	/* A block is made again so long after a crash, for a name or a container that is late. */
 	RENEW_WITHIN_MS = 3600 * 1000,
 	RETRY_EVERY_MS = 1000,
+	CLOCKS_DIFFER_MS = 1000, /* between two looks at both */
 };
 /* A row of no target: longer than its block lives in the kernel. */
 #define REMEMBER_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -60,7 +61,9 @@ void record_forget_exposure(struct watch *w)
 {
 	free(w->record.evidence);
 	w->record.evidence = NULL;
-	w->record.worst = SEVERITY_NONE;
+	/* Who heard of it is still to hear of its end. */
+	if (w->owed == BREAKER_ALERT_NONE)
+		w->record.worst = SEVERITY_NONE;
 	w->record.first_seen_wall_ms = w->record.last_seen_wall_ms = 0;
 }
 
@@ -76,6 +79,7 @@ void record_to_json(const struct watch *w, json_t *object)
 {
 	int64_t offset = clock_wall_ms() - clock_monotonic_ms();
 	const struct state_manual *d = w->decision;
+	const struct state_manual *ack = follow_is_acknowledged(w) ? w->ack : NULL;
 	bool is_open = w->breaker.state != BREAKER_CLOSED;
 
 	set_time(object, "first_seen", w->record.first_seen_wall_ms);
@@ -87,6 +91,10 @@ void record_to_json(const struct watch *w, json_t *object)
 	set_time(object, "manual_until", d ? d->until_ms : 0);
 	json_object_set_new(object, "manual_who", d ? json_string(d->who) : json_null());
 	json_object_set_new(object, "manual_reason", d ? json_string(d->reason) : json_null());
+	set_time(object, "ack_since", ack ? ack->made_ms : 0);
+	set_time(object, "ack_until", ack ? ack->until_ms : 0);
+	json_object_set_new(object, "ack_who", ack ? json_string(ack->who) : json_null());
+	json_object_set_new(object, "ack_reason", ack ? json_string(ack->reason) : json_null());
 }
 
 /* Rows */
@@ -99,6 +107,7 @@ static bool is_written(const struct watch *w)
 	       r->row_opened_ms == w->breaker.opened_ms &&
 	       r->row_open_until_ms == w->breaker.open_until_ms &&
 	       r->row_high_risk == w->high_risk && r->row_serves_known == w->serves_known &&
+	       r->row_worst == r->worst && r->row_escalated_ms == w->escalated_ms &&
 	       r->last_seen_wall_ms - r->row_last_seen_wall_ms < SEEN_EVERY_MS;
 }
 
@@ -114,6 +123,8 @@ static void note_written(struct watch *w)
 	r->row_open_until_ms = w->breaker.open_until_ms;
 	r->row_high_risk = w->high_risk;
 	r->row_serves_known = w->serves_known;
+	r->row_worst = r->worst;
+	r->row_escalated_ms = w->escalated_ms;
 	r->row_last_seen_wall_ms = r->last_seen_wall_ms;
 }
 
@@ -129,6 +140,8 @@ static int put_breaker(struct agent *a, struct watch *w)
 	    .first_seen_ms = r->first_seen_wall_ms,
 	    .last_seen_ms = r->last_seen_wall_ms,
 	    .high_risk = w->high_risk,
+	    .worst = r->worst,
+	    .escalated_ms = w->escalated_ms,
 	};
 	int err;
 
@@ -179,25 +192,43 @@ static int save_decision(struct agent *a, struct watch *w)
 	return err;
 }
 
+static int save_ack(struct agent *a, struct watch *w)
+{
+	bool wanted = follow_is_acknowledged(w);
+	int err;
+
+	if (w->netns)
+		return 0;
+	if (wanted && w->record.ack_saved)
+		return 0;
+	if (!wanted && !w->record.ack_row)
+		return 0;
+	err = wanted ? state_save_ack(a->state, w->ack) : state_delete_ack(a->state, &w->endpoint);
+	if (!err)
+		w->record.ack_saved = w->record.ack_row = wanted;
+	return err;
+}
+
 /* Of what may or may not be in the state now, everything is written again. */
 static void forget_written(struct watch *w)
 {
 	struct watch_record *r = &w->record;
 
 	w->saved = true;
-	r->row_written = r->decision_saved = false;
-	r->decision_row = true;
+	r->row_written = r->decision_saved = r->ack_saved = false;
+	r->decision_row = r->ack_row = true;
 }
 
 static void save_rows(struct agent *a, struct watch *w, bool with_events)
 {
-	int breaker = 0, decision = 0, error;
+	int breaker = 0, decision = 0, ack = 0, error;
 
 	state_begin(a->state);
 	/* A namespace's number is another's after a boot, and maybe before: rows are the host's. */
 	if (!w->netns) {
 		breaker = save_breaker(a, w);
 		decision = save_decision(a, w);
+		ack = save_ack(a, w);
 	}
 	if (with_events)
 		enforce_make_events(a, w);
@@ -207,7 +238,7 @@ static void save_rows(struct agent *a, struct watch *w, bool with_events)
 	if (error && a->state)
 		forget_written(w);
 	/* Without a database there is nothing to try again. */
-	w->record.unsaved = a->state && (error || breaker || decision);
+	w->record.unsaved = a->state && (error || breaker || decision || ack);
 	a->has_unsaved |= w->record.unsaved;
 	w->record.ticket = state_last_ticket(a->state);
 }
@@ -215,14 +246,18 @@ static void save_rows(struct agent *a, struct watch *w, bool with_events)
 void record_save(struct agent *a, struct watch *w)
 {
 	save_rows(a, w, true);
+	follow_update(a, w);
 }
 
-void record_event(struct agent *a, struct watch *w, const char *event, const char *reason)
+void record_event(struct agent *a, struct watch *w, const char *event, const char *reason,
+                  const char *who)
 {
 	int error;
 
 	state_begin(a->state);
-	event_send(a, event, w, reason, NULL);
+	if (event)
+		event_send(a, event, w, reason, who);
+	w->record.unsaved |= a->state && save_ack(a, w) < 0;
 	/* What else is new of it has events of its own, that are still to come. */
 	if (w->record.row_written && w->record.row_state == w->breaker.state &&
 	    w->owed == BREAKER_ALERT_NONE)
@@ -234,6 +269,7 @@ void record_event(struct agent *a, struct watch *w, const char *event, const cha
 		w->record.unsaved = true;
 	}
 	a->has_unsaved |= w->record.unsaved;
+	w->record.ticket = state_last_ticket(a->state);
 }
 
 static void retry(struct agent *a)
@@ -310,6 +346,7 @@ void record_check(struct agent *a)
 
 	retry(a);
 	outbox_save_rest(a->outbox);
+	verbs_answer_acks(a);
 	/* Telling may free the watch at hand, and no other. */
 	for (w = TAILQ_FIRST(&a->untold); w; w = next) {
 		next = TAILQ_NEXT(w, record.link);
@@ -337,6 +374,25 @@ static int compare_rows(const void *left, const void *right)
 	return endpoint_compare(&a->endpoint, &b->endpoint);
 }
 
+static void restore_ack(struct agent *a, struct watch *w)
+{
+	int64_t opened_wall_ms = w->breaker.opened_ms + clock_wall_ms() - clock_monotonic_ms();
+
+	for (size_t i = 0; i < a->n_acks; i++) {
+		const struct state_manual *ack = &a->acks[i];
+
+		if (endpoint_compare(&ack->endpoint, &w->endpoint) != 0)
+			continue;
+		w->record.ack_row = true;
+		/* One of an earlier opening, whose end was not seen, is nobody's now. */
+		if (ack->made_ms < opened_wall_ms - CLOCKS_DIFFER_MS)
+			continue;
+		w->record.ack_saved = true;
+		(void)follow_take_on(w, ack);
+	}
+	follow_update(a, w);
+}
+
 static void restore(struct agent *a, struct watch *w, const struct state_breaker *row)
 {
 	struct watch_record *r = &w->record;
@@ -346,6 +402,8 @@ static void restore(struct agent *a, struct watch *w, const struct state_breaker
 	r->evidence = row->evidence[0] ? strdup(row->evidence) : NULL;
 	w->serves_known = row->serves_known;
 	memcpy(w->serves, row->serves, sizeof(w->serves));
+	r->worst = row->worst;
+	w->escalated_ms = row->escalated_ms;
 	enforce_restore_breaker(a, w, row);
 	if (row->untold)
 		w->owed = BREAKER_ALERT_OPENED;
@@ -365,6 +423,7 @@ void record_take_up(struct agent *a, struct watch *w)
 	    (!a->adopted || w->wall.in_kernel ||
 	     row->open_until_ms + RENEW_WITHIN_MS > clock_wall_ms()))
 		restore(a, w, row);
+	restore_ack(a, w);
 	row->rule[0] = '\0'; /* taken */
 }
 
@@ -377,6 +436,10 @@ int record_begin(struct agent *a, struct state_snapshot *snapshot)
 	a->remembers = !snapshot->is_new;
 	snapshot->breakers = NULL;
 	snapshot->n_breakers = 0;
+	a->acks = snapshot->acks;
+	a->n_acks = snapshot->n_acks;
+	snapshot->acks = NULL;
+	snapshot->n_acks = 0;
 	if (a->n_remembered)
 		qsort(a->remembered, a->n_remembered, sizeof(*a->remembered), compare_rows);
 	for (size_t i = 0; i < a->n_remembered; i++) {
@@ -401,4 +464,5 @@ void record_end(struct agent *a)
 	if (a->written)
 		event_free(a->written);
 	free(a->remembered);
+	free(a->acks);
 }

@@ -89,6 +89,8 @@ static bool fits_event(const struct conf_alert *alert, const struct route_facts 
 {
 	const struct conf_strings *list = &alert->events;
 
+	if (is(facts, "refresh") && alert->type != CONF_ALERT_ALERTMANAGER)
+		return false;
 	return list->count == 0 || has_event(list, facts->event) ||
 	       ((is(facts, "escalated") || is(facts, "refresh")) && has_event(list, "opened"));
 }
@@ -117,6 +119,13 @@ static bool fits_endpoint(const struct route *route, const struct conf_alert *al
 	                       : match_is_empty(&route->match);
 }
 
+static bool fits(const struct route *route, const struct conf_alert *alert,
+                 const struct route_facts *facts)
+{
+	return fits_event(alert, facts) && fits_escalation(alert, facts) &&
+	       fits_endpoint(route, alert, facts);
+}
+
 int64_t route_next_escalation(const struct routes *routes, const struct route_facts *facts)
 {
 	struct route_facts opened = *facts;
@@ -132,6 +141,22 @@ int64_t route_next_escalation(const struct routes *routes, const struct route_fa
 			next = alert->escalate_after_ms;
 	}
 	return next;
+}
+
+int64_t route_refresh_every(const struct routes *routes, const struct route_facts *facts)
+{
+	struct route_facts refresh = *facts;
+	int64_t least = 0;
+
+	refresh.event = "refresh";
+	for (size_t i = 0; i < routes->count; i++) {
+		const struct conf_alert *alert = &routes->conf->alerts[i];
+
+		if (fits(&routes->items[i], alert, &refresh) &&
+		    (!least || alert->refresh_ms < least))
+			least = alert->refresh_ms;
+	}
+	return least;
 }
 
 /* When */
@@ -199,8 +224,7 @@ size_t route_choose(const struct routes *routes, const struct route_facts *facts
 		const struct conf_alert *alert = &routes->conf->alerts[i];
 		const struct route *route = &routes->items[i];
 
-		if (!fits_event(alert, facts) || !fits_escalation(alert, facts) ||
-		    !fits_endpoint(route, alert, facts))
+		if (!fits(route, alert, facts))
 			continue;
 		out[n].index = (unsigned)i;
 		out[n++].not_before_ms = find_time(route, alert, facts, wall_ms);

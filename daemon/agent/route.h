@@ -50,6 +50,11 @@ size_t route_choose(const struct routes *routes, const struct route_facts *facts
                     struct route_choice out[static CONF_MAX_ALERTS]);
 /*
  * The next escalate_after, of the sinks that these facts fit, beyond facts.escalated_ms; 0: none is
- * left. Asks for `opened`, whatever facts.event is.
+ * left. Whatever facts.event is.
  */
 int64_t route_next_escalation(const struct routes *routes, const struct route_facts *facts);
+/*
+ * How often those are told again of what is open that forget it otherwise (type alertmanager); 0:
+ * none of them is told of it. They alone hear `refresh`. Whatever facts.event is.
+ */
+int64_t route_refresh_every(const struct routes *routes, const struct route_facts *facts);

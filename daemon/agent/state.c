@@ -64,6 +64,7 @@ static int compare_items(const void *left, const void *right)
 		return strcmp(a->text, b->text);
 	case STATE_KIND_BREAKER:
 	case STATE_KIND_MANUAL:
+	case STATE_KIND_ACK:
 	case STATE_KIND_LEDGER: break;
 	}
 	return endpoint_compare(&a->endpoint, &b->endpoint);
@@ -253,6 +254,7 @@ void state_snapshot_free(struct state_snapshot *snapshot)
 {
 	free(snapshot->breakers);
 	free(snapshot->manuals);
+	free(snapshot->acks);
 	for (size_t i = 0; i < snapshot->n_ledgers; i++)
 		free(snapshot->ledgers[i].peers);
 	free(snapshot->ledgers);
@@ -443,6 +445,18 @@ int state_delete_manual(struct state *st, const struct endpoint *e)
 {
 	return save(
 	    st, &(struct state_item){.kind = STATE_KIND_MANUAL, .remove = true, .endpoint = *e});
+}
+
+int state_save_ack(struct state *st, const struct state_manual *ack)
+{
+	return save(st, &(struct state_item){
+	                    .kind = STATE_KIND_ACK, .endpoint = ack->endpoint, .manual = *ack});
+}
+
+int state_delete_ack(struct state *st, const struct endpoint *e)
+{
+	return save(st,
+	            &(struct state_item){.kind = STATE_KIND_ACK, .remove = true, .endpoint = *e});
 }
 
 static uint64_t read_ticket(struct state *st, const uint64_t *ticket)

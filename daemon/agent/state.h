@@ -41,12 +41,17 @@ struct state_breaker {
 	bool serves_known;
 	bool untold; /* in a snapshot: an earlier version had not told its opening to every sink */
 	bool high_risk;
+	enum finding_severity worst; /* that was seen of it; SEVERITY_NONE: not known */
+	int64_t escalated_ms;        /* the last escalate_after that was told of it; 0: none */
 };
 
-/* A person's decision; wins over every rule until it ends. */
+/*
+ * A person's decision; wins over every rule until it ends. Also in this form: who has taken on an
+ * endpoint whose breaker is open, and until when (`pprofwall ack`).
+ */
 struct state_manual {
 	struct endpoint endpoint;
-	bool block; /* false: a manual unblock, which holds the breaker closed */
+	bool block; /* false: a manual unblock, which holds the breaker closed; or of an ack */
 	int64_t made_ms;
 	int64_t until_ms;
 	char reason[STATE_REASON_LEN];
@@ -98,6 +103,8 @@ struct state_snapshot {
 	size_t n_breakers;
 	struct state_manual *manuals; /* those past their end are left out and deleted */
 	size_t n_manuals;
+	struct state_manual *acks; /* likewise */
+	size_t n_acks;
 	struct state_ledger *ledgers;
 	size_t n_ledgers;
 	struct state_source *sources;
@@ -138,6 +145,8 @@ int state_save_breaker(struct state *st, const struct state_breaker *b);
 int state_delete_breaker(struct state *st, const struct endpoint *e);
 int state_save_manual(struct state *st, const struct state_manual *m);
 int state_delete_manual(struct state *st, const struct endpoint *e);
+int state_save_ack(struct state *st, const struct state_manual *ack);
+int state_delete_ack(struct state *st, const struct endpoint *e);
 
 /* `peers` is copied. */
 int state_save_ledger(struct state *st, const struct state_ledger *l);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	SCHEMA_VERSION = 3,
+	SCHEMA_VERSION = 4,
 	BUSY_TIMEOUT_MS = 1000,
 	PATH_LEN = 4096,
 };
@@ -58,7 +58,18 @@ static const char schema3_sql[] =
     "PRAGMA user_version = 3;"
     "COMMIT;";
 
-static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql, schema3_sql};
+static const char schema4_sql[] =
+    "BEGIN;"
+    "ALTER TABLE breakers ADD COLUMN worst INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE breakers ADD COLUMN escalated_ms INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE acks (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
+    " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, made_ms INTEGER NOT NULL,"
+    " until_ms INTEGER NOT NULL, reason TEXT NOT NULL, who TEXT NOT NULL) WITHOUT ROWID;"
+    "PRAGMA user_version = 4;"
+    "COMMIT;";
+
+static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql, schema3_sql,
+                                                       schema4_sql};
 
 /* They stand alone: no version needs to tell of them. */
 static const char separate_sql[] =

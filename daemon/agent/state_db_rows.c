@@ -11,13 +11,17 @@ static const char *const statement_sql[STATE_DB_STATEMENTS] = {
     [STATE_PUT_BREAKER] =
         "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
         "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
-        "evidence, serves) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "evidence, serves, worst, escalated_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STATE_DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
     /* In parentheses: clang takes it for two that lack a comma. */
     [STATE_PUT_MANUAL] =
         ("INSERT OR REPLACE INTO manuals (endpoint, saved_ms, boot_id, boot_ms, block, "
          "made_ms, until_ms, reason, who) VALUES (?,?,?,?,?,?,?,?,?)"),
     [STATE_DELETE_MANUAL] = "DELETE FROM manuals WHERE endpoint = ?",
+    /* Numbered as those of a manual, which has one more. */
+    [STATE_PUT_ACK] = "INSERT OR REPLACE INTO acks (endpoint, saved_ms, boot_id, boot_ms, made_ms, "
+                      "until_ms, reason, who) VALUES (?1,?2,?3,?4,?6,?7,?8,?9)",
+    [STATE_DELETE_ACK] = "DELETE FROM acks WHERE endpoint = ?",
     [STATE_PUT_LEDGER] = "INSERT OR REPLACE INTO ledgers (endpoint, saved_ms, boot_id, boot_ms, "
                          "since_ms, peers) VALUES (?,?,?,?,?,?)",
     [STATE_DELETE_LEDGER] = "DELETE FROM ledgers WHERE endpoint = ?",
@@ -132,6 +136,8 @@ static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t n
 	b->untold = sqlite3_column_int(row, 12) == 0;
 	b->serves_known = sqlite3_column_type(row, 13) == SQLITE_TEXT;
 	copy_text(b->serves, sizeof(b->serves), row, 13);
+	b->worst = (enum finding_severity)sqlite3_column_int(row, 14);
+	b->escalated_ms = sqlite3_column_int64(row, 15);
 	return true;
 }
 
@@ -174,7 +180,7 @@ static const struct table breakers_table = {
     .count_sql = "SELECT count(*) FROM breakers",
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, rule, state, opened_ms, "
                   "open_until_ms, high_risk, first_seen_ms, last_seen_ms, evidence, "
-                  "announced, serves FROM breakers",
+                  "announced, serves, worst, escalated_ms FROM breakers",
     .size = sizeof(struct state_breaker),
     .read = read_breaker,
     .remove = STATE_DELETE_BREAKER,
@@ -187,6 +193,15 @@ static const struct table manuals_table = {
     .size = sizeof(struct state_manual),
     .read = read_manual,
     .remove = STATE_DELETE_MANUAL,
+};
+
+static const struct table acks_table = {
+    .count_sql = "SELECT count(*) FROM acks",
+    .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, 0, made_ms, until_ms, reason, who "
+                  "FROM acks",
+    .size = sizeof(struct state_manual),
+    .read = read_manual,
+    .remove = STATE_DELETE_ACK,
 };
 
 static const struct table ledgers_table = {
@@ -270,11 +285,13 @@ int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
                   char why[static STATE_ERROR_LEN])
 {
 	struct state_snapshot found = {0};
-	void *breakers = NULL, *manuals = NULL, *ledgers = NULL, *sources = NULL;
+	void *breakers = NULL, *manuals = NULL, *acks = NULL, *ledgers = NULL, *sources = NULL;
 	int error = load_table(db, &breakers_table, &breakers, &found.n_breakers, why);
 
 	if (!error)
 		error = load_table(db, &manuals_table, &manuals, &found.n_manuals, why);
+	if (!error)
+		error = load_table(db, &acks_table, &acks, &found.n_acks, why);
 	if (!error)
 		error = load_table(db, &ledgers_table, &ledgers, &found.n_ledgers, why);
 	if (!error)
@@ -284,6 +301,7 @@ int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
 	found.sources = sources;
 	found.breakers = breakers;
 	found.manuals = manuals;
+	found.acks = acks;
 	found.is_new = db->is_new;
 	found.ledgers = ledgers;
 	if (error)
@@ -308,19 +326,22 @@ static enum state_statement bind_breaker(struct state_db *db, const struct state
 	sqlite3_bind_null(s, 13);
 	if (b->serves_known)
 		state_db_bind_text(s, 13, b->serves);
+	sqlite3_bind_int(s, 14, (int)b->worst);
+	sqlite3_bind_int64(s, 15, b->escalated_ms);
 	return STATE_PUT_BREAKER;
 }
 
-static enum state_statement bind_manual(struct state_db *db, const struct state_manual *m)
+static enum state_statement bind_manual(struct state_db *db, enum state_statement which,
+                                        const struct state_manual *m)
 {
-	sqlite3_stmt *s = db->statements[STATE_PUT_MANUAL];
+	sqlite3_stmt *s = db->statements[which];
 
 	sqlite3_bind_int(s, 5, m->block);
 	sqlite3_bind_int64(s, 6, m->made_ms);
 	sqlite3_bind_int64(s, 7, m->until_ms);
 	state_db_bind_text(s, 8, m->reason);
 	state_db_bind_text(s, 9, m->who);
-	return STATE_PUT_MANUAL;
+	return which;
 }
 
 static enum state_statement bind_ledger(struct state_db *db, const struct state_ledger *l,
@@ -353,7 +374,11 @@ static enum state_statement bind_item(struct state_db *db, const struct state_it
 	case STATE_KIND_BREAKER:
 		return item->remove ? STATE_DELETE_BREAKER : bind_breaker(db, &item->breaker);
 	case STATE_KIND_MANUAL:
-		return item->remove ? STATE_DELETE_MANUAL : bind_manual(db, &item->manual);
+		return item->remove ? STATE_DELETE_MANUAL
+		                    : bind_manual(db, STATE_PUT_MANUAL, &item->manual);
+	case STATE_KIND_ACK:
+		return item->remove ? STATE_DELETE_ACK
+		                    : bind_manual(db, STATE_PUT_ACK, &item->manual);
 	case STATE_KIND_LEDGER:
 		return item->remove ? STATE_DELETE_LEDGER
 		                    : bind_ledger(db, &item->ledger, item->text);

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "daemon/agent/agent.h"
 #include "daemon/agent/block_list.h"
+#include "daemon/agent/verbs_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -14,9 +15,6 @@ enum {
 	ANSWER_MS = 4000, /* longer than WALL_ANSWER_MS, shorter than clients wait */
 };
 #define MAX_HOLD_MS (INT64_C(30) * 24 * 3600 * 1000)
-
-typedef void verb_function(struct agent *a, struct control_request *cr,
-                           const struct control_peer *peer, const json_t *request);
 
 static void wait_for(struct agent *a, struct control_request *cr, enum waiter_kind kind,
                      const struct endpoint *e, bool on)
@@ -126,19 +124,27 @@ static void answer_unknown(const struct agent *a, struct control_request *cr,
 		                     text);
 }
 
+bool verbs_read_key(struct control_request *cr, const json_t *request, struct watch_key *out)
+{
+	const char *text = json_string_value(json_object_get(request, "endpoint"));
+
+	if (text && watch_parse_name(text, out) == 0)
+		return true;
+	control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT, "
+	                         "with or without @netns:NUMBER");
+	return false;
+}
+
 static void verb_explain(struct agent *a, struct control_request *cr,
                          const struct control_peer *peer, const json_t *request)
 {
 	const char *text = json_string_value(json_object_get(request, "endpoint"));
-	json_t *answer;
 	struct watch_key key;
+	json_t *answer;
 
 	(void)peer;
-	if (!text || watch_parse_name(text, &key) < 0) {
-		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT, "
-		                         "with or without @netns:NUMBER");
+	if (!verbs_read_key(cr, request, &key))
 		return;
-	}
 	answer = report_explanation(a, &key);
 	if (answer)
 		control_answer(cr, answer);
@@ -192,16 +198,17 @@ void verbs_answer_impact(struct agent *a)
 }
 
 /* Reads what decisions have in common; answers the error itself. */
-static bool read_terms(struct control_request *cr, const struct control_peer *peer,
-                       const json_t *request, struct state_manual *out)
+bool verbs_read_terms(struct control_request *cr, const struct control_peer *peer,
+                      const json_t *request, size_t reason_at_least, struct state_manual *out)
 {
 	const char *reason = json_string_value(json_object_get(request, "reason"));
 	const json_t *for_ms = json_object_get(request, "for_ms");
 	int64_t hold_ms = for_ms ? json_integer_value(for_ms) : DEFAULT_HOLD_MS;
 
 	memset(out, 0, sizeof(*out));
-	if (!reason || !reason[0] || strlen(reason) > CONTROL_REASON_MAX_BYTES) {
-		control_answer_error(cr, "reason: expected 1 to %d bytes",
+	if (!reason || strlen(reason) < reason_at_least ||
+	    strlen(reason) > CONTROL_REASON_MAX_BYTES) {
+		control_answer_error(cr, "reason: expected %zu to %d bytes", reason_at_least,
 		                     CONTROL_REASON_MAX_BYTES);
 		return false;
 	}
@@ -226,7 +233,7 @@ static bool read_decision(struct control_request *cr, const struct control_peer 
 		control_answer_error(cr, "endpoint: expected ADDRESS:PORT or [ADDRESS]:PORT");
 		return false;
 	}
-	if (!read_terms(cr, peer, request, out))
+	if (!verbs_read_terms(cr, peer, request, 1, out))
 		return false;
 	out->endpoint = endpoint;
 	return true;
@@ -274,7 +281,7 @@ static void verb_block_list(struct agent *a, struct control_request *cr,
 {
 	struct state_manual terms;
 
-	if (read_terms(cr, peer, request, &terms))
+	if (verbs_read_terms(cr, peer, request, 1, &terms))
 		block_list_start(a, cr, request, &terms);
 }
 
@@ -407,7 +414,7 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 	    {"status", verb_status},         {"blocks", verb_blocks},   {"block", verb_block},
 	    {"block_list", verb_block_list}, {"unblock", verb_unblock}, {"reload", verb_reload},
 	    {"panic", verb_panic},           {"resume", verb_resume},   {"explain", verb_explain},
-	    {"impact", verb_impact},
+	    {"impact", verb_impact},         {"ack", verbs_ack},        {"unack", verbs_unack},
 	};
 	const char *name = json_string_value(json_object_get(request, "verb"));
 
@@ -417,7 +424,6 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 			return;
 		}
 	}
-	control_answer_error(cr,
-	                     "verb: expected status, blocks, block, block_list, unblock, reload, "
-	                     "panic, resume, explain or impact");
+	control_answer_error(cr, "verb: expected status, blocks, block, block_list, unblock, ack, "
+	                         "unack, reload, panic, resume, explain or impact");
 }

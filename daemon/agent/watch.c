@@ -30,10 +30,13 @@ static void watch_free(struct watch *w)
 		event_free(w->renew_timer);
 	if (w->manual_timer)
 		event_free(w->manual_timer);
+	if (w->follow_timer)
+		event_free(w->follow_timer);
 	watch_forget_finding(w);
 	free(w->record.evidence);
 	story_free(w->story);
 	free(w->decision);
+	free(w->ack);
 	free(w->host);
 	free(w->prefix);
 	free(w);

@@ -95,6 +95,13 @@ struct watch {
 	int64_t decision_until_ms;     /* no jump of the wall clock moves it */
 	struct event *manual_timer;    /* its end (enforce.c) */
 
+	/* telling (follow.c) */
+	struct state_manual *ack;   /* owned; who has taken it on, while it is open; or NULL */
+	int64_t ack_until_ms;       /* as decision_until_ms */
+	int64_t escalated_ms;       /* the last escalate_after that was told of it; 0: none */
+	int64_t refresh_ms;         /* when Alertmanager is told again; 0: not planned */
+	struct event *follow_timer; /* the next of these */
+
 	/* what of it is in the state, and what waits for that (record.c) */
 	struct watch_record {
 		int64_t first_seen_wall_ms, last_seen_wall_ms; /* exposed; 0: not, or not known */
@@ -105,7 +112,10 @@ struct watch {
 		enum breaker_state row_state;
 		unsigned row_rule;
 		int64_t row_opened_ms, row_open_until_ms, row_last_seen_wall_ms;
+		int64_t row_escalated_ms;
+		enum finding_severity row_worst;
 		bool decision_row, decision_saved;
+		bool ack_row, ack_saved;
 		bool unsaved;    /* the queue was full: to be tried again */
 		uint64_t ticket; /* of the last write */
 		bool waiting;    /* in the agent's list, until the ticket is written: who asked is

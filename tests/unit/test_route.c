@@ -129,8 +129,6 @@ static void asks_for_events(void **state)
 	assert_string_equal(choose(&s), "0");
 	assert_string_equal(choose_event(&s, "closed"), "1");
 	assert_string_equal(choose_event(&s, "gone"), "");
-	/* It keeps alive what `opened` began. */
-	assert_string_equal(choose_event(&s, "refresh"), "0");
 	assert_string_equal(choose_of_none(&s, "source_failed"), "1");
 	end(&s);
 }
@@ -184,6 +182,27 @@ static void escalates_what_stays_open(void **state)
 	/* Nobody can acknowledge it: only who asks for it by name. */
 	assert_string_equal(choose_of_none(&s, "source_failed"), "04");
 	assert_string_equal(choose_of_none(&s, "source_recovered"), "0");
+	end(&s);
+}
+
+static void refreshes_what_would_be_forgotten(void **state)
+{
+	struct set s;
+
+	(void)state;
+	make(&s, (const char *const[]){"", "", "match: {severity: high}",
+	                               "escalate_after: 10m, match: {events: [opened]}", NULL});
+	assert_int_equal(route_refresh_every(s.routes, &s.facts), 0);
+	for (unsigned i = 1; i < 4; i++) {
+		s.conf->alerts[i].type = CONF_ALERT_ALERTMANAGER;
+		s.conf->alerts[i].refresh_ms = (5 - i) * 60000;
+	}
+	assert_string_equal(choose_event(&s, "refresh"), "1");
+	assert_int_equal(route_refresh_every(s.routes, &s.facts), 4 * 60000);
+	s.facts.escalated_ms = 600000;
+	assert_string_equal(choose_event(&s, "refresh"), "13");
+	assert_int_equal(route_refresh_every(s.routes, &s.facts), 2 * 60000);
+	assert_string_equal(choose_event(&s, "opened"), "013");
 	end(&s);
 }
 
@@ -394,6 +413,7 @@ int main(void)
 	    cmocka_unit_test(asks_for_events),
 	    cmocka_unit_test(asks_for_endpoints),
 	    cmocka_unit_test(escalates_what_stays_open),
+	    cmocka_unit_test(refreshes_what_would_be_forgotten),
 	    cmocka_unit_test(holds_until_quiet_hours_end),
 	    cmocka_unit_test(knows_days),
 	    cmocka_unit_test(tells_what_is_grave_all_the_same),

@@ -58,6 +58,51 @@ static void test_comes_back(void **state)
 	state_close(st);
 }
 
+/* Who has taken it on, beside a decision about the same endpoint, and what was told of it. */
+static void test_acks_come_back(void **state)
+{
+	struct state_snapshot s;
+	struct state *st = state_lab_open(*state, &s);
+	struct state_breaker b = breaker_of("10.0.0.7:9100");
+	struct state_manual ack = manual_of("10.0.0.7:9100", HOUR),
+	                    ended = manual_of("10.0.0.8:80", 0);
+	struct state_manual decision = manual_of("10.0.0.7:9100", 2 * HOUR);
+
+	state_snapshot_free(&s);
+	b.worst = SEVERITY_MEDIUM;
+	b.escalated_ms = 30 * 60 * 1000;
+	ack.block = false;
+	ack.reason[0] = '\0';
+	assert_int_equal(state_save_breaker(st, &b), 0);
+	assert_int_equal(state_save_ack(st, &ack), 0);
+	assert_int_equal(state_save_ack(st, &ended), 0);
+	assert_int_equal(state_save_manual(st, &decision), 0);
+	state_close(st);
+
+	st = state_lab_open(*state, &s);
+	assert_int_equal(s.n_breakers, 1);
+	assert_int_equal(s.breakers[0].worst, SEVERITY_MEDIUM);
+	assert_int_equal(s.breakers[0].escalated_ms, b.escalated_ms);
+	assert_int_equal(s.n_acks, 1);
+	assert_int_equal(endpoint_compare(&s.acks[0].endpoint, &ack.endpoint), 0);
+	assert_false(s.acks[0].block);
+	assert_int_equal(s.acks[0].made_ms, ack.made_ms);
+	assert_int_equal(s.acks[0].until_ms, ack.until_ms);
+	assert_string_equal(s.acks[0].reason, "");
+	assert_string_equal(s.acks[0].who, ack.who);
+	assert_int_equal(s.n_manuals, 1);
+	assert_int_equal(s.manuals[0].until_ms, decision.until_ms);
+	state_snapshot_free(&s);
+
+	assert_int_equal(state_delete_ack(st, &ack.endpoint), 0);
+	state_close(st);
+	st = state_lab_open(*state, &s);
+	assert_int_equal(s.n_acks, 0);
+	assert_int_equal(s.n_manuals, 1);
+	state_snapshot_free(&s);
+	state_close(st);
+}
+
 static void test_ended_manuals_are_left_out(void **state)
 {
 	struct state_snapshot s;
@@ -396,6 +441,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_comes_back),
 	    TEST(test_ledgers_come_back),
+	    TEST(test_acks_come_back),
 	    TEST(test_ended_manuals_are_left_out),
 	    TEST(test_clock_set_back_does_not_prolong),
 	    TEST(test_clock_set_forward_does_not_end),

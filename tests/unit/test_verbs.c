@@ -143,7 +143,8 @@ static void test_blocks(void **state)
 	auto_free char *some =
 	    render("{\"ok\":true,\"blocks\":[{\"endpoint\":\"10.0.0.7:9100\",\"rule\":\"default\","
 	           "\"manual\":false,\"reason\":null,\"who\":null,\"expires_ms\":61000,"
-	           "\"packets\":17,\"bytes\":1020},{\"endpoint\":\"[2001:db8::1]:6060\","
+	           "\"packets\":17,\"bytes\":1020,\"ack_who\":\"bob\"},{\"endpoint\":\"[2001:db8::"
+	           "1]:6060\","
 	           "\"rule\":\"default\",\"manual\":true,\"reason\":\"r\\u00e9seau\","
 	           "\"who\":\"alice as root\",\"expires_ms\":3600000,\"packets\":0,\"bytes\":0}]}",
 	           verbs_print_blocks);
@@ -152,7 +153,8 @@ static void test_blocks(void **state)
 	assert_string_equal(none, "nothing is blocked\n");
 	assert_string_equal(
 	    some, "ENDPOINT            RULE     EXPIRES IN  PACKETS  BYTES  WHO            REASON\n"
-	          "10.0.0.7:9100       default  1m01s       17       1020   -              -\n"
+	          "10.0.0.7:9100       default  1m01s       17       1020   -              "
+	          "acknowledged by bob\n"
 	          "[2001:db8::1]:6060  manual   1h00m       0        0      alice as root  "
 	          "r\xc3\xa9seau\n");
 }

@@ -62,6 +62,9 @@ static void configure(struct bench *b, const char *text)
 	b->a.conf = conf_load("f", text, strlen(text), error);
 	if (!b->a.conf)
 		fail_msg("%s", error);
+	routes_free(b->a.routes);
+	b->a.routes = NULL;
+	assert_int_equal(routes_new(b->a.conf, &b->a.routes, error), 0);
 	b->a.meta.generation++;
 	assert_int_equal(admit_configure(b->a.admit), 0);
 }
@@ -99,6 +102,7 @@ static int teardown(void **state)
 	outbox_free(b->a.outbox);
 	admit_free(b->a.admit);
 	watch_set_free(b->a.watches);
+	routes_free(b->a.routes);
 	conf_free(b->a.conf);
 	event_base_free(b->a.base);
 	close(b->helper);
