@@ -25,17 +25,21 @@ static bool is_of(const struct delivery *d, const struct endpoint *e)
 	return e->family && d->row->endpoint.family && endpoint_compare(&d->row->endpoint, e) == 0;
 }
 
-/* What goes out now, or earlier, takes along what its sink has still to get of the endpoint. */
+/*
+ * What goes out now, or earlier, takes along what its sink has still to get of the endpoint: not
+ * before now, since how long it was held does not count.
+ */
 static void hurry_earlier(const struct delivery *d, int64_t now_ms)
 {
+	int64_t date_ms = d->not_before_ms > now_ms ? d->not_before_ms : now_ms;
 	struct delivery *held, *next;
 
 	for (held = TAILQ_FIRST(&d->sink->lists[HELD]); held; held = next) {
 		next = TAILQ_NEXT(held, link);
 		if (held == d || !is_of(held, &d->row->endpoint))
 			continue;
-		if (held->not_before_ms > d->not_before_ms)
-			held->not_before_ms = d->not_before_ms;
+		if (held->not_before_ms > date_ms)
+			held->not_before_ms = date_ms;
 		if (held->not_before_ms <= now_ms)
 			outbox_move(held, READY);
 	}

@@ -361,13 +361,17 @@ static void test_keeps_the_order_of_an_endpoint(void **state)
 {
 	struct bench *b = *state;
 	const int64_t tomorrow = clock_wall_ms() + 86400 * INT64_C(1000);
+	int64_t hurried;
 
 	start(b, ONE);
 	new_sender(b);
 	add_until(b, "opened", "10.0.0.1:80", 0, tomorrow);
 	add_until(b, "other", "10.0.0.2:80", 0, tomorrow);
+	expect_nothing(b);
+	hurried = clock_wall_ms();
 	add_until(b, "high_risk", "10.0.0.1:80", 0, 0);
 	expect(b, "opened@ops");
+	assert_true(b->last_queued_ms >= hurried);
 	expect(b, "high_risk@ops");
 	expect_nothing(b);
 }
