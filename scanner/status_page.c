@@ -215,6 +215,11 @@ static void put_clock(FILE *to, const json_t *e)
 		put_line(to, "by hand:", string_at(e, "manual"));
 		put_line(to, "until", string_at(e, "manual_until"));
 	}
+	if (*string_at(e, "ack_who")) {
+		put_line(to, "acknowledged by", string_at(e, "ack_who"));
+		put_line(to, "until", string_at(e, "ack_until"));
+		put_line(to, "", string_at(e, "ack_reason"));
+	}
 	fputs("</td>", to);
 }
 

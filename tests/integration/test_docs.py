@@ -115,6 +115,20 @@ class Documents(unittest.TestCase):
                 checked += 1
         self.assertGreater(checked, 5)
 
+    def test_every_event_can_be_asked_for(self):
+        """But those that are for one sink alone."""
+        table = read("docs", "alerts.md").partition("| `event` | when |")[2].partition("\n\n")[0]
+        rows = re.findall(r"^\| (`.*?) \|", table, re.M)
+        events = set(re.findall(r"`(\w+)`", " ".join(rows))) - {"alerts_lost", "test"}
+        self.assertGreater(len(events), 12)
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("alerts: [{name: a, type: webhook, url: 'http://h', match: {events: "
+                       f"[{', '.join(events)}]}}}}]\n")
+            file.flush()
+            said = subprocess.run([program(), "check-config", file.name], text=True,
+                                  capture_output=True)
+        self.assertEqual(said.returncode, 0, said.stderr)
+
     def test_links_lead_somewhere(self):
         pages = [os.path.join(SOURCE_DIR, "README.md"), os.path.join(SOURCE_DIR, "CHANGELOG.md"),
                  *glob.glob(os.path.join(SOURCE_DIR, "docs", "*.md"))]

@@ -26,6 +26,7 @@ static const char status_json[] =
     "\"endpoints\":[{\"endpoint\":\"10.0.0.7:9100\",\"program\":\"<b>\\\"'&x\",\"unit\":\"<b>\","
     "\"container\":\"<b>\",\"go_version\":\"<b>\",\"severity\":\"<b>\",\"verdict\":\"<b>\","
     "\"serves\":\"<b>\",\"rule\":\"<b>\",\"state\":\"open\",\"manual\":\"<b>\","
+    "\"ack_who\":\"<b>\",\"ack_until\":\"<b>\",\"ack_reason\":\"<b>\\\"'&x\","
     "\"action\":\"<b>\",\"action_reason\":\"<b>\",\"block_error\":\"<b>\","
     "\"wall\":{\"state\":\"ineffective\",\"why\":\"<b>\"},\"open_left_ms\":61000},"
     "{\"endpoint\":\"10.0.0.8:80\",\"state\":\"closed\",\"verdict\":\"clear\"}]}";
@@ -67,6 +68,7 @@ static void what_others_chose_is_text(void **state)
 
 	(void)state;
 	assert_null(strstr(page, "<b>"));
+	expect(page, "acknowledged by");
 	assert_null(strstr(page, "'&x"));
 	expect(page, "&lt;b&gt;&quot;&#39;&amp;x");
 	expect(page, "does not answer");
