@@ -236,9 +236,12 @@ class Whole(DaemonTest):
 
     PORT = 19093
 
-    def firing(self):
+    def alerts(self):
         text = self.lab.get("127.0.0.1", self.PORT, "/am/api/v2/alerts", namespace="target")[1]
-        return [alert["labels"] for alert in json.loads(text)]
+        return json.loads(text)
+
+    def firing(self):
+        return [alert["labels"] for alert in self.alerts()]
 
     def start_firing(self, **more):
         self.exporter = self.lab.serve_node_exporter()
@@ -262,8 +265,14 @@ class Whole(DaemonTest):
         self.lab.serve_plain(9100)
         wait_until(lambda: not self.firing(), 20 * SLOW, "it is resolved")
 
-    def test_does_not_outlive_its_agent(self):
+    def test_is_refreshed_and_does_not_outlive_its_agent(self):
         self.start_firing(refresh="10s")
+        first, = self.alerts()
+        wait_until(lambda: self.alerts()[0]["endsAt"] > first["endsAt"], 15 * SLOW,
+                   "its end moves")
+        again, = self.alerts()
+        self.assertEqual([again[k] for k in ("fingerprint", "startsAt")],
+                         [first[k] for k in ("fingerprint", "startsAt")])
         self.daemon.kill_everything()
         died = time.monotonic()
         wait_until(lambda: not self.firing(), 35 + 10 * SLOW, "it has ended")
