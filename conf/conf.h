@@ -27,6 +27,7 @@ enum {
 	CONF_MAX_HEADERS = 32,
 	CONF_HEADER_MAX_LEN = 2048, /* with its name */
 	CONF_COMMAND_MAX_WORDS = 32,
+	CONF_MAX_RECIPIENTS = 32,
 	CONF_ERROR_LEN = 512,
 };
 
@@ -47,6 +48,8 @@ enum conf_alert_type {
 	CONF_ALERT_EXEC,
 	CONF_ALERT_TYPES
 };
+
+enum conf_starttls { CONF_STARTTLS_REQUIRE = 0, CONF_STARTTLS_OFF };
 
 /* Where something stands in the file; line and column count from 1. */
 struct conf_mark {
@@ -127,10 +130,14 @@ struct conf_alert {
 	struct conf_mark url_at, secret_at, headers_at; /* headers_at: of the latter two */
 	char *ca_file, *cert_file, *key_file;           /* PEM; absolute paths, or NULL */
 	struct conf_mark ca_at, cert_at, key_at;
-	int64_t refresh_ms;   /* of Alertmanagers: between repetitions of what is still open */
+	int64_t refresh_ms; /* of Alertmanagers: between repetitions of what is still open */
+	char *user, *from;  /* smtp; user: NULL for none */
+	struct conf_strings to;
+	struct conf_mark user_at, from_at;
+	enum conf_starttls starttls; /* of smtp:// */
 	struct conf_strings command; /* exec: the program and its arguments */
-	char *subject, *text; /* common/template.h; NULL: the type's own */
-	int64_t timeout_ms;   /* one attempt, in all */
+	char *subject, *text;        /* common/template.h; NULL: the type's own */
+	int64_t timeout_ms;          /* one attempt, in all */
 	int64_t give_up_after_ms;
 	int64_t group_wait_ms;   /* 0: events go at once... */
 	unsigned max_per_minute; /* ...and one by one, if this is 0, too: no limit */

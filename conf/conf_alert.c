@@ -7,10 +7,12 @@
 static const struct url_rule {
 	const char *schemes[3];
 	const char *expected;
+	bool bare; /* nothing but a host and a port */
 } url_rules[CONF_ALERT_TYPES] = {
     [CONF_ALERT_WEBHOOK] = {{"http", "https"}, "an http:// or https:// URL"},
     [CONF_ALERT_ALERTMANAGER] = {{"http", "https"}, "an http:// or https:// URL without a query"},
     [CONF_ALERT_SLACK] = {{"http", "https"}, "an http:// or https:// URL"},
+    [CONF_ALERT_SMTP] = {{"smtp", "smtps"}, "smtp:// or smtps://, a host and maybe a port", true},
     [CONF_ALERT_PAGERDUTY] = {{"http", "https"}, "an http:// or https:// URL"},
 };
 
@@ -66,6 +68,8 @@ const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, con
 	if (!authority)
 		return "is of another scheme, or none";
 	n = strcspn(authority, "/?#");
+	if (rule->bare && (authority[n] || strchr(authority, '@')))
+		return "has more than a host and a port";
 	at = memrchr(authority, '@', n);
 	if (at) {
 		n -= (size_t)(at + 1 - authority);

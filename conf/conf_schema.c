@@ -18,11 +18,14 @@ static const struct conf_choice on_stops[] = {
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
 /* clang-format off: one a line */
+static const struct conf_choice starttls_choices[] = {
+    {"require", CONF_STARTTLS_REQUIRE}, {"off", CONF_STARTTLS_OFF}, {NULL, 0}};
 static const struct conf_choice alert_types[] = {
     {"webhook", CONF_ALERT_WEBHOOK},
     {"alertmanager", CONF_ALERT_ALERTMANAGER},
     {"slack", CONF_ALERT_SLACK},
     {"pagerduty", CONF_ALERT_PAGERDUTY},
+    {"smtp", CONF_ALERT_SMTP},
     {"journald", CONF_ALERT_JOURNALD},
     {"exec", CONF_ALERT_EXEC},
     {NULL, 0},
@@ -61,8 +64,9 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
 #define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK) | TYPE(PAGERDUTY))
-#define TLS_TYPES          HTTP_TYPES
-#define SECRET_TYPES       (TYPE(WEBHOOK) | TYPE(PAGERDUTY))
+#define URL_TYPES          (HTTP_TYPES | TYPE(SMTP))
+#define TLS_TYPES          (HTTP_TYPES | TYPE(SMTP))
+#define SECRET_TYPES       (TYPE(WEBHOOK) | TYPE(PAGERDUTY) | TYPE(SMTP))
 #define HEADER_TYPES       (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK))
 #define RANGE(least, most) .min = (least), .max = (most)
 #define SECONDS(n)         ((n)*INT64_C(1000))
@@ -167,13 +171,13 @@ const struct conf_key conf_schema[] = {
      .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION,
      .help = "webhook: JSON, POSTed; journald: the journal of this host; exec: a program"},
     {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
-     .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = HTTP_TYPES,
+     .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = URL_TYPES,
      .note = "none; this or one of the next two is required",
      .help = "Where to; kept secret, since it may hold a token"},
     {"alerts[].url_file", ALERT(PATH, url_file), .extra = offsetof(struct conf_alert, url_at),
-     .max = 1024, .types = HTTP_TYPES, .help = "A file that holds the URL; the sender reads it"},
+     .max = 1024, .types = URL_TYPES, .help = "A file that holds the URL; the sender reads it"},
     {"alerts[].url_credential", ALERT(NAME, url_credential),
-     .extra = offsetof(struct conf_alert, url_at), .types = HTTP_TYPES,
+     .extra = offsetof(struct conf_alert, url_at), .types = URL_TYPES,
      .help = "The systemd credential that holds the URL (LoadCredential= of the unit)"},
     {"alerts[].secret", ALERT(TEXT, secret), .extra = offsetof(struct conf_alert, secret_at),
      .max = CONF_SECRET_MAX_LEN, .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION,
@@ -214,6 +218,16 @@ const struct conf_key conf_schema[] = {
      .types = TYPE(SMTP) | TYPE(SLACK) | TYPE(PAGERDUTY) | TYPE(SYSLOG) | TYPE(JOURNALD),
      .note = "see [templates](alerts.md#in-your-own-words)",
      .help = "What people read, with {fields} of the event"},
+    {"alerts[].user", ALERT(TEXT, user), .extra = offsetof(struct conf_alert, user_at), .max = 255,
+     .flags = CONF_KEY_CONNECTION, .types = TYPE(SMTP),
+     .help = "Who we are to the mail server; secret: is the password"},
+    {"alerts[].from", ALERT(TEXT, from), .extra = offsetof(struct conf_alert, from_at), .max = 254,
+     .types = TYPE(SMTP), .note = "none, required", .help = "The address that mails come from"},
+    {"alerts[].to", ALERT(TEXTS, to), RANGE(0, CONF_MAX_RECIPIENTS), .item_max = 254,
+     .types = TYPE(SMTP), .note = "none, required", .help = "The addresses that they go to"},
+    {"alerts[].starttls", ALERT(CHOICE, starttls), .choices = starttls_choices,
+     .preset = "require", .flags = CONF_KEY_CONNECTION, .types = TYPE(SMTP),
+     .help = "Of smtp:// URLs: require: TLS or nothing; off: everything in the clear"},
     {"alerts[].command", ALERT(TEXTS, command), RANGE(0, CONF_COMMAND_MAX_WORDS), .item_max = 255,
      .flags = CONF_KEY_CONNECTION, .types = TYPE(EXEC), .note = "none, required",
      .help =

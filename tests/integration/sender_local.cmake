@@ -5,3 +5,7 @@ add_test(NAME integration.sender_local
   COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_sender_local.py)
 set_tests_properties(integration.sender_local PROPERTIES LABELS integration TIMEOUT 180
   ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
+add_test(NAME integration.sender_mail
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_sender_mail.py)
+set_tests_properties(integration.sender_mail PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
