@@ -62,7 +62,8 @@ class Flaky:
                     self.failed += 1
                     fate = self.random.choice(("503", "close", "heard, close", "heard, hang"))
         if fate == "ok" or fate.startswith("heard"):
-            self.story.learn(event)
+            for one in event["events"] if "group" in event else [event]:
+                self.story.learn(one)
         if fate.endswith("hang"):
             self.hook.release.wait(1.5)
         if fate.endswith(("close", "hang")):
@@ -173,23 +174,27 @@ class Kills(OutboxTest):
         flaky = Flaky(self.lab, seed)
         steady = Flaky(self.lab, seed, port=9997)
         steady.reliable.set()
+        grouped = Flaky(self.lab, seed, port=9996)
         self.start((COMES_AND_GOES,), alerts=[
             {"name": name, "type": "webhook", "timeout": "1s", "give_up_after": "1d",
-             "url": f"http://127.0.0.1:{port}/"}
-            for name, port in (("flaky", 9998), ("steady", 9997))])
+             "url": f"http://127.0.0.1:{port}/", **more}
+            for name, port, more in (("flaky", 9998, {}), ("steady", 9997, {}),
+                                     ("grouped", 9996, {"group_wait": "300ms"}))])
         for _ in range(KILLS):
             self.round()
         flaky.reliable.set()
+        grouped.reliable.set()
         self.daemon.stop()
         self.daemon.start(timeout=40 * SLOW)
         self.wait_drained()
-        told = [self.check("flaky", flaky.story), self.check("steady", steady.story)]
+        told = [self.check("flaky", flaky.story), self.check("steady", steady.story),
+                self.check("grouped", grouped.story)]
         acknowledged = sum(map(len, self.acknowledged.values())) + len(self.expected)
         self.assertGreater(acknowledged, 0)
         self.assertEqual(self.stored_after_the_end(), [])
         print(f"{dict(self.killed)} killed; {acknowledged} events acknowledged, {told} told, "
               f"{flaky.failed} of {flaky.asked} requests failed, "
-              f"{flaky.story.repeats} and {steady.story.repeats} repeats", flush=True)
+              f"{[s.story.repeats for s in (flaky, steady, grouped)]} repeats", flush=True)
 
     def stored_after_the_end(self):
         self.daemon.stop()
