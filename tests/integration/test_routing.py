@@ -62,6 +62,21 @@ class Match(RoutingTest):
         self.assertEqual(events_of(hooks["process"]), [])
 
 
+    def test_a_reload_changes_who_is_told(self):
+        hooks = self.start_with({"one": {"match": {"ports": [9200]}},
+                                 "two": {"match": {"ports": [80]}}})
+        self.daemon.ctl("block", OTHER, "--reason", "first")
+        hooks["one"].wait_event("manual_block")
+        config = self.daemon.config
+        for alert in config["alerts"]:
+            alert["match"]["ports"] = [9280 - alert["match"]["ports"][0]]
+        self.daemon.write_config(config)
+        self.daemon.ctl("reload")
+        self.daemon.ctl("block", OTHER, "--reason", "second")
+        self.assertEqual(hooks["two"].wait_event()["reason"], "second")
+        self.assertEqual([event["reason"] for event in told(hooks["one"])], ["first"])
+
+
 class QuietHours(RoutingTest):
     @staticmethod
     def until_next(minutes):
