@@ -219,6 +219,13 @@ static void save_changed(struct impact *impact, int64_t now)
 	}
 }
 
+static int64_t look_every(const struct impact *impact, const struct ledger_page *page)
+{
+	const struct watch *w = watch_set_find(impact->agent->watches, &page->endpoint);
+
+	return w && w->wall.in_kernel ? IMPACT_LOOK_BLOCKED_MS : IMPACT_LOOK_EVERY_MS;
+}
+
 void impact_tick(struct impact *impact)
 {
 	int64_t now = clock_monotonic_ms();
@@ -238,7 +245,7 @@ void impact_tick(struct impact *impact)
 
 		if (now - page->told_ms >= IMPACT_TELL_EVERY_MS)
 			tell_firewall(impact, page);
-		if (now - page->looked_ms >= IMPACT_LOOK_EVERY_MS && looks < LOOKS_AT_ONCE) {
+		if (now - page->looked_ms >= look_every(impact, page) && looks < LOOKS_AT_ONCE) {
 			impact_look(impact, page);
 			looks++;
 		}

@@ -18,8 +18,10 @@ struct watch;
 struct impact;
 
 enum {
-	IMPACT_LIST_EVERY_MS = 10 * 1000,   /* the counting set is read */
-	IMPACT_LOOK_EVERY_MS = 60 * 1000,   /* who is connected? */
+	IMPACT_LIST_EVERY_MS = 10 * 1000, /* the counting set is read */
+	IMPACT_LOOK_EVERY_MS = 60 * 1000, /* who is connected? */
+	/* Behind a block only who may be is; each look costs a walk through all of the host's. */
+	IMPACT_LOOK_BLOCKED_MS = 10 * 60 * 1000,
 	IMPACT_SAVE_EVERY_MS = 60 * 1000,   /* counts and times... */
 	IMPACT_SAVE_NEW_MS = 2 * 1000,      /* ...and somebody new */
 	IMPACT_TELL_EVERY_MS = 3600 * 1000, /* the firewall forgets in time */

@@ -205,7 +205,7 @@ static int ask_both(struct dump *d)
 
 /*
  * The request that was there before sock_diag(7): it has no family, and so the kernel, which goes
- * through the listeners of every namespace for each answer, does that once and not twice.
+ * through the sockets of every namespace for each answer, does that once and not twice.
  */
 static int ask_at_once(struct dump *d)
 {
@@ -221,6 +221,8 @@ static int ask_at_once(struct dump *d)
 		request = mnl_nlmsg_put_extra_header(nlh, sizeof(*request));
 		request->idiag_family = AF_INET;
 		request->idiag_states = d->states;
+		if (d->peers)
+			put_port(nlh, d->port);
 		d->list->count = 0;
 		d->list->cut = false;
 		err = netlink_ask(NETLINK_SOCK_DIAG, nlh, on_socket, d);
@@ -228,6 +230,18 @@ static int ask_at_once(struct dump *d)
 	if (err > 1)
 		d->list->in_pieces = true;
 	return err < 0 ? err : 0;
+}
+
+/* Of TCP. */
+static int ask_all(struct dump *d)
+{
+	int err = ask_at_once(d);
+
+	if (err == 0)
+		return 0;
+	d->list->count = 0;
+	d->list->cut = false;
+	return ask_both(d);
 }
 
 int diag_compare(const struct diag_socket *a, const struct diag_socket *b)
@@ -256,12 +270,7 @@ static int list_listeners(int protocol, struct diag_list *out)
 	int err;
 
 	*out = (struct diag_list){0};
-	err = protocol == IPPROTO_TCP ? ask_at_once(&d) : -ENOENT;
-	if (err < 0) {
-		out->count = 0;
-		out->cut = false;
-		err = ask_both(&d);
-	}
+	err = protocol == IPPROTO_TCP ? ask_all(&d) : ask_both(&d);
 	if (err == 0 && out->count)
 		qsort(out->items, out->count, sizeof(*out->items), compare_with_inode);
 	return err;
@@ -293,7 +302,7 @@ int diag_list_peers(uint8_t family, const uint8_t address[static 16], uint16_t p
 	};
 
 	*out = (struct diag_list){0};
-	return ask_both(&d);
+	return ask_all(&d);
 }
 
 int diag_list_held(const uint32_t *inodes, size_t n_inodes, struct diag_list *out)
@@ -312,7 +321,7 @@ int diag_list_held(const uint32_t *inodes, size_t n_inodes, struct diag_list *ou
 	*out = (struct diag_list){0};
 	if (n_inodes == 0)
 		return 0;
-	err = ask_both(&d);
+	err = ask_all(&d);
 	if (err < 0 || out->count == 0)
 		return err;
 	qsort(out->items, out->count, sizeof(*out->items), compare_with_inode);

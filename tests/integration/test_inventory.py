@@ -374,6 +374,8 @@ class Requests(InventoryTest):
                 ("WATCH with an address", request(wire.WATCH, "10.0.0.1", poll_ms=1000)),
                 ("UNWATCH with an interval", request(wire.UNWATCH, poll_ms=1000)),
                 ("PEERS of no port", request(wire.PEERS, "10.0.0.1", 0, self.host)),
+                ("LOGINS of a port", request(wire.LOGINS, "10.0.0.1", 80)),
+                ("LOGINS somewhere", request(wire.LOGINS, netns=self.host)),
                 ("PEERS nowhere", request(wire.PEERS, "10.0.0.1", 80)),
                 ("SOCKET of no family", request(wire.SOCKET, netns=self.host)),
                 ("SOCKET of AF_UNIX", request(wire.SOCKET, netns=self.host,
