@@ -29,9 +29,9 @@ struct wall_request {
  */
 enum { QUEUE_NONE, QUEUE_URGENT, QUEUE_RENEWALS };
 enum {
-	RENEWALS_AT_ONCE = 1024, /* under way: others do not wait long behind them */
-	URGENT_AT_ONCE = 2048,
-	GATHER_PART = 16, /* renewals wait for at most this part of a block's time */
+	RENEWALS_AT_ONCE = 4096, /* under way: others do not wait long behind them */
+	URGENT_AT_ONCE = 8192,   /* what the helper takes in one transaction */
+	GATHER_PART = 16,        /* renewals wait for at most this part of a block's time */
 };
 
 struct wall {

@@ -15,7 +15,8 @@
 enum {
 	STOPPED = 1, /* of handlers: an orderly end */
 	GATHER_FROM = 16,
-	GATHER_PAUSE_MS = 1,
+	GATHER_PAUSE_MS = 1, /* and one more for so many blocks: */
+	GATHER_BLOCKS_A_MS = 10000,
 };
 
 struct server {
@@ -274,12 +275,17 @@ static int serve_gathered(struct server *s, struct gathered *g)
 	return err;
 }
 
-/* The agent goes on writing while we read: so short a pause does not end a row of many. */
+/*
+ * The agent goes on writing while we read: so short a pause does not end a row of many. The next
+ * transaction costs the more the more blocks there are, and the pause is a small part of that.
+ */
 static bool more_will_come(const struct server *s, size_t count)
 {
 	struct pollfd agent = {.fd = s->agent.fd, .events = POLLIN};
+	const uint32_t blocks = firewall_status(s->fw).blocks;
+	const int pause_ms = GATHER_PAUSE_MS + (int)(blocks / GATHER_BLOCKS_A_MS);
 
-	return count >= GATHER_FROM && poll(&agent, 1, GATHER_PAUSE_MS) == 1;
+	return count >= GATHER_FROM && poll(&agent, 1, pause_ms) == 1;
 }
 
 /* `f` is a BLOCK; afterwards 1: another frame, which has been read, or 0 or -errno. */

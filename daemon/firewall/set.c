@@ -210,8 +210,9 @@ static bool add_jump(struct nftnl_set *set, const struct block *block, const str
 	return true;
 }
 
-static bool add_counter(struct nftnl_set *set, const struct block *block, uint16_t type,
-                        int64_t now_ms)
+/* A counter has a part for each processor, so that it costs more than all the rest. */
+static bool add_hits(struct nftnl_set *set, const struct block *block, uint16_t type, bool counted,
+                     int64_t now_ms)
 {
 	struct nftnl_set_elem *element = new_element(block, type, now_ms);
 	struct nftnl_expr *counter;
@@ -219,7 +220,7 @@ static bool add_counter(struct nftnl_set *set, const struct block *block, uint16
 	if (!element)
 		return false;
 	nftnl_set_elem_add(set, element);
-	if (type != NFT_MSG_NEWSETELEM)
+	if (!counted || type != NFT_MSG_NEWSETELEM)
 		return true;
 	counter = nftnl_expr_alloc("counter");
 	if (!counter)
@@ -233,6 +234,8 @@ static bool add_counter(struct nftnl_set *set, const struct block *block, uint16
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms)
 {
+	const bool counted = batch->family != NFPROTO_BRIDGE;
+
 	for (size_t i = 0; i < count;) {
 		auto_set struct nftnl_set *map = new_set(batch, set_map_name(family));
 		auto_set struct nftnl_set *hits = new_set(batch, set_hits_name(family));
@@ -244,7 +247,7 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 			if (blocks[i]->endpoint.family != family)
 				continue;
 			if (!add_jump(map, blocks[i], conf, type, now_ms) ||
-			    !add_counter(hits, blocks[i], type, now_ms)) {
+			    !add_hits(hits, blocks[i], type, counted, now_ms)) {
 				batch->failed = true;
 				return;
 			}

@@ -31,8 +31,9 @@ void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name, 
                       const struct prefix *items, size_t count);
 
 /*
- * The elements of one family's blocks, in the map and in the set of counters; `type` is
- * NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family are passed over.
+ * The elements of one family's blocks, in the map and in the set of counters, which on bridges
+ * counts nothing; `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family
+ * are passed over.
  */
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms);

@@ -4,7 +4,8 @@ hammers one of them, listed. Part of bench.py; by itself:
 
     PW_BUILD_DIR=build/release python3 tests/bench/wall.py [BLOCKS [ROUNDS [restore]]]
 
-With `restore` only the start is measured, and nobody hammers.
+With `restore` only the start is measured, and nobody hammers: with the table as it was left, with
+one that is made anew since others have changed rules, and with none.
 """
 import contextlib
 import os
@@ -21,7 +22,8 @@ from lab import Lab  # noqa: E402
 
 BLOCKS = 100_000
 PORT = 9100
-WINDOW = 1024  # as many renewals as the agent has under way
+WINDOW = 4096  # as many renewals as the agent has under way
+NEW_WINDOW = 8192  # and new blocks
 TIMEOUT_MS = 1200_000
 TICKS = os.sysconf("SC_CLK_TCK")
 RULESET = """table inet beside {
@@ -69,12 +71,12 @@ class Wall:
         self.helper.ping()
         self.helper.kill()
 
-    def blocks(self, chosen):
-        """BLOCKs, WINDOW at a time; the seconds that each window took."""
+    def blocks(self, chosen, at_once=WINDOW):
+        """BLOCKs, some at a time; the seconds that each window took."""
         agent, took = self.helper.agent, []
-        for at in range(0, len(chosen), WINDOW):
+        for at in range(0, len(chosen), at_once):
             begun = time.monotonic()
-            window = chosen[at:at + WINDOW]
+            window = chosen[at:at + at_once]
             writer = threading.Thread(target=self.write, args=(window,))
             writer.start()
             for _ in window:
@@ -163,12 +165,22 @@ def measure_restore(count=BLOCKS, rounds=3):
     with Lab() as lab:
         wall = Wall(lab, count)
         wall.start()
-        wall.blocks(wall.places)
+
+        def report(what, took):
+            print(f"{count:,} blocks, {what}: {took:.2f} s, {cpu(wall.helper.pid):.2f} s of CPU; "
+                  f"nft -f took {wall.nft():.2f} s", flush=True)
         for _ in range(rounds):
+            begun = time.monotonic()
+            wall.blocks(wall.places, NEW_WINDOW)
+            report("asked for anew", time.monotonic() - begun)
             wall.kill()
-            print(f"restored {count:,} blocks in {wall.start():.2f} s, "
-                  f"{cpu(wall.helper.pid):.2f} s of CPU; nft -f took {wall.nft():.2f} s", flush=True)
-        assert len(wall.helper.list()) == count
+            report("the table as it was left", wall.start())
+            wall.helper.kill()  # without a PING since nft(8)
+            report("the table made anew", wall.start())
+            assert len(wall.helper.list()) == count
+            wall.helper.kill()
+            lab.nft("flush", "ruleset")
+            wall.start()
 
 
 if __name__ == "__main__":
