@@ -20,10 +20,11 @@ SLOW = 3 if IS_ASAN else 1
 class DaemonTest(unittest.TestCase):
     """A Lab for each test, and a node_exporter where a test asks for one."""
 
+    daemon = None  # of a test that is skipped, too
+
     def setUp(self):
         self.lab = Lab()
         self.addCleanup(self.lab.close)
-        self.daemon = None
 
     def run(self, result=None):
         """A failed test shows what the daemon said."""

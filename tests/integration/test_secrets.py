@@ -9,7 +9,7 @@ import signal
 import unittest
 
 from lab import IS_ASAN, Lab, descendants, program, run, wait_until
-from test_daemon import ENDPOINT, DaemonTest, read_status
+from test_daemon import ENDPOINT, SLOW, DaemonTest, read_status
 
 # Each in a place of its own, so that a leak says which one it is; none of them is in clear in this
 # process's arguments.
@@ -92,7 +92,7 @@ class Secrets(DaemonTest):
     def wait_result(self, sink, result):
         def counted():
             return self.daemon.metric("pprofwall_alerts_total", sink=sink, result=result) or 0
-        wait_until(lambda: counted() > 0, 30, f"{sink}: {result}")
+        wait_until(lambda: counted() > 0, 30 * SLOW, f"{sink}: {result}")
 
     def assert_clean(self, what, text):
         if isinstance(text, str):
@@ -112,13 +112,15 @@ class Secrets(DaemonTest):
         """The parent that starts the next sender can no longer read everything."""
         daemon = self.start_all()
         os.kill(daemon.child("sender"), signal.SIGKILL)
-        daemon.wait_metric("pprofwall_process_restarts_total", 1, process="sender")
+        daemon.wait_metric("pprofwall_process_restarts_total", 1, 10 * SLOW,
+                           process="sender")
         daemon.ctl("unblock", ENDPOINT, "--for", "1m", "--reason", "a test")
 
         def told(word):
             return [head.get("Authorization") for _, head, body in self.hook.requests
                     if body.get("event") == "manual_unblock"].count(f"Bearer {word}")
-        wait_until(lambda: told(OUTSIDE["headers"]) == 2, 20, "by the file, and by the credential")
+        wait_until(lambda: told(OUTSIDE["headers"]) == 2, 20 * SLOW,
+                   "by the file, and by the credential")
 
     def test_a_sender_that_is_restarted_does_not_need_all(self):
         """A file that is gone costs its own sink, until it is there again and a reload reads it;
@@ -129,16 +131,18 @@ class Secrets(DaemonTest):
         refused = daemon.ctl("reload", check=False)
         self.assertIn("alerts[].url_file: No such file", refused.stdout + refused.stderr)
         os.kill(daemon.child("sender"), signal.SIGKILL)
-        daemon.wait_metric("pprofwall_process_restarts_total", 1, process="sender")
+        daemon.wait_metric("pprofwall_process_restarts_total", 1, 10 * SLOW,
+                           process="sender")
         before = {sink: self.delivered(sink) for sink in ("credentials", "files")}
         daemon.ctl("unblock", ENDPOINT, "--for", "1m", "--reason", "a test")
-        wait_until(lambda: self.delivered("credentials") > before["credentials"], 20, "the others")
-        wait_until(lambda: "alert files does not work" in daemon.output, 10, "why")
+        wait_until(lambda: self.delivered("credentials") > before["credentials"], 20 * SLOW,
+                   "the others")
+        wait_until(lambda: "alert files does not work" in daemon.output, 10 * SLOW, "why")
         self.assertEqual(self.delivered("files"), before["files"])
         self.assertIn("a secret of it cannot be read", daemon.ctl("status", "--json").stdout)
         os.rename(path + ".away", path)
         daemon.ctl("reload")
-        wait_until(lambda: self.delivered("files") > before["files"], 20, "it works again")
+        wait_until(lambda: self.delivered("files") > before["files"], 20 * SLOW, "it works again")
 
     def delivered(self, sink):
         return self.daemon.metric("pprofwall_alerts_total", sink=sink, result="delivered") or 0
