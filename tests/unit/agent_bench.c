@@ -88,16 +88,19 @@ static int make_conf(const struct bench *b, const char *extra)
 	assert_true(dprintf(fd,
 	                    "%s%s"
 	                    "%s"
-	                    "alerts: [{name: " BENCH_SINK
-	                    ", type: webhook, url: \"http://192.0.2.9/\"}]\n"
+	                    "%s"
 	                    "control: {socket: %s}\n"
 	                    "state: {directory: %s}\n",
 	                    extra,
 	                    strstr(extra, "breakers:")
 	                        ? ""
 	                        : "breakers: [{name: default, trip_after: 1, open_for: 1h}]\n",
-	                    strstr(extra, "metrics:") ? "" : "metrics: {listen: off}\n", b->socket,
-	                    b->directory) > 0);
+	                    strstr(extra, "metrics:") ? "" : "metrics: {listen: off}\n",
+	                    strstr(extra, "alerts:") ? ""
+	                                             : "alerts: [{name: " BENCH_SINK
+	                                               ", type: webhook, url: "
+	                                               "\"http://192.0.2.9/\"}]\n",
+	                    b->socket, b->directory) > 0);
 	return fd;
 }
 
