@@ -104,6 +104,11 @@ class Seen(InsideTest):
         done = self.daemon.ctl("block", endpoint, "--reason", "x", check=False)
         self.assertEqual(done.returncode, 2)
         self.assertIn("the firewall does not reach into a network namespace", done.stderr)
+        # Who is on it can be said.
+        self.daemon.ctl("ack", endpoint, "--reason", "ticket 7")
+        acknowledged = self.hook.wait_event("acknowledged", endpoint=endpoint)
+        self.assertEqual(self.status(endpoint)["ack_who"], acknowledged["who"])
+        self.daemon.ctl("unack", endpoint)
         # A rule that says so cannot either.
         self.reload([{"name": "local", "match": {"loopback": True}, "seal_local": True,
                       "allow_from": [], "whole_port": True}, {"name": "default"}])
