@@ -18,6 +18,7 @@
  * reload     -                                        -
  * panic      reason                                   -
  * resume     reason                                   -
+ * test-alert sink (or each)                           "sinks": [...]
  */
 #pragma once
 
@@ -28,6 +29,7 @@ enum {
 	CONTROL_MAX_CLIENTS = 32,
 	CONTROL_CLIENT_DEADLINE_MS = 5000,
 	CONTROL_REASON_MAX_BYTES = 512,
+	CONTROL_TEST_MAX_MS = 60 * 1000, /* the answer to test-alert */
 };
 
 #define CONTROL_DEFAULT_SOCKET    "/run/pprofwall/control.sock"

@@ -36,6 +36,8 @@ static const struct {
     {"reload", reload_main, "make the daemon read its configuration again"},
     {"panic", panic_main, "lift every block, and keep them lifted"},
     {"resume", resume_main, "end the panic"},
+    {"test-alert", test_alert_main,
+     "send a test event to the alerts' sinks, and say what came of it"},
     {"check-config", check_config_main, "check a configuration file"},
     {"check-signatures", check_signatures_main, "check a file of signatures"},
     {"help", help_main, "this text"},

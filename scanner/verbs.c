@@ -18,6 +18,7 @@
 
 enum {
 	ASK_TIMEOUT_MS = 5000,
+	TEST_TIMEOUT_MS = CONTROL_TEST_MAX_MS + ASK_TIMEOUT_MS,
 	DEFAULT_FOR_MS = 3600 * 1000,
 	DEFAULT_ACK_MS = 24 * 3600 * 1000,
 };
@@ -30,14 +31,15 @@ enum option_flag {
 	WITH_CONFIG = 16,
 	WITH_INSIDE = 32, /* the endpoint may be one inside a namespace */
 	OF_ACK = 64,      /* the reason may lack, and it holds for a day */
+	WITH_SINK = 128,
 };
 
 struct verb_options {
 	const char *socket; /* NULL: the default */
-	const char *reason, *config;
+	const char *reason, *config, *sink;
 	struct endpoint endpoint;
 	const char *inside; /* "@netns:NUMBER", which the daemon reads, or NULL */
-	int64_t for_ms;
+	int64_t for_ms, timeout_ms;
 	bool json;
 };
 
@@ -56,12 +58,16 @@ static void print_usage(FILE *out, const char *verb, unsigned flags)
 	        : needs_reason(flags)  ? " --reason TEXT"
 	                               : " [--reason TEXT]",
 	        flags & WITH_FOR ? " [--for DURATION]" : "",
-	        flags & WITH_INSIDE     ? " ADDRESS:PORT[@netns:NUMBER]"
+	        flags & WITH_SINK       ? " [NAME]"
+	        : flags & WITH_INSIDE   ? " ADDRESS:PORT[@netns:NUMBER]"
 	        : flags & WITH_ENDPOINT ? " ADDRESS:PORT"
 	                                : "");
 	if (flags & WITH_FOR)
 		fprintf(out, "  --for DURATION  how long it holds, e.g. 90m or 7d; default %s\n",
 		        flags & OF_ACK ? "24h" : "1h");
+	if (flags & WITH_SINK)
+		fputs("  NAME            of one of the configuration's alerts; without it, each\n",
+		      out);
 	if (strcmp(verb, "blocks") == 0)
 		fputs(
 		    "       pprofwall blocks --standalone [--json]    as root, without a daemon\n",
@@ -109,6 +115,8 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 			return refuse(argv[0], "not a numeric ADDRESS:PORT", argv[optind]);
 		if (!o->reason && needs_reason(flags))
 			return refuse(argv[0], "--reason TEXT is required; others will ask", NULL);
+	} else if (flags & WITH_SINK && optind == argc - 1) {
+		o->sink = argv[optind];
 	} else if (optind != argc) {
 		return refuse(argv[0], "takes no argument", argv[optind]);
 	}
@@ -129,7 +137,8 @@ static int parse_options(int argc, char **argv, unsigned flags, struct verb_opti
 	};
 	int c;
 
-	*o = (struct verb_options){.for_ms = flags & OF_ACK ? DEFAULT_ACK_MS : DEFAULT_FOR_MS};
+	*o = (struct verb_options){.for_ms = flags & OF_ACK ? DEFAULT_ACK_MS : DEFAULT_FOR_MS,
+	                           .timeout_ms = ASK_TIMEOUT_MS};
 	optind = 0;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		if (c == 's') {
@@ -162,8 +171,9 @@ static int ask(const char *verb, const struct verb_options *o, json_t *request, 
 	const char *socket = o->socket ? o->socket : CONTROL_DEFAULT_SOCKET;
 	char why[CONTROL_CLIENT_ERROR_LEN];
 	const char *text;
+	bool mistaken;
 
-	*error = control_client_ask(socket, request, ASK_TIMEOUT_MS, answer, why);
+	*error = control_client_ask(socket, request, o->timeout_ms, answer, why);
 	json_decref(request);
 	if (*error) {
 		fprintf(stderr, "pprofwall %s: %s\n", verb, why);
@@ -175,8 +185,9 @@ static int ask(const char *verb, const struct verb_options *o, json_t *request, 
 	fprintf(stderr, "pprofwall %s: %s\n", verb, text ? text : "refused, without a reason");
 	if (o->json)
 		json_dumpf(*answer, stdout, JSON_COMPACT);
+	mistaken = json_is_true(json_object_get(*answer, "usage"));
 	json_decref(*answer);
-	return VERB_REFUSED;
+	return mistaken ? VERB_USAGE : VERB_REFUSED;
 }
 
 /* Standard output that could not be written must not look like success. */
@@ -358,4 +369,35 @@ int resume_main(int argc, char **argv)
 	json_decref(answer);
 	puts("resumed: what is exposed is blocked again");
 	return flush_output();
+}
+
+static bool all_delivered(const json_t *sinks)
+{
+	const json_t *sink;
+	size_t i;
+
+	json_array_foreach (sinks, i, sink) {
+		if (!json_is_true(json_object_get(sink, "delivered")))
+			return false;
+	}
+	return true;
+}
+
+int test_alert_main(int argc, char **argv)
+{
+	struct verb_options o;
+	json_t *answer = NULL;
+	int error, shown, status = parse_options(argc, argv, WITH_JSON | WITH_SINK, &o);
+	bool delivered;
+
+	if (status != GO_ON)
+		return status;
+	o.timeout_ms = TEST_TIMEOUT_MS;
+	status = ask(argv[0], &o, json_pack("{s:s, s:s?}", "verb", argv[0], "sink", o.sink),
+	             &answer, &error);
+	if (status != VERB_OK)
+		return status;
+	delivered = all_delivered(json_object_get(answer, "sinks"));
+	shown = show(&o, answer, verbs_print_tests);
+	return shown != VERB_OK || delivered ? shown : VERB_REFUSED;
 }

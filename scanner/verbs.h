@@ -22,4 +22,5 @@ int unack_main(int argc, char **argv);
 int reload_main(int argc, char **argv);
 int resume_main(int argc, char **argv);
 int panic_main(int argc, char **argv);
+int test_alert_main(int argc, char **argv);
 int check_config_main(int argc, char **argv);

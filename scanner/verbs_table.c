@@ -383,3 +383,29 @@ void verbs_print_blocks(const json_t *answer, FILE *out)
 		fill_block(t.cells[t.n_rows++], block);
 	print_table(&t, out);
 }
+
+static void print_test(const json_t *sink, FILE *out)
+{
+	const json_t *http = json_object_get(sink, "http_status");
+
+	verbs_print_visible(out, string_at(sink, "name"));
+	if (!true_at(sink, "delivered")) {
+		fprintf(out, ": failed after %" PRId64 " ms: ", number_at(sink, "took_ms"));
+		verbs_print_visible(out, string_at(sink, "error"));
+		fputc('\n', out);
+		return;
+	}
+	fputs(": delivered", out);
+	if (json_is_integer(http))
+		fprintf(out, ", HTTP %" PRId64, (int64_t)json_integer_value(http));
+	fprintf(out, " in %" PRId64 " ms\n", number_at(sink, "took_ms"));
+}
+
+void verbs_print_tests(const json_t *answer, FILE *out)
+{
+	const json_t *sink;
+	size_t i;
+
+	json_array_foreach (json_object_get(answer, "sinks"), i, sink)
+		print_test(sink, out);
+}

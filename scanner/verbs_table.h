@@ -8,6 +8,8 @@
 
 void verbs_print_status(const json_t *status, FILE *out);
 void verbs_print_blocks(const json_t *answer, FILE *out);
+/* test-alert's answer */
+void verbs_print_tests(const json_t *answer, FILE *out);
 /* explain's answer (verbs_explain.c) */
 void verbs_print_explanation(const json_t *answer, FILE *out);
 /* Some of it comes from servers and processes: a terminal must not obey it. "-" for nothing. */

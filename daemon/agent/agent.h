@@ -108,7 +108,8 @@ struct agent {
 	struct control_server *control;
 	struct http_server *http;
 	TAILQ_HEAD(, waiter) waiters;
-	struct block_list *block_list; /* under way, or NULL */
+	struct block_list *block_list;   /* under way, or NULL */
+	struct control_request *testing; /* likewise (verbs_test.c) */
 
 	bool spreading; /* blocks that were found are renewed at times of their own */
 	bool adopted;   /* the kernel's blocks were read once, at the start */

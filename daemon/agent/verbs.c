@@ -411,10 +411,19 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 		const char *name;
 		verb_function *run;
 	} verbs[] = {
-	    {"status", verb_status},         {"blocks", verb_blocks},   {"block", verb_block},
-	    {"block_list", verb_block_list}, {"unblock", verb_unblock}, {"reload", verb_reload},
-	    {"panic", verb_panic},           {"resume", verb_resume},   {"explain", verb_explain},
-	    {"impact", verb_impact},         {"ack", verbs_ack},        {"unack", verbs_unack},
+	    {"status", verb_status},
+	    {"blocks", verb_blocks},
+	    {"block", verb_block},
+	    {"block_list", verb_block_list},
+	    {"unblock", verb_unblock},
+	    {"reload", verb_reload},
+	    {"panic", verb_panic},
+	    {"resume", verb_resume},
+	    {"explain", verb_explain},
+	    {"impact", verb_impact},
+	    {"ack", verbs_ack},
+	    {"unack", verbs_unack},
+	    {"test-alert", verbs_test_alert},
 	};
 	const char *name = json_string_value(json_object_get(request, "verb"));
 
@@ -425,5 +434,5 @@ void verbs_handle(struct control_request *cr, const struct control_peer *peer,
 		}
 	}
 	control_answer_error(cr, "verb: expected status, blocks, block, block_list, unblock, ack, "
-	                         "unack, reload, panic, resume, explain or impact");
+	                         "unack, reload, panic, resume, explain, impact or test-alert");
 }

@@ -14,3 +14,5 @@ bool verbs_read_terms(struct control_request *cr, const struct control_peer *pee
                       const json_t *request, size_t reason_at_least, struct state_manual *out);
 
 verb_function verbs_ack, verbs_unack;
+/* verbs_test.c */
+verb_function verbs_test_alert;

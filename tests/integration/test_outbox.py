@@ -263,5 +263,65 @@ class Limits(OutboxTest):
         self.assertEqual(len(other.requests), 1)
 
 
+class TestAlert(OutboxTest):
+    def ask(self, *argv):
+        done = self.daemon.ctl("test-alert", *argv, check=False, timeout=70)
+        return done.returncode, done.stdout, done.stderr
+
+    def start_two(self):
+        self.broken = self.lab.webhook(9997)
+        self.broken.answer = 500
+        self.start((), alerts=[
+            {"name": name, "type": "webhook", "url": f"http://127.0.0.1:{port}/"}
+            for name, port in (("ops", 9999), ("broken", 9997))])
+
+    def test_says_what_came_of_it(self):
+        self.start_two()
+        status, out, _ = self.ask("ops")
+        self.assertEqual(status, 0)
+        self.assertRegex(out, r"\Aops: delivered, HTTP 200 in \d+ ms\n\Z")
+        event = self.hook.wait_event("test")
+        self.assertIs(event["test"], True)
+        self.assertIn("root", event["who"])
+        self.assertIsNone(event["endpoint"])
+        status, out, _ = self.ask()
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"\Aops: delivered, HTTP 200 in \d+ ms\n"
+                              r"broken: failed after \d+ ms: HTTP 500.*\n\Z")
+        self.assertEqual(len(self.broken.requests), 1)  # it is not tried again
+        self.assertEqual(self.stored_now(), 0)
+
+    def test_who_is_not_there(self):
+        self.start_two()
+        status, out, err = self.ask("nobody")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn("no alert is called nobody", err)
+        self.assertEqual(self.ask("ops", "broken")[0], 2)
+        self.assertEqual(self.ask("--json", "broken")[0], 1)
+        self.daemon.stop()
+        self.assertEqual(self.ask("ops")[0], 3)
+
+    def test_waits_for_nothing_else(self):
+        """Of a sink that refuses to take anything else, and of one that never answers."""
+        self.start_two()
+        for i in range(3):
+            self.daemon.ctl("block", f"{Lab.TARGET}:9200", "--reason", str(i))
+        wait_until(lambda: self.sink("broken")["retries"], 10 * SLOW, "it fails")
+        self.broken.answer = 200
+        self.assertEqual(self.ask("broken")[0], 0)
+        self.wait_drained(10)
+        self.hook.answer = self.hook.hang
+        config = self.daemon.config
+        config["alerts"][0]["timeout"] = "300ms"
+        self.daemon.write_config(config)
+        self.daemon.ctl("reload")
+        status, out, _ = self.ask("ops")
+        self.assertEqual(status, 1)
+        self.assertIn("ops: failed after ", out)
+
+    def stored_now(self):
+        return self.daemon.ctl_json("status")["alerts"]["queued"]
+
+
 if __name__ == "__main__":
     unittest.main()
