@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
 	BACKOFF_FIRST_MS = 100,
@@ -99,6 +100,16 @@ static int place_descriptors(const struct child *c, int sock, int peer)
 	return programs;
 }
 
+/*
+ * The unit starts us before others when processors are scarce (Nice=), for the firewall's sake: it
+ * puts back what somebody else has flushed. Who probes or writes alerts can wait.
+ */
+static void take_usual_priority(void)
+{
+	if (getpriority(PRIO_PROCESS, 0) < 0)
+		(void)setpriority(PRIO_PROCESS, 0, 0);
+}
+
 void child_run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
                        const char *config_path)
 {
@@ -126,6 +137,8 @@ void child_run_program(const struct child *c, int sock, int peer, uid_t prober_u
 	}
 	if (c->verify)
 		argv[n++] = "--verify";
+	if (c->role != IPC_ROLE_FIREWALL)
+		take_usual_priority();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	/* exec does not write to them; its prototype is older than const. */

@@ -42,6 +42,18 @@ class Supervision(unittest.TestCase):
         self.daemon = self.lab.daemon(self.lab.config(**changes))
         return self.daemon.start()
 
+    def test_the_firewall_goes_before_others(self):
+        """As the unit has it: what it gives to all is left to one."""
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+        try:
+            self.start()
+        finally:
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+        found = {role: os.getpriority(os.PRIO_PROCESS, self.daemon.child(role))
+                 for role in ("firewall", "agent", "prober", "sender")}
+        self.assertEqual(found, {"firewall": -10, "agent": 0, "prober": 0, "sender": 0})
+
     def has_table(self):
         return self.lab.nft("list", "table", "inet", "pprofwall", check=False).returncode == 0
 
