@@ -135,6 +135,7 @@ struct conf_alert {
 	struct conf_strings to;
 	struct conf_mark user_at, from_at;
 	enum conf_starttls starttls; /* of smtp:// */
+	unsigned facility;           /* syslog: 0..23 */
 	struct conf_strings command; /* exec: the program and its arguments */
 	char *subject, *text;        /* common/template.h; NULL: the type's own */
 	int64_t timeout_ms;          /* one attempt, in all */

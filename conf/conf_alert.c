@@ -2,10 +2,13 @@
 #include "conf/conf_alert.h"
 
 #include <string.h>
+#include <sys/un.h>
+
+enum { UNIX_PATH_MAX_LEN = sizeof(((struct sockaddr_un *)0)->sun_path) - 1 };
 
 /* Of types that have a URL. */
 static const struct url_rule {
-	const char *schemes[3];
+	const char *schemes[5]; /* the last one is NULL */
 	const char *expected;
 	bool bare; /* nothing but a host and a port */
 } url_rules[CONF_ALERT_TYPES] = {
@@ -13,6 +16,9 @@ static const struct url_rule {
     [CONF_ALERT_ALERTMANAGER] = {{"http", "https"}, "an http:// or https:// URL without a query"},
     [CONF_ALERT_SLACK] = {{"http", "https"}, "an http:// or https:// URL"},
     [CONF_ALERT_SMTP] = {{"smtp", "smtps"}, "smtp:// or smtps://, a host and maybe a port", true},
+    [CONF_ALERT_SYSLOG] = {{"unix", "udp", "tcp", "tls"},
+                           "unix:///dev/log, or udp://, tcp:// or tls://, a host and maybe a port",
+                           true},
     [CONF_ALERT_PAGERDUTY] = {{"http", "https"}, "an http:// or https:// URL"},
 };
 
@@ -46,9 +52,9 @@ static bool authority_is_sound(const char *text, size_t length)
 }
 
 /* The part after "scheme://", if the scheme is one of these; else NULL. */
-static const char *find_authority(const char *url, const char *const schemes[static 3])
+static const char *find_authority(const char *url, const char *const schemes[static 5])
 {
-	for (size_t i = 0; i < 3 && schemes[i]; i++) {
+	for (size_t i = 0; schemes[i]; i++) {
 		size_t n = strlen(schemes[i]);
 
 		if (strncasecmp(url, schemes[i], n) == 0 && strncmp(url + n, "://", 3) == 0)
@@ -67,6 +73,10 @@ const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, con
 	*expected = rule->expected;
 	if (!authority)
 		return "is of another scheme, or none";
+	if (strncasecmp(url, "unix:", 5) == 0)
+		return authority[0] == '/' && strlen(authority) <= UNIX_PATH_MAX_LEN
+		           ? NULL
+		           : "has no absolute path of a socket";
 	n = strcspn(authority, "/?#");
 	if (rule->bare && (authority[n] || strchr(authority, '@')))
 		return "has more than a host and a port";

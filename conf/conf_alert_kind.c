@@ -89,11 +89,22 @@ static int check_mail(const struct conf_alert *alert, struct conf_mark at,
 	return err ? err : check_login(alert, diag);
 }
 
+static int check_syslog(const struct conf_alert *alert, const struct conf_diag *diag)
+{
+	if (!alert->ca_file || !alert->url || strncasecmp(alert->url, "tls://", 6) == 0)
+		return 0;
+	return conf_fail(diag, alert->ca_at,
+	                 "alerts[].ca_file: the URL is without TLS; expected tls://, or no "
+	                 "ca_file");
+}
+
 int conf_alert_check_kind(const struct conf_alert *alert, struct conf_mark at,
                           const struct conf_diag *diag)
 {
 	if (alert->type == CONF_ALERT_EXEC)
 		return check_command(&alert->command, at, diag);
+	if (alert->type == CONF_ALERT_SYSLOG)
+		return check_syslog(alert, diag);
 	if (alert->type == CONF_ALERT_SMTP)
 		return check_mail(alert, at, diag);
 	return 0;

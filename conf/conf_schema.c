@@ -18,6 +18,12 @@ static const struct conf_choice on_stops[] = {
 static const struct conf_choice persists[] = {
     {"auto", CONF_PERSIST_AUTO}, {"off", CONF_PERSIST_OFF}, {NULL, 0}};
 /* clang-format off: one a line */
+/* RFC 5424, 6.2.1 */
+static const struct conf_choice facilities[] = {
+    {"kern", 0},    {"user", 1},    {"mail", 2},    {"daemon", 3},  {"auth", 4},    {"syslog", 5},
+    {"lpr", 6},     {"news", 7},    {"uucp", 8},    {"cron", 9},    {"authpriv", 10}, {"ftp", 11},
+    {"local0", 16}, {"local1", 17}, {"local2", 18}, {"local3", 19}, {"local4", 20}, {"local5", 21},
+    {"local6", 22}, {"local7", 23}, {NULL, 0}};
 static const struct conf_choice starttls_choices[] = {
     {"require", CONF_STARTTLS_REQUIRE}, {"off", CONF_STARTTLS_OFF}, {NULL, 0}};
 static const struct conf_choice alert_types[] = {
@@ -26,6 +32,7 @@ static const struct conf_choice alert_types[] = {
     {"slack", CONF_ALERT_SLACK},
     {"pagerduty", CONF_ALERT_PAGERDUTY},
     {"smtp", CONF_ALERT_SMTP},
+    {"syslog", CONF_ALERT_SYSLOG},
     {"journald", CONF_ALERT_JOURNALD},
     {"exec", CONF_ALERT_EXEC},
     {NULL, 0},
@@ -64,8 +71,8 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
 #define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK) | TYPE(PAGERDUTY))
-#define URL_TYPES          (HTTP_TYPES | TYPE(SMTP))
-#define TLS_TYPES          (HTTP_TYPES | TYPE(SMTP))
+#define URL_TYPES          (HTTP_TYPES | TYPE(SMTP) | TYPE(SYSLOG))
+#define TLS_TYPES          (HTTP_TYPES | TYPE(SMTP) | TYPE(SYSLOG))
 #define SECRET_TYPES       (TYPE(WEBHOOK) | TYPE(PAGERDUTY) | TYPE(SMTP))
 #define HEADER_TYPES       (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK))
 #define RANGE(least, most) .min = (least), .max = (most)
@@ -228,6 +235,8 @@ const struct conf_key conf_schema[] = {
     {"alerts[].starttls", ALERT(CHOICE, starttls), .choices = starttls_choices,
      .preset = "require", .flags = CONF_KEY_CONNECTION, .types = TYPE(SMTP),
      .help = "Of smtp:// URLs: require: TLS or nothing; off: everything in the clear"},
+    {"alerts[].facility", ALERT(CHOICE, facility), .choices = facilities, .preset = "daemon",
+     .types = TYPE(SYSLOG), .help = "As which of syslog's facilities"},
     {"alerts[].command", ALERT(TEXTS, command), RANGE(0, CONF_COMMAND_MAX_WORDS), .item_max = 255,
      .flags = CONF_KEY_CONNECTION, .types = TYPE(EXEC), .note = "none, required",
      .help =

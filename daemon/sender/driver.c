@@ -6,6 +6,7 @@
 #include "daemon/sender/driver_http.h"
 #include "daemon/sender/driver_journal.h"
 #include "daemon/sender/driver_smtp.h"
+#include "daemon/sender/driver_syslog.h"
 #include "daemon/sender/secrets.h"
 
 /* Of an alert whose secrets could not be had: all that it is told waits. */
@@ -29,6 +30,7 @@ const struct driver *driver_of(const struct conf_alert *conf)
 	    [CONF_ALERT_SLACK] = &driver_slack,
 	    [CONF_ALERT_PAGERDUTY] = &driver_pagerduty,
 	    [CONF_ALERT_SMTP] = &driver_smtp,
+	    [CONF_ALERT_SYSLOG] = &driver_syslog,
 	    [CONF_ALERT_JOURNALD] = &driver_journal,
 	    [CONF_ALERT_EXEC] = &driver_exec,
 	};

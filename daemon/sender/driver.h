@@ -18,6 +18,7 @@ struct drivers {
 	json_t
 	    *firing; /* an object: what the sinks by these names were told; driver_alertmanager.c */
 	struct programs *programs;
+	struct syslog_links *syslog;
 };
 
 /* All that it points to stays until the attempt is over. */

@@ -12,6 +12,7 @@
 #include "daemon/sender/programs.h"
 #include "daemon/sender/secrets.h"
 #include "daemon/sender/sinks.h"
+#include "daemon/sender/syslog_links.h"
 #include "daemon/startup.h"
 
 #include <errno.h>
@@ -28,6 +29,7 @@ struct sender {
 	struct dialer *dialer;
 	json_t *firing;
 	struct programs *programs;
+	struct syslog_links *syslog;
 	struct sinks *sinks;
 	struct channel *parent, *agent; /* agent: NULL until the first configuration */
 	struct credentials *credentials;
@@ -350,6 +352,7 @@ static void sender_fini(struct sender *s)
 	sinks_free(s->sinks);
 	json_decref(s->firing);
 	programs_free(s->programs);
+	syslog_links_free(s->syslog);
 	dialer_free(s->dialer);
 	resolver_free(s->resolver);
 	drop_candidate(s);
@@ -377,11 +380,14 @@ static int sender_init(struct sender *s)
 	if (rc == 0)
 		rc = programs_new(s->base, &s->programs);
 	if (rc == 0)
+		rc = syslog_links_new(s->base, s->dialer, &s->syslog);
+	if (rc == 0)
 		rc = sinks_new(&(struct drivers){.base = s->base,
 		                                 .resolver = s->resolver,
 		                                 .dialer = s->dialer,
 		                                 .firing = s->firing,
-		                                 .programs = s->programs},
+		                                 .programs = s->programs,
+		                                 .syslog = s->syslog},
 		               &sink_handlers, &s->sinks);
 	if (rc == 0)
 		rc = channel_new(s->base, IPC_PARENT_FD, &parent_handlers, &s->parent);
