@@ -20,10 +20,11 @@ static const struct conf_choice persists[] = {
 /* clang-format off: one a line */
 /* RFC 5424, 6.2.1 */
 static const struct conf_choice facilities[] = {
-    {"kern", 0},    {"user", 1},    {"mail", 2},    {"daemon", 3},  {"auth", 4},    {"syslog", 5},
-    {"lpr", 6},     {"news", 7},    {"uucp", 8},    {"cron", 9},    {"authpriv", 10}, {"ftp", 11},
-    {"local0", 16}, {"local1", 17}, {"local2", 18}, {"local3", 19}, {"local4", 20}, {"local5", 21},
-    {"local6", 22}, {"local7", 23}, {NULL, 0}};
+    {"kern", 0},      {"user", 1},    {"mail", 2},    {"daemon", 3},  {"auth", 4},
+    {"syslog", 5},    {"lpr", 6},     {"news", 7},    {"uucp", 8},    {"cron", 9},
+    {"authpriv", 10}, {"ftp", 11},    {"local0", 16}, {"local1", 17}, {"local2", 18},
+    {"local3", 19},   {"local4", 20}, {"local5", 21}, {"local6", 22}, {"local7", 23},
+    {NULL, 0}};
 static const struct conf_choice starttls_choices[] = {
     {"require", CONF_STARTTLS_REQUIRE}, {"off", CONF_STARTTLS_OFF}, {NULL, 0}};
 static const struct conf_choice alert_types[] = {
@@ -232,8 +233,8 @@ const struct conf_key conf_schema[] = {
      .types = TYPE(SMTP), .note = "none, required", .help = "The address that mails come from"},
     {"alerts[].to", ALERT(TEXTS, to), RANGE(0, CONF_MAX_RECIPIENTS), .item_max = 254,
      .types = TYPE(SMTP), .note = "none, required", .help = "The addresses that they go to"},
-    {"alerts[].starttls", ALERT(CHOICE, starttls), .choices = starttls_choices,
-     .preset = "require", .flags = CONF_KEY_CONNECTION, .types = TYPE(SMTP),
+    {"alerts[].starttls", ALERT(CHOICE, starttls), .choices = starttls_choices, .preset = "require",
+     .flags = CONF_KEY_CONNECTION, .types = TYPE(SMTP),
      .help = "Of smtp:// URLs: require: TLS or nothing; off: everything in the clear"},
     {"alerts[].facility", ALERT(CHOICE, facility), .choices = facilities, .preset = "daemon",
      .types = TYPE(SYSLOG), .help = "As which of syslog's facilities"},

@@ -10,9 +10,11 @@
 void text_copy(char *field, size_t size, const char *bytes, size_t length)
 {
 	auto_free char *clean = NULL;
+	size_t fits;
 
 	memset(field, 0, size);
 	if (finding_set_bytes(&clean, bytes, length) < 0 || !clean)
 		return;
-	memcpy(field, clean, utf8_fit(clean, strlen(clean), size - 1));
+	fits = utf8_fit(clean, strlen(clean), size - 1);
+	memcpy(field, clean, fits);
 }
