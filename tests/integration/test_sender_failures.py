@@ -205,10 +205,11 @@ class Kinds(FailureTest):
 
 
 class DeadSink(FailureTest):
-    def test_it_is_shown_until_it_answers_again(self):
-        alive = threading.Event()
-        dead = self.receiver(lambda *_: OK if alive.is_set() else status(500))
-        self.sink("dead", dead.url)
+    def kill_sink(self):
+        """A sink that fails until self.alive is set, and is left alone; three events wait."""
+        self.alive = threading.Event()
+        self.dead = self.receiver(lambda *_: OK if self.alive.is_set() else status(500))
+        self.sink("dead", self.dead.url)
         self.start()
         for i in range(3):
             self.block(i)
@@ -219,13 +220,29 @@ class DeadSink(FailureTest):
         self.assertEqual((shown["circuit"], shown["queued"], shown["last_error"]),
                          ("open", 3, "HTTP 500"))
         self.assertIn("LEFT ALONE", self.daemon.ctl("status").stdout)
-        alive.set()
-        self.daemon.wait_metric("pprofwall_alert_circuit_open", 0, 40 * SLOW, sink="dead")
+
+    def assert_back(self, timeout):
+        self.daemon.wait_metric("pprofwall_alert_circuit_open", 0, timeout * SLOW, sink="dead")
         wait_until(lambda: self.status_of("dead")["queued"] == 0, 10 * SLOW, "all is delivered")
-        told = [json.loads(request.body) for request in list(dead.requests.queue)][-3:]
+        told = [json.loads(request.body) for request in list(self.dead.requests.queue)][-3:]
         self.assertEqual([e["endpoint"] for e in told], [block_address(i) for i in range(3)])
         self.assertEqual((self.status_of("dead")["circuit"], self.status_of("dead")["last_error"]),
                          ("closed", None))
+
+    def test_it_is_shown_until_it_answers_again(self):
+        self.kill_sink()
+        self.alive.set()
+        self.assert_back(40)
+
+    def test_a_test_brings_it_back_at_once(self):
+        self.kill_sink()
+        done = self.daemon.ctl("test-alert", "dead", check=False)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("HTTP 500", done.stdout)
+        self.alive.set()
+        self.assertRegex(self.daemon.ctl("test-alert", "dead").stdout,
+                         r"dead: delivered, HTTP 200 in \d+ ms")
+        self.assert_back(5)
 
 
 class Independence(FailureTest):
