@@ -2,6 +2,7 @@
 /* What is asked inside a namespace, with the test as inventory, prober, firewall and sender. */
 #include "agent_bench.h"
 
+#include "common/clock.h"
 #include "daemon/inventory/wire.h"
 
 #include <arpa/inet.h>
@@ -18,24 +19,16 @@ static const char name[] = "192.0.2.7:9100@netns:200";
 
 static void receive(struct bench *b, int sock, uint16_t type)
 {
+	int64_t deadline_ms = clock_monotonic_ms() + SOON_MS;
+
 	do {
 		struct pollfd wait = {.fd = sock, .events = POLLIN};
+		int64_t left_ms = deadline_ms - clock_monotonic_ms();
 
-		if (poll(&wait, 1, SOON_MS) != 1)
+		if (left_ms <= 0 || poll(&wait, 1, (int)left_ms) != 1)
 			fail_msg("no frame of type %u", type);
 		assert_int_equal(frame_recv(sock, &b->frame), 1);
 	} while (b->frame.type != type);
-}
-
-/* Returns the seq of the next request, which is of this verb. */
-static uint64_t next_request(struct bench *b, enum inventory_verb verb,
-                             struct inventory_request *out)
-{
-	receive(b, b->inventory, INVENTORY_REQUEST);
-	assert_int_equal(b->frame.length, sizeof(*out));
-	memcpy(out, b->frame.body, sizeof(*out));
-	assert_int_equal(out->verb, verb);
-	return b->frame.seq;
 }
 
 static void answer_request(struct bench *b, uint64_t seq, enum inventory_result result, int fd)
@@ -45,6 +38,21 @@ static void answer_request(struct bench *b, uint64_t seq, enum inventory_result 
 
 	assert_int_equal(
 	    frame_send(b->inventory, INVENTORY_ANSWER, seq, &answer, sizeof(answer), fd), 0);
+}
+
+/* Returns the seq of the next request of this verb; others are answered as if nothing were there.
+ */
+static uint64_t next_request(struct bench *b, enum inventory_verb verb,
+                             struct inventory_request *out)
+{
+	for (;;) {
+		receive(b, b->inventory, INVENTORY_REQUEST);
+		assert_int_equal(b->frame.length, sizeof(*out));
+		memcpy(out, b->frame.body, sizeof(*out));
+		if (out->verb == verb)
+			return b->frame.seq;
+		answer_request(b, b->frame.seq, INVENTORY_OK, -1);
+	}
 }
 
 static void tell_namespace(struct bench *b, uint64_t netns)
@@ -87,10 +95,7 @@ static void tell_synced(struct bench *b)
 
 static void start(struct bench *b)
 {
-	struct inventory_request request;
-
 	bench_start(b, conf);
-	(void)next_request(b, INVENTORY_WATCH, &request);
 	tell_namespace(b, HOST);
 	tell_namespace(b, POD);
 }
