@@ -4,8 +4,12 @@
     PW_BUILD_DIR=build/release python3 tests/bench/idle.py [SECONDS]
 
 Private memory is Private_Clean + Private_Dirty of smaps_rollup, of all processes; CPU time is what
-/proc/PID/stat counts. The others are unpacked under build/servers by `./dev bench`.
+the scheduler counts (/proc/PID/task/*/schedstat, nanoseconds). New listeners are asked again after
+1, 2, 4, ... seconds: that is measured by itself, and what goes on for ever after it. The kernel's
+events are those of the whole machine: what other programs do with listeners meanwhile is said. The
+others are unpacked under build/servers by `./dev bench`.
 """
+import glob
 import os
 import re
 import sys
@@ -15,7 +19,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import Lab, SERVERS_DIR, descendants, run, wait_until  # noqa: E402
 
 LISTENERS, BLOCKS, FIRST_PORT = 200, 20, 20000
-TICKS = os.sysconf("SC_CLK_TCK")
+FIRST_S = 20    # of the first probes
+YOUNG_S = 70    # until listeners are no longer new, with an interval of a minute
 
 
 def cost(pid):
@@ -23,9 +28,11 @@ def cost(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         private = sum(map(int, re.findall(r"^Private_(?:Clean|Dirty):\s+(\d+) kB", file.read(),
                                           re.MULTILINE))) * 1024
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return private, (int(fields[11]) + int(fields[12])) / TICKS
+    total = 0
+    for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+        with open(path, encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return private, total / 1e9
 
 
 def family(pid):
@@ -45,10 +52,10 @@ def measure(what, pid, seconds, show=False):
     if show:
         for p in pids:
             print(f"|   {name_of(p)} | {after[p][0] / 1e6:.1f} | "
-                  f"{(after[p][1] - before[p]) / seconds * 100:.2f} |")
+                  f"{(after[p][1] - before[p]) / seconds * 100:.3f} |")
     memory = sum(private for private, _ in after.values()) / 1e6
     cpu = sum(after[p][1] - before[p] for p in pids) / seconds * 100
-    print(f"| {what} | {memory:.1f} | {cpu:.2f} |", flush=True)
+    print(f"| {what} | {memory:.1f} | {cpu:.3f} |", flush=True)
 
 
 def listen(lab):
@@ -87,9 +94,17 @@ def ours(lab, seconds, listeners):
         daemon.ctl("block", f"{Lab.TARGET}:{30000 + i}", "--reason", "bench")
     wait_until(lambda: sum(v for _, v in daemon.metrics()["pprofwall_probes_total"])
                >= LISTENERS, 120, "all are probed once")
-    time.sleep(5)
-    measure(f"pprofwall, {LISTENERS} {'listeners' if listeners else 'targets'}", daemon.pid,
-            seconds, show=True)
+    what = f"pprofwall, {LISTENERS} {'listeners' if listeners else 'targets'}"
+    if listeners:
+        measure(f"{what}, while they are new", daemon.pid, FIRST_S)
+        time.sleep(YOUNG_S)
+    else:
+        time.sleep(5)
+    before = daemon.metric("pprofwall_inventory_events_total") or 0
+    measure(what, daemon.pid, seconds, show=True)
+    if listeners:
+        events = daemon.metric("pprofwall_inventory_events_total") - before
+        print(f"(events of listeners meanwhile, all of other programs: {events:.0f})")
     daemon.stop()
 
 
