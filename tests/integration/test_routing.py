@@ -49,7 +49,7 @@ class Match(RoutingTest):
             "other-port": {"match": {"ports": [80]}},
             "net": {"match": {"addresses": ["10.91.0.0/24"], "events": ["gone", "closed"]}},
             "process": {"match": {"process": ["node_*", "prometheus-node-*"]}},
-        })
+        }, {"open_for": "2s"})
         hooks["all"].wait_event("opened", timeout=15 * SLOW)
         exporter.end()
         hooks["all"].wait_event("gone", timeout=60 * SLOW)
@@ -89,7 +89,7 @@ class QuietHours(RoutingTest):
         """Held over a kill, longer than give_up_after, and then in order."""
         self.lab.serve_node_exporter()
         self.lab.serve_node_exporter(port=9200)
-        hours, end = self.until_next(1 if time.time() % 60 < 25 else 2)
+        hours, end = self.until_next(1 if time.time() % 60 < 15 and SLOW == 1 else 2)
         hooks = self.start_with(
             {"all": {}, "night": {"quiet_hours": hours, "quiet_except": "none",
                                   "give_up_after": "20s"},
@@ -120,7 +120,7 @@ class Acknowledged(RoutingTest):
 
     def test_nobody_on_it_is_escalated_once(self):
         exporter = self.lab.serve_node_exporter()
-        hooks = self.start_with({"chat": {}, "pager": self.PAGER})
+        hooks = self.start_with({"chat": {}, "pager": self.PAGER}, {"open_for": "5s"})
         opened = hooks["chat"].wait_event("opened", timeout=15 * SLOW)
         escalated = hooks["pager"].wait_event("escalated", timeout=15 * SLOW)
         self.assertEqual(escalated["finding"]["verdict"], "confirmed")
@@ -210,7 +210,8 @@ class Refreshed(RoutingTest):
     def test_an_alertmanager_is_told_again_of_what_is_open(self):
         """Without a sound for the others, and no longer once it is closed."""
         exporter = self.lab.serve_node_exporter()
-        hooks = self.start_with({"all": {}, "am": {"type": "alertmanager", "refresh": "10s"}})
+        hooks = self.start_with({"all": {}, "am": {"type": "alertmanager", "refresh": "10s"}},
+                                {"open_for": "5s"})
         hooks["all"].wait_event("opened", timeout=15 * SLOW)
         opened = time.time()
 
