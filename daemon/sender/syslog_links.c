@@ -14,7 +14,10 @@
 #include <string.h>
 #include <sys/queue.h>
 
-enum { IDLE_MAX_S = 300, READ_MAX_ROUNDS = 16 };
+enum {
+	IDLE_MAX_S = 300,
+	HEARD_MAX_BYTES = 64 * 1024, /* of who has nothing to say */
+};
 
 struct syslog_link {
 	TAILQ_ENTRY(syslog_link) entry;
@@ -25,6 +28,7 @@ struct syslog_link {
 	CURL *easy;
 	struct dial *dial;
 	bool connected;
+	size_t heard_bytes;
 	struct event *readable, *writable;
 	struct event *timer; /* the deadline of what is under way, or the end of idleness */
 	/* What is under way, if `done` is not NULL. */
@@ -53,6 +57,7 @@ static void disconnect(struct syslog_link *link)
 		curl_easy_cleanup(link->easy);
 	link->easy = NULL;
 	link->connected = false;
+	link->heard_bytes = 0;
 }
 
 static void free_link(struct syslog_link *link)
@@ -87,21 +92,22 @@ static void finish(struct syslog_link *link, const char *failure)
 	done(failure, link->arg);
 }
 
-/* True while the other side has not closed. What it says, it says in vain. */
+/* False when the other side has closed, or talks. What it says, it says in vain. */
 static bool is_alive(struct syslog_link *link)
 {
 	char bytes[1024];
 	size_t n;
 
-	for (int i = 0; i < READ_MAX_ROUNDS; i++) {
+	while (link->heard_bytes <= HEARD_MAX_BYTES) {
 		CURLcode code = curl_easy_recv(link->easy, bytes, sizeof(bytes), &n);
 
 		if (code == CURLE_AGAIN)
 			return true;
 		if (code != CURLE_OK || n == 0)
 			return false;
+		link->heard_bytes += n;
 	}
-	return true;
+	return false;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)

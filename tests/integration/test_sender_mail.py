@@ -307,6 +307,20 @@ class Tls(MailTest):
         self.assertIn(f"AUTH PLAIN {login}", said)
         self.assertLess(said.index("STARTTLS"), said.index("AUTH"))
 
+    def test_a_password_from_a_file(self):
+        context, ca = self.certificate()
+        server = self.server(tls=context)
+        path = os.path.join(os.path.dirname(ca), "password")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(PASSWORD + "\n")
+        os.chown(path, driver.UID, driver.GID)
+        os.chmod(path, 0o400)
+        result = self.result(config(server.port, host="localhost", starttls="require", ca_file=ca,
+                                    user="alice", secret_file=path))
+        self.assertEqual((result.outcome, result.status), ("delivered", 250))
+        login = base64.b64encode(f"\0alice\0{PASSWORD}".encode()).decode()
+        self.assertIn(f"AUTH PLAIN {login}", server.lines)
+
     def test_tls_from_the_start(self):
         context, ca = self.certificate()
         server = self.server(tls=context, wrapped=True)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import sender_driver as driver
@@ -165,6 +166,28 @@ class Streams(SyslogTest):
             self.assertEqual(receiver.messages.get(timeout=10), WANTED)
         self.assertEqual(len(receiver.connections), 1)
         self.assertEqual(receiver.errors, [])
+
+    def test_a_connection_outlives_the_time_of_an_attempt(self):
+        receiver = self.stream()
+        sender = self.sender(config(f"tcp://127.0.0.1:{receiver.port}", timeout="300ms"))
+        self.deliver(sender)
+        time.sleep(0.6)  # twice as long; nothing is to happen
+        self.deliver(sender, 2)
+        self.assertEqual([receiver.messages.get(timeout=10) for _ in range(2)], [WANTED] * 2)
+        self.assertEqual(len(receiver.connections), 1)
+
+    def test_a_receiver_that_talks(self):
+        """It has nothing to say: it is not listened to for long, and what is sent goes on."""
+        receiver = self.stream()
+        sender = self.sender(config(f"tcp://127.0.0.1:{receiver.port}"))
+        self.deliver(sender)
+        receiver.messages.get(timeout=10)
+        with contextlib.suppress(OSError):
+            for _ in range(4096):
+                receiver.connections[0].sendall(b"x" * 4096)
+            self.fail("all of it was read")
+        self.deliver(sender, 2)
+        self.assertEqual(receiver.messages.get(timeout=10), WANTED)
 
     def test_tls(self):
         receiver = self.stream(self.certificate())
