@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "conf/conf_alert.h"
+#include "tests/unit/conf_bad_alerts.h"
 #include "tests/unit/conf_bad_inputs.h"
 
 #include <errno.h>
@@ -307,13 +308,12 @@ static bool matches(const char *error, const char *expected)
 	return strcmp(error, expected) == 0;
 }
 
-static void refuses_each_bad_input(void **state)
+static void expect_refused(const struct bad_input *inputs, size_t count)
 {
 	unsigned wrong = 0;
 
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(bad_inputs); i++) {
-		const struct bad_input *bad = &bad_inputs[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct bad_input *bad = &inputs[i];
 		char error[CONF_ERROR_LEN] = "ff(loaded)";
 		auto_conf struct conf *c = conf_load("f", bad->text, bad->length, error);
 
@@ -324,6 +324,13 @@ static void refuses_each_bad_input(void **state)
 		wrong++;
 	}
 	assert_int_equal(wrong, 0);
+}
+
+static void refuses_each_bad_input(void **state)
+{
+	(void)state;
+	expect_refused(bad_inputs, ARRAY_LEN(bad_inputs));
+	expect_refused(bad_alerts, ARRAY_LEN(bad_alerts));
 }
 
 static void dumps_what_loads_again(void **state)
