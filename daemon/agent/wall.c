@@ -29,7 +29,8 @@ struct wall_request {
  */
 enum { QUEUE_NONE, QUEUE_URGENT, QUEUE_RENEWALS };
 enum {
-	RENEWALS_AT_ONCE = 4096, /* under way: others do not wait long behind them */
+	RENEWALS_AT_ONCE = 1024, /* under way: others do not wait long behind them */
+	RENEWALS_PART = 32,      /* and this part of all blocks, whose number is what costs */
 	URGENT_AT_ONCE = 8192,   /* what the helper takes in one transaction */
 	GATHER_PART = 16,        /* renewals wait for at most this part of a block's time */
 };
@@ -170,6 +171,11 @@ static void send_queued(struct wall *wall, struct watch *w)
 		wall->handlers.settled(w, wall->handlers.arg);
 }
 
+static size_t count_renewals_at_once(const struct wall *wall)
+{
+	return RENEWALS_AT_ONCE + wall->stats.blocks / RENEWALS_PART;
+}
+
 /* Sends what has room; urgent ones first. */
 static void pump(struct wall *wall)
 {
@@ -177,7 +183,7 @@ static void pump(struct wall *wall)
 
 	while (wall->n_out < URGENT_AT_ONCE && (w = TAILQ_FIRST(&wall->urgent)))
 		send_queued(wall, w);
-	while (wall->flushing && wall->n_out < RENEWALS_AT_ONCE) {
+	while (wall->flushing && wall->n_out < count_renewals_at_once(wall)) {
 		w = TAILQ_FIRST(&wall->renewals);
 		if (w)
 			send_queued(wall, w);

@@ -22,8 +22,7 @@ from lab import Lab  # noqa: E402
 
 BLOCKS = 100_000
 PORT = 9100
-WINDOW = 4096  # as many renewals as the agent has under way
-NEW_WINDOW = 8192  # and new blocks
+NEW_WINDOW = 8192  # as many new blocks as the agent has under way
 TIMEOUT_MS = 1200_000
 TICKS = os.sysconf("SC_CLK_TCK")
 RULESET = """table inet beside {
@@ -58,6 +57,7 @@ class Wall:
         self.config = lab.config(
             firewall={"max_blocks": 100_000, "max_blocks_per_minute": 100_000}, alerts=None)
         self.helper = None
+        self.window = 1024 + count // 32  # as many renewals as the agent has under way
 
     def start(self):
         """Seconds until it serves, with what is in the kernel taken over."""
@@ -71,9 +71,9 @@ class Wall:
         self.helper.ping()
         self.helper.kill()
 
-    def blocks(self, chosen, at_once=WINDOW):
+    def blocks(self, chosen, at_once=None):
         """BLOCKs, some at a time; the seconds that each window took."""
-        agent, took = self.helper.agent, []
+        agent, took, at_once = self.helper.agent, [], at_once or self.window
         for at in range(0, len(chosen), at_once):
             begun = time.monotonic()
             window = chosen[at:at + at_once]
@@ -155,7 +155,7 @@ def measure_wall(count=BLOCKS, rounds=3):
         print(f"| `nft -f` of the same two sets, s | {median(beside):.2f} |")
         print(f"| all renewed, s | {median(renewals):.2f} |")
         print(f"| CPU of one renewal, µs | {median(used) / count * 1e6:.1f} |")
-        print(f"| slowest answer to a window of {WINDOW}, ms | {max(windows) * 1000:.1f} |")
+        print(f"| slowest answer to a window of {wall.window}, ms | {max(windows) * 1000:.1f} |")
         print(f"| listed, s | {median(lists):.2f} |")
         print(f"| connections of a stranger meanwhile, and let through | {counts[0]:,}, "
               f"{counts[1]} |", flush=True)
