@@ -12,14 +12,19 @@ static const struct url_rule {
 	const char *expected;
 	bool bare; /* nothing but a host and a port */
 } url_rules[CONF_ALERT_TYPES] = {
-    [CONF_ALERT_WEBHOOK] = {{"http", "https"}, "an http:// or https:// URL"},
-    [CONF_ALERT_ALERTMANAGER] = {{"http", "https"}, "an http:// or https:// URL without a query"},
-    [CONF_ALERT_SLACK] = {{"http", "https"}, "an http:// or https:// URL"},
-    [CONF_ALERT_SMTP] = {{"smtp", "smtps"}, "smtp:// or smtps://, a host and maybe a port", true},
-    [CONF_ALERT_SYSLOG] = {{"unix", "udp", "tcp", "tls"},
-                           "unix:///dev/log, or udp://, tcp:// or tls://, a host and maybe a port",
-                           true},
-    [CONF_ALERT_PAGERDUTY] = {{"http", "https"}, "an http:// or https:// URL"},
+    [CONF_ALERT_WEBHOOK] = {.schemes = {"http", "https"}, .expected = "an http:// or https:// URL"},
+    [CONF_ALERT_ALERTMANAGER] = {.schemes = {"http", "https"},
+                                 .expected = "an http:// or https:// URL without a query"},
+    [CONF_ALERT_SLACK] = {.schemes = {"http", "https"}, .expected = "an http:// or https:// URL"},
+    [CONF_ALERT_SMTP] = {.schemes = {"smtp", "smtps"},
+                         .expected = "smtp:// or smtps://, a host and maybe a port",
+                         .bare = true},
+    [CONF_ALERT_SYSLOG] =
+        {.schemes = {"unix", "udp", "tcp", "tls"},
+         .expected = "unix:///dev/log, or udp://, tcp:// or tls://, a host and maybe a port",
+         .bare = true},
+    [CONF_ALERT_PAGERDUTY] = {.schemes = {"http", "https"},
+                              .expected = "an http:// or https:// URL"},
 };
 
 /* "host", "host:port", "[v6]", "[v6]:port". */

@@ -36,7 +36,7 @@ enum attempt_verdict {
 
 struct attempt_result {
 	enum attempt_verdict verdict;
-	int status;                  /* of the protocol (HTTP, SMTP); 0: none */
+	int status;                  /* of HTTP; 0: none */
 	int64_t retry_after_ms;      /* what the receiver asked for; 0: nothing */
 	char text[ATTEMPT_TEXT_LEN]; /* in words; never names host, URL or secret */
 };

@@ -60,10 +60,8 @@ static struct attempt_result judge(struct smtp_attempt *a, CURLcode code, const 
 
 	if (!failure && code == CURLE_OK) {
 		result.verdict = ATTEMPT_DELIVERED;
-		result.status = a->code;
 	} else if (!failure && a->code >= 400) {
 		result.verdict = a->code < 500 ? ATTEMPT_RETRY : ATTEMPT_REFUSED;
-		result.status = a->code;
 		snprintf(result.text, sizeof(result.text), "SMTP %d%s", a->code,
 		         a->code == 535 ? ": user or secret is wrong" : "");
 	} else {
