@@ -337,6 +337,8 @@ class Health(DaemonTest):
                      "pprofwall_config_last_reload_successful", "pprofwall_alerts_total",
                      "pprofwall_probe_duration_seconds_bucket",
                      "pprofwall_process_restarts_total", "pprofwall_alert_queue_length",
+                     "pprofwall_alert_oldest_age_seconds", "pprofwall_alerts_lost_total",
+                     "pprofwall_alert_circuit_open", "pprofwall_alerts_removed_total",
                      "pprofwall_blocked_packets_total",
                      "pprofwall_firewall_reconciliations_total"):
             self.assertIn(name, self.daemon.metrics())
