@@ -134,6 +134,7 @@ static void be_network(int port)
 	check_forbidden_everywhere();
 	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
 	CHECK_EPERM(access("/etc/hostname", R_OK));
+	CHECK_EPERM(socket(AF_UNIX, SOCK_DGRAM, 0));
 	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER));
 }
 
@@ -142,8 +143,11 @@ static void be_sender(int port)
 	char text[64];
 	struct stat st;
 	auto_close int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	auto_close int local = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	auto_closedir DIR *directory = opendir("/etc");
 
+	CHECK(local >= 0);
+	CHECK_EPERM(socket(AF_UNIX, SOCK_SEQPACKET, 0));
 	CHECK(fd >= 0 && read(fd, text, sizeof(text)) > 0);
 	CHECK(stat("/etc/passwd", &st) == 0);
 	CHECK(directory && readdir(directory));
