@@ -352,6 +352,13 @@ static void dumps_what_loads_again(void **state)
 	    "- {name: s, type: slack, url_file: /s}\n- {name: p, type: pagerduty, secret: k}\n"
 	    "- {name: c, type: webhook, url: 'https://u:p@h/', secret: 'x \"y\" z',\n"
 	    "   headers: ['A: \"b\\c\"', 'D-E:f']}\n",
+	    "alerts:\n- {name: m, type: smtp, url: 'smtp://h:587', user: u, secret: 's p', from: "
+	    "a@b,\n"
+	    "   to: [c@d, e@f], subject: '{event}', ca_file: /c}\n"
+	    "- {name: n, type: smtp, url: 'smtp://[::1]', from: a@b, to: [c@d], starttls: off}\n"
+	    "- {name: l, type: syslog, url: 'unix:///dev/log', facility: local0}\n"
+	    "- {name: t, type: syslog, url: 'tls://h', ca_file: /c}\n- {name: j, type: journald}\n"
+	    "- {name: x, type: exec, command: [/bin/x, 'a \"b\"', é]}\n",
 	    "metrics: {listen: off}\nscan: {ports: ['1-3', top60], targets: [a, b, 'c:80']}\n",
 	    "scan: {listeners: false, poll: 5s}\nbreakers: [{name: a, trip_after: 2, match: "
 	    "{ports: "
