@@ -16,7 +16,6 @@ static const struct kind {
     {"opened", "505bd04c92da4636b3bd9b95e4fb9e10", 0},
     {"high_risk", "23f8ed33edfc4c019791f055cd9857de", 0},
     {"reminder", "f1958459d8ea4d4590b8c586ea2d52ca", 0},
-    {"refresh", "14d5a50a92344619a61c8d5ed42b893f", 0},
     {"escalated", "768a6528ca2c4bae836ab79839d028ad", 0},
     {"acknowledged", "5041122c3d794654b2c42f756714603e", EVENT_PRIORITY_NOTICE},
     {"closed", "04800c4aef5441128a0867f5343d57d8", EVENT_PRIORITY_INFO},
