@@ -14,7 +14,6 @@ struct trial_sink {
 
 struct outbox_trial {
 	LIST_ENTRY(outbox_trial) link;
-	struct outbox *box;
 	uint64_t seq;
 	int64_t since_ms;
 	struct event *deadline;
@@ -107,7 +106,6 @@ static struct outbox_trial *new_trial(struct outbox *box, const unsigned *sinks,
 		free(trial);
 		return NULL;
 	}
-	trial->box = box;
 	trial->seq = box->next_seq++;
 	trial->since_ms = clock_monotonic_ms();
 	trial->n_sinks = n_sinks;
