@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <libgen.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -196,7 +197,22 @@ static void write_to(FILE *to, const struct options *o, const struct seen *seen,
 	}
 }
 
-/* One who reads it meanwhile has the old page or the new one. Its owner and rights stay. */
+/*
+ * Whether the new file gets the rights of the old one. Not where anybody may have put that, to be
+ * let in: in a folder like /tmp it must be our own.
+ */
+static bool has_rights_to_keep(const char *path, struct stat *old)
+{
+	auto_free char *folder = strdup(path);
+	struct stat around;
+
+	if (!folder || lstat(path, old) < 0 || !S_ISREG(old->st_mode))
+		return false;
+	return old->st_uid == geteuid() ||
+	       (stat(dirname(folder), &around) == 0 && !(around.st_mode & S_IWOTH));
+}
+
+/* One who reads it meanwhile has the old page or the new one. Its group and rights stay. */
 static int replace_file(const struct options *o, const struct seen *seen, const char *silent)
 {
 	auto_free char *temporary = NULL;
@@ -213,7 +229,7 @@ static int replace_file(const struct options *o, const struct seen *seen, const 
 	if (!to) {
 		close(fd);
 		error = -ENOMEM;
-	} else if (stat(o->output, &old) == 0 && S_ISREG(old.st_mode)) {
+	} else if (has_rights_to_keep(o->output, &old)) {
 		if (fchown(fd, (uid_t)-1, old.st_gid) == 0)
 			(void)fchmod(fd, old.st_mode & 0666);
 	}

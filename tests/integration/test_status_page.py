@@ -114,6 +114,29 @@ class StatusPage(unittest.TestCase):
         self.assertEqual(done.returncode, 3)
         self.assertIn("/nonexistent/x.html: No such file", done.stderr)
 
+    def test_rights_that_a_stranger_has_set_are_not_kept(self):
+        self.start()
+        shared = pathlib.Path(self.lab.directory, "shared")
+        shared.mkdir()
+        shared.chmod(0o1777)
+        target = shared / "target"
+        target.touch()
+        target.chmod(0o666)
+        for name, lay in (("file", lambda path: path.touch()),
+                          ("link", lambda path: path.symlink_to(target))):
+            with self.subTest(name):
+                path = shared / name
+                lay(path)
+                os.chown(path, 65534, 65534, follow_symlinks=False)
+                if not path.is_symlink():
+                    path.chmod(0o666)
+                self.daemon.ctl("status", "--html", "--output", path)
+                status = path.lstat()
+                self.assertEqual((stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)),
+                                 (stat.S_IFREG, 0o600))
+                self.assertEqual((status.st_uid, status.st_gid), (0, 0))
+        self.assertEqual(target.stat().st_size, 0)
+
     def watch(self):
         process = self.lab.process("target", program("pprofwall"), "status", "--socket",
                                    self.daemon.socket, "--html", "--watch=1s", "--output",
