@@ -197,6 +197,18 @@ void verbs_answer_impact(struct agent *a)
 		answer_impact(a, w);
 }
 
+_Static_assert((int)STATE_REASON_LEN > (int)FINDING_STRING_MAX_BYTES, "nothing is cut");
+
+/* Others will read it, in a terminal too: nothing in it that one obeys. */
+static int copy_reason(const char *reason, char out[static STATE_REASON_LEN])
+{
+	auto_free char *clean = NULL;
+	int err = finding_set(&clean, reason);
+
+	snprintf(out, STATE_REASON_LEN, "%s", err < 0 ? "" : clean);
+	return err;
+}
+
 /* Reads what decisions have in common; answers the error itself. */
 bool verbs_read_terms(struct control_request *cr, const struct control_peer *peer,
                       const json_t *request, size_t reason_at_least, struct state_manual *out)
@@ -216,9 +228,12 @@ bool verbs_read_terms(struct control_request *cr, const struct control_peer *pee
 		control_answer_error(cr, "for_ms: expected 1 second to 30 days, in milliseconds");
 		return false;
 	}
+	if (copy_reason(reason, out->reason) < 0) {
+		control_answer_error(cr, "out of memory");
+		return false;
+	}
 	out->made_ms = clock_wall_ms();
 	out->until_ms = out->made_ms + hold_ms;
-	snprintf(out->reason, sizeof(out->reason), "%s", reason);
 	snprintf(out->who, sizeof(out->who), "%s", peer->who);
 	return true;
 }
@@ -351,24 +366,27 @@ void verbs_answer_reload(struct agent *a, const struct ipc_result *result)
 }
 
 /* Panic and resume give a reason to the log and to the marker, if there is one. */
-static const char *read_reason(const json_t *request)
+static void read_reason(const json_t *request, char out[static STATE_REASON_LEN])
 {
 	const char *reason = json_string_value(json_object_get(request, "reason"));
 
-	return reason && strlen(reason) <= CONTROL_REASON_MAX_BYTES ? reason : "";
+	(void)copy_reason(reason && strlen(reason) <= CONTROL_REASON_MAX_BYTES ? reason : "", out);
 }
 
 static void verb_panic(struct agent *a, struct control_request *cr, const struct control_peer *peer,
                        const json_t *request)
 {
-	int err = state_panic_set(a->conf->state.directory, peer->who, read_reason(request));
+	char reason[STATE_REASON_LEN];
+	int err;
 
+	read_reason(request, reason);
+	err = state_panic_set(a->conf->state.directory, peer->who, reason);
 	log_warning("panic by %s", peer->who);
 	if (err < 0 && err != -EEXIST) /* removing the rules matters more than remembering it */
 		log_error("the panic marker cannot be written: %s", strerror(-err));
 	wait_for(a, cr, WAIT_PANIC, NULL, true);
 	wall_panic(a->wall);
-	enforce_set_panic(a, true, read_reason(request));
+	enforce_set_panic(a, true, reason);
 }
 
 static void verb_resume(struct agent *a, struct control_request *cr,

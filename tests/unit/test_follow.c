@@ -114,6 +114,23 @@ static void test_an_ack_outlives_a_kill_but_not_its_opening(void **state)
 	assert_false(is_acknowledged(b));
 }
 
+/* A C1 control sequence, an override of the direction, and an escape: of a member of the group. */
+static void test_no_reason_has_power_over_a_terminal(void **state)
+{
+	struct bench *b = *state;
+	json_t *status;
+
+	open_breaker(b, CONF);
+	expect_event(b, "opened");
+	json_decref(bench_answer(bench_ask(b, "{\"verb\":\"ack\",\"endpoint\":\"" ENDPOINT "\","
+	                                      "\"reason\":\"\\u009b31m\\u202e\\u001b]r\u00e9\"}")));
+	status = bench_status(b);
+	assert_string_equal(
+	    json_string_value(json_object_get(bench_endpoint(status, ENDPOINT), "ack_reason")),
+	    "\ufffd31m\ufffd\ufffd]r\u00e9");
+	json_decref(status);
+}
+
 static void test_no_disk_is_waited_for(void **state)
 {
 	struct bench *b = *state;
@@ -140,6 +157,7 @@ int main(void)
 	    TEST(test_is_escalated_when_nobody_takes_it_on),
 	    TEST(test_is_not_escalated_while_somebody_is_on_it),
 	    TEST(test_an_ack_outlives_a_kill_but_not_its_opening),
+	    TEST(test_no_reason_has_power_over_a_terminal),
 	    TEST(test_no_disk_is_waited_for),
 	};
 
