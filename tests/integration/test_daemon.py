@@ -53,8 +53,11 @@ class DaemonTest(unittest.TestCase):
         return daemon
 
     def wait_open(self, endpoint=ENDPOINT, timeout=10):
+        """Its breaker is open, and what follows from that is done."""
         self.daemon.wait_metric("pprofwall_breaker_state", 1, timeout * SLOW, endpoint=endpoint,
                                 state="open")
+        wait_until(lambda: self.status(endpoint)["action"] != "none", 5 * SLOW,
+                   "a block, or why there is none")
 
     def status(self, endpoint):
         """What `pprofwall status --json` says of one endpoint."""
