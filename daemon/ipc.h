@@ -6,8 +6,9 @@
  *	parent  <-> each child   IPC_PARENT_*, IPC_CHILD_*    (descriptor 3 of the child)
  *	agent   <-> prober       IPC_PROBE_*                  (descriptor 4 of the prober)
  *	agent   <-> firewall     daemon/firewall/wire.h       (descriptor 4 of the firewall)
- *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*, IPC_REVERSE_* (descriptor 4 of the
- *sender) agent   <-> inventory    daemon/inventory/wire.h      (descriptor 4 of the inventory)
+ *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*,   (descriptor 4 of the sender)
+ *	                         IPC_REVERSE_*
+ *	agent   <-> inventory    daemon/inventory/wire.h      (descriptor 4 of the inventory)
  *	sender  <-> runner       IPC_RUN_*                    (descriptor 4 of the runner)
  *
  * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
