@@ -53,7 +53,5 @@ void state_db_close(struct state_db *db);
 int state_db_write(struct state_db *db, const struct state_items *items,
                    char why[static STATE_ERROR_LEN]);
 
-/* NULL is fine. */
-void state_item_free(struct state_item *item);
 /* Fills saved_ms and boot_ms. */
 void state_db_stamp(struct state_item *item);
