@@ -68,7 +68,11 @@ static const char *find_authority(const char *url, const char *const schemes[sta
 	return NULL;
 }
 
-const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, const char **expected)
+/*
+ * What is wrong with a URL for alerts of this type, as "has no valid host and port", or NULL;
+ * *expected is what it must be.
+ */
+static const char *blame_url(enum conf_alert_type type, const char *url, const char **expected)
 {
 	const struct url_rule *rule = &url_rules[type];
 	const char *authority = find_authority(url, rule->schemes);
@@ -193,7 +197,7 @@ static int check_url(const struct conf_alert *alert, struct conf_mark at,
 		return conf_fail(diag, at,
 		                 "key \"url\" is missing; expected it, url_file or "
 		                 "url_credential here");
-	wrong = conf_alert_blame_url(alert->type, alert->url, &expected);
+	wrong = blame_url(alert->type, alert->url, &expected);
 	return wrong ? conf_fail(diag, alert->url_at, "alerts[].url: value %s; expected %s", wrong,
 	                         expected)
 	             : 0;

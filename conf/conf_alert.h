@@ -15,13 +15,10 @@ unsigned conf_alert_default_per_minute(enum conf_alert_type type);
 int conf_alert_check(const struct conf_alert *alert, struct conf_mark at,
                      const struct conf_diag *diag);
 
-/*
- * What is wrong with a URL for alerts of this type, as "has no valid host and port", or NULL; then
- * *expected is what it must be.
- */
-const char *conf_alert_blame_url(enum conf_alert_type type, const char *url, const char **expected);
-
 #define CONF_HEADER_EXPECTED "\"Name: value\" in printable ASCII, of at most 2048 bytes"
 
-/* Likewise of a header that is to join this list; it may be none that the sender makes itself. */
+/*
+ * What is wrong with a header that is to join this list, as "is there twice", or NULL; it may be
+ * none that the sender makes itself.
+ */
 const char *conf_alert_blame_header(const char *text, const struct conf_strings *list);

@@ -82,7 +82,7 @@ int conf_quiet_add(struct conf_quiet *quiet, const char *text)
 	}
 }
 
-bool conf_quiet_has(const struct conf_quiet *quiet, unsigned minute)
+static bool is_quiet(const struct conf_quiet *quiet, unsigned minute)
 {
 	return quiet->minutes[minute / 8] & 1U << minute % 8;
 }
@@ -91,7 +91,7 @@ unsigned conf_quiet_left(const struct conf_quiet *quiet, unsigned minute)
 {
 	unsigned n = 0;
 
-	while (n < CONF_WEEK_MINUTES && conf_quiet_has(quiet, (minute + n) % CONF_WEEK_MINUTES))
+	while (n < CONF_WEEK_MINUTES && is_quiet(quiet, (minute + n) % CONF_WEEK_MINUTES))
 		n++;
 	return n;
 }

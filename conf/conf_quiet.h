@@ -20,6 +20,5 @@ struct conf_quiet {
  * begins ends on the day after. Returns 0, or -EINVAL and has added nothing.
  */
 int conf_quiet_add(struct conf_quiet *quiet, const char *text);
-bool conf_quiet_has(const struct conf_quiet *quiet, unsigned minute);
 /* How long it stays quiet from this minute on: 0, if it is not; CONF_WEEK_MINUTES, for ever. */
 unsigned conf_quiet_left(const struct conf_quiet *quiet, unsigned minute);

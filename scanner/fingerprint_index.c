@@ -137,14 +137,11 @@ int rule_read_index(const struct http_answer *a, struct index_page *page,
 			if (err == -ENOMEM)
 				return err;
 			page->single_quotes |= *href == '\'';
-			if (length == 9 && memcmp(text, "goroutine", 9) == 0) {
-				page->has_goroutine = true;
-				/* listed twice: believe the larger */
-				if (read_count(begin, p, &count)) {
-					page->counted = true;
-					if (count > page->goroutines)
-						page->goroutines = count;
-				}
+			if (length == 9 && memcmp(text, "goroutine", 9) == 0 &&
+			    read_count(begin, p, &count)) {
+				page->counted = true;
+				if (count > page->goroutines) /* listed twice: believe the larger */
+					page->goroutines = count;
 			}
 		}
 		p = href;

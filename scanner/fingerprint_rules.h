@@ -13,7 +13,6 @@ struct index_page {
 	bool single_quotes;  /* hrefs in single quotes: Go >= 1.16 */
 	bool counted;        /* `goroutines` is known */
 	uint64_t goroutines; /* as the page counts them */
-	bool has_goroutine;  /* lists the profile */
 };
 
 /* IDX: 200, HTML, the title in the first 512 bytes, and the link to the full stack dump. */

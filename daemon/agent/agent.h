@@ -255,7 +255,6 @@ void record_event(struct agent *a, struct watch *w, const char *event, const cha
 bool record_is_saved(const struct agent *a, const struct watch *w);
 /* Calls enforce_tell(), now or when the disk has it; a slow disk is not waited for. */
 void record_tell(struct agent *a, struct watch *w);
-void record_tell_now(struct agent *a, struct watch *w);
 /* Every now and then: those who have waited long enough, and what the queue had no room for. */
 void record_check(struct agent *a);
 

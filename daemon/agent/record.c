@@ -320,10 +320,16 @@ static void stop_waiting(struct agent *a, struct watch *w)
 	w->record.waiting = false;
 }
 
+static void tell_now(struct agent *a, struct watch *w)
+{
+	stop_waiting(a, w);
+	enforce_tell(a, w);
+}
+
 void record_tell(struct agent *a, struct watch *w)
 {
 	if (is_settled(a, w)) {
-		record_tell_now(a, w);
+		tell_now(a, w);
 		return;
 	}
 	if (w->record.waiting)
@@ -331,12 +337,6 @@ void record_tell(struct agent *a, struct watch *w)
 	w->record.waiting = true;
 	w->record.waiting_since_ms = clock_monotonic_ms();
 	TAILQ_INSERT_TAIL(&a->untold, w, record.link);
-}
-
-void record_tell_now(struct agent *a, struct watch *w)
-{
-	stop_waiting(a, w);
-	enforce_tell(a, w);
 }
 
 void record_check(struct agent *a)
@@ -351,7 +351,7 @@ void record_check(struct agent *a)
 	for (w = TAILQ_FIRST(&a->untold); w; w = next) {
 		next = TAILQ_NEXT(w, record.link);
 		if (is_settled(a, w) || now - w->record.waiting_since_ms >= PATIENCE_MS)
-			record_tell_now(a, w);
+			tell_now(a, w);
 	}
 }
 

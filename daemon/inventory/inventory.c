@@ -47,7 +47,6 @@ struct inventory {
 	uint64_t event_netns;
 	struct table table;
 	struct namespaces seen; /* of the last look at /proc */
-	bool watching;
 	uint32_t poll_ms;
 	struct event *poll, *slice, *soon, *readable, *read_again;
 	struct event *addresses_changed;
@@ -465,7 +464,6 @@ static void on_addresses_changed(evutil_socket_t fd, short what, void *arg)
 
 void inventory_watch(struct inventory *inv, uint32_t poll_ms)
 {
-	inv->watching = true;
 	inv->poll_ms = poll_ms;
 	if (inv->readable)
 		event_add(inv->readable, NULL);
@@ -479,7 +477,7 @@ void inventory_watch(struct inventory *inv, uint32_t poll_ms)
 
 void inventory_unwatch(struct inventory *inv)
 {
-	inv->watching = inv->polling = inv->lacking = false;
+	inv->polling = inv->lacking = false;
 	inv->cursor = NULL;
 	event_del(inv->poll);
 	event_del(inv->slice);

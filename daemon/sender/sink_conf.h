@@ -14,8 +14,6 @@
 struct conf_alert *sink_conf_take(struct conf_alert *from);
 /* NULL is allowed. */
 void sink_conf_free(struct conf_alert *conf);
-AUTO_CLEANUP(sink_conf, struct conf_alert *, sink_conf_free)
-#define auto_sink_conf __attribute__((cleanup(cleanup_sink_conf)))
 
 /* True if both go to the same place in the same way: rows of the schema with CONF_KEY_CONNECTION.
  */
