@@ -4,6 +4,7 @@ daemon/ipc.h): what test_prober.py, sender_driver.py and firewall_helper.py have
 import collections
 import fcntl
 import os
+import signal
 import socket
 import struct
 import zlib
@@ -105,6 +106,26 @@ class Parent(Peer):
         error, zero, text = RESULT.unpack(frame.body)
         assert zero == 0
         return error, text_of(text)
+
+
+class Program:
+    """One of the daemon's processes, `self.process`; `parent` and `agent` hold the other ends of its
+    descriptors 3 and 4."""
+
+    def __init__(self):
+        self.parent, self.agent = Parent(), Peer()
+
+    def end(self):
+        """The exit status and what it said."""
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors.decode()
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+        self.parent.close()
+        self.agent.close()
 
 
 def handed_over(parent, peer, data=None):

@@ -2,7 +2,6 @@
 """pprofwall-inventory alone, with us as its parent and its agent (daemon/inventory/wire.h)."""
 import collections
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -60,11 +59,11 @@ def request(verb, address=None, port=0, netns=0, poll_ms=0, timeout_ms=0, family
     return REQUEST_BODY.pack(version, verb, port, family, zero, raw, netns, poll_ms, timeout_ms)
 
 
-class Inventory:
+class Inventory(frames.Program):
     """The process, and what it has told so far: `namespaces` and `listeners`, by their keys."""
 
     def __init__(self, namespace=None, verify=False, events=True, data=None, uid=UID):
-        self.parent, self.agent = frames.Parent(), frames.Peer()
+        super().__init__()
         self.namespaces, self.listeners = {}, {}
         self.told, self.statuses = [], []
         argv = ["ip", "netns", "exec", namespace] if namespace else []
@@ -92,17 +91,8 @@ class Inventory:
             raise
         return self
 
-    def end(self):
-        """The exit status and what it said."""
-        _, errors = self.process.communicate(timeout=20)
-        return self.process.returncode, errors.decode()
-
     def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-        self.parent.close()
-        self.agent.close()
+        super().__exit__()
         if self.vantage is not None:
             os.close(self.vantage)
 

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import pathlib
-import signal
 import socket
 import struct
 import subprocess
@@ -25,11 +24,9 @@ def probe(port=1, address="127.0.0.1", timeout_ms=2000, host=b"", prefix=b"", fl
                        timeout_ms, *flags, zero, host, prefix)
 
 
-class Prober:
-    """Descriptors 3 and 4 of the child are the other ends of `parent` and `agent`."""
-
+class Prober(frames.Program):
     def __init__(self):
-        self.parent, self.agent = frames.Parent(), frames.Peer()
+        super().__init__()
         with open(os.path.join(lab.BUILD_DIR, "share/pprofwall/signatures.yaml"), "rb") as data:
             self.process = subprocess.Popen(
                 [lab.program("pprofwall-prober"), "--uid", str(NOBODY), "--gid", str(NOBODY)],
@@ -41,18 +38,6 @@ class Prober:
     def __enter__(self):
         self.parent.expect_ready()
         return self
-
-    def end(self):
-        """The exit status and what it said."""
-        _, errors = self.process.communicate(timeout=20)
-        return self.process.returncode, errors.decode()
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-        self.parent.close()
-        self.agent.close()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "it changes its uid")

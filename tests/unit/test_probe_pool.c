@@ -3,6 +3,7 @@
 #include "scanner/probe_pool.h"
 
 #include "common/cleanup.h"
+#include "tests/unit/loopback.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,21 +29,6 @@ struct fixture {
 	unsigned n_done;
 	uint8_t seen[MANY];
 };
-
-static int listen_on_loopback(struct endpoint *out)
-{
-	struct endpoint any = {.family = AF_INET, .address = {127, 0, 0, 1}};
-	struct sockaddr_storage address;
-	socklen_t length = endpoint_to_sockaddr(&any, &address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
-	assert_int_equal(listen(fd, 64), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
-	assert_int_equal(endpoint_from_sockaddr((struct sockaddr *)&address, out), 0);
-	return fd;
-}
 
 static unsigned in_flight(struct fixture *f)
 {
