@@ -66,7 +66,10 @@ static const yaml_node_t *find_value(const struct reader *r, const yaml_node_t *
 	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
 
 	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
-		if (strcmp((const char *)node_at(r, p->key)->data.scalar.value, name) == 0)
+		const yaml_node_t *key = node_at(r, p->key);
+
+		if (key->type == YAML_SCALAR_NODE &&
+		    strcmp((const char *)key->data.scalar.value, name) == 0)
 			return node_at(r, p->value);
 	}
 	return NULL;
@@ -79,11 +82,27 @@ static bool may_show_key(const char *text, size_t length)
 	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == length;
 }
 
-static int refuse_unknown_key(const struct reader *r, const char *prefix, const yaml_node_t *node)
+/* Of the type that this mapping names, for conf_key.types; 0: it names none that is known. */
+static unsigned type_bit_of(const struct reader *r, const char *prefix, const yaml_node_t *mapping)
+{
+	const yaml_node_t *type =
+	    strcmp(prefix, "alerts[].") == 0 ? find_value(r, mapping, "type") : NULL;
+
+	for (unsigned i = 0; type && type->type == YAML_SCALAR_NODE && i < CONF_ALERT_TYPES; i++) {
+		if (strcmp((const char *)type->data.scalar.value,
+		           conf_alert_type_name((enum conf_alert_type)i)) == 0)
+			return 1U << i;
+	}
+	return 0;
+}
+
+static int refuse_unknown_key(const struct reader *r, const char *prefix,
+                              const yaml_node_t *mapping, const yaml_node_t *node)
 {
 	const struct conf_scalar name = scalar_of(node);
+	unsigned type = type_bit_of(r, prefix, mapping);
 	const struct conf_key *guess = NULL;
-	char known[320] = "";
+	char known[640] = "";
 	size_t n = 0;
 
 	if (may_show_key(name.text, name.length))
@@ -93,9 +112,11 @@ static int refuse_unknown_key(const struct reader *r, const char *prefix, const 
 		    r->diag, name.at, "unknown key \"%s\"; did you mean \"%s\"?", name.text,
 		    conf_key_is_in(guess, prefix) ? conf_key_name(guess) : guess->path);
 	for (size_t i = 0; i < r->table->count && n < sizeof(known); i++) {
-		if (conf_key_is_in(&r->table->keys[i], prefix))
+		const struct conf_key *key = &r->table->keys[i];
+
+		if (conf_key_is_in(key, prefix) && (!type || !key->types || key->types & type))
 			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
-			                      conf_key_name(&r->table->keys[i]));
+			                      conf_key_name(key));
 	}
 	return conf_fail(r->diag, name.at, "unknown key \"%s\"; expected one of %s",
 	                 may_show_key(name.text, name.length) ? name.text : "(hidden)", known);
@@ -305,7 +326,7 @@ static int read_mapping(const struct reader *r, const char *prefix, const yaml_n
 		key = conf_schema_find(r->table, prefix, (const char *)name->data.scalar.value,
 		                       name->data.scalar.length);
 		if (!key)
-			return refuse_unknown_key(r, prefix, name);
+			return refuse_unknown_key(r, prefix, mapping, name);
 		if (seen[key - r->table->keys])
 			return conf_fail(r->diag, mark_of(name),
 			                 "duplicate key \"%s\"; expected each only once",

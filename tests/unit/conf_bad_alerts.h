@@ -194,6 +194,9 @@ static const struct bad_input bad_alerts[] = {
         "1:39: alerts[].url: value is of another scheme, or none; expected unix:///dev/log, or udp://, tcp:// or tls://, a host and maybe a port"),
     BAD("alerts: [{name: l, type: syslog, url: \"tcp://h\", ca_file: /c}]\n",
         "1:59: alerts[].ca_file: the URL is without TLS; expected tls://, or no ca_file"),
+    /* Of the keys, those that this type has. */
+    BAD("alerts: [{name: j, colour: red, type: journald}]\n",
+        "1:20: unknown key \"colour\"; expected one of name, type, text, timeout, give_up_after, match, quiet_hours, quiet_except, escalate_after"),
     BAD("alerts: [{name: l, type: syslog, url: \"udp://h\", facility: local8}]\n",
         "1:60: alerts[].facility: \"local8\" is unknown; expected kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp, local0, local1, local2, local3, local4, local5, local6 or local7"),
     BAD("alerts: [{name: a, type: exec}]\n",
