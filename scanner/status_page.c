@@ -375,7 +375,8 @@ static void put_sink(FILE *to, const json_t *sink)
 	put_line(to, "", string_at(sink, "oldest"));
 	fputs("</td><td class=\"text\">", to);
 	if (strcmp(string_at(sink, "circuit"), "open") == 0)
-		fputs("<p class=\"bad\">is left alone for a while</p>", to);
+		fputs("<p class=\"bad\">failing, tried about once a minute</p>", to);
+	put_line(to, "quiet hours until", string_at(sink, "quiet_until"));
 	put_line(to, "", string_at(sink, "last_error"));
 	fputs("</td></tr>\n", to);
 }

@@ -140,6 +140,9 @@ static void print_processes(const json_t *processes, FILE *out)
 
 static void print_sink(const json_t *sink, FILE *out)
 {
+	const char *circuit = string_at(sink, "circuit");
+	bool failing = circuit && strcmp(circuit, "open") == 0;
+
 	fputs("           ", out);
 	verbs_print_visible(out, string_at(sink, "name"));
 	fprintf(out, ": %" PRId64 " delivered, %" PRId64 " retries, %" PRId64 " gave up",
@@ -151,13 +154,19 @@ static void print_sink(const json_t *sink, FILE *out)
 		fprintf(out, "; %" PRId64 " queued, the oldest of ", number_at(sink, "queued"));
 		verbs_print_visible(out, string_at(sink, "oldest"));
 	}
-	if (string_at(sink, "circuit") && strcmp(string_at(sink, "circuit"), "open") == 0)
-		fputs("; LEFT ALONE for a while", out);
-	if (string_at(sink, "last_error")) {
-		fputs("; last error: ", out);
-		verbs_print_visible(out, string_at(sink, "last_error"));
-	}
 	fputc('\n', out);
+	if (string_at(sink, "quiet_until")) {
+		fputs("             quiet hours: told what waits at ", out);
+		verbs_print_visible(out, string_at(sink, "quiet_until"));
+		fputc('\n', out);
+	}
+	if (failing || string_at(sink, "last_error")) {
+		fputs(failing ? "             FAILING, tried about once a minute: "
+		              : "             the last attempt failed: ",
+		      out);
+		verbs_print_visible(out, string_at(sink, "last_error"));
+		fputc('\n', out);
+	}
 }
 
 static void print_alerts(const json_t *alerts, FILE *out)

@@ -49,30 +49,34 @@ static json_t *processes_to_json(const struct agent *a)
 	return list;
 }
 
-static json_t *sink_to_json(const struct outbox_sink *sink)
+static json_t *sink_to_json(const struct outbox_sink *sink, int64_t quiet_until_ms)
 {
 	uint64_t lost = 0;
 
 	for (int i = 0; i < OUTBOX_LOSS_COUNT; i++)
 		lost += sink->lost[i];
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o}", "name", sink->name,
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o}", "name", sink->name,
 	                 "delivered", (json_int_t)sink->delivered, "retries",
 	                 (json_int_t)sink->retries, "gave_up", (json_int_t)sink->gave_up, "lost",
 	                 (json_int_t)lost, "queued", (json_int_t)sink->queued, "oldest",
 	                 sink->queued ? wall_time(sink->oldest_ms) : json_null(), "circuit",
 	                 sink->circuit_open ? "open" : "closed", "last_error",
-	                 sink->last_error[0] ? message(sink->last_error) : json_null());
+	                 sink->last_error[0] ? message(sink->last_error) : json_null(),
+	                 "quiet_until", quiet_until_ms ? wall_time(quiet_until_ms) : json_null());
 }
 
 static json_t *alerts_to_json(const struct agent *a)
 {
+	int64_t now_ms = clock_wall_ms();
 	json_t *sinks = json_array();
 
 	for (size_t i = 0; i < outbox_sink_count(a->outbox); i++) {
 		struct outbox_sink sink;
 
 		outbox_get_sink(a->outbox, i, &sink);
-		json_array_append_new(sinks, sink_to_json(&sink));
+		json_array_append_new(
+		    sinks,
+		    sink_to_json(&sink, a->routes ? route_quiet_until(a->routes, i, now_ms) : 0));
 	}
 	return json_pack("{s:I, s:I, s:o}", "queued", (json_int_t)outbox_length(a->outbox),
 	                 "removed", (json_int_t)outbox_removed(a->outbox), "sinks", sinks);

@@ -204,14 +204,13 @@ static time_t end_of_quiet(const struct conf_quiet *quiet, time_t when)
 	return when;
 }
 
-static int64_t find_time(const struct route *route, const struct conf_alert *alert,
-                         const struct route_facts *facts, int64_t wall_ms)
+int64_t route_quiet_until(const struct routes *routes, size_t sink, int64_t wall_ms)
 {
 	time_t now = (time_t)(wall_ms / 1000), end;
 
-	if (!route->quiet || facts->severity >= alert->quiet_except)
+	if (sink >= routes->count || !routes->items[sink].quiet)
 		return 0;
-	end = end_of_quiet(route->quiet, now);
+	end = end_of_quiet(routes->items[sink].quiet, now);
 	return end > now ? (int64_t)end * 1000 : 0;
 }
 
@@ -227,7 +226,9 @@ size_t route_choose(const struct routes *routes, const struct route_facts *facts
 		if (!fits(route, alert, facts))
 			continue;
 		out[n].index = (unsigned)i;
-		out[n++].not_before_ms = find_time(route, alert, facts, wall_ms);
+		out[n++].not_before_ms = facts->severity >= alert->quiet_except
+		                             ? 0
+		                             : route_quiet_until(routes, i, wall_ms);
 	}
 	return n;
 }

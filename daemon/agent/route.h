@@ -48,6 +48,8 @@ void routes_free(struct routes *routes);
 /* In the order of the configuration; returns how many. */
 size_t route_choose(const struct routes *routes, const struct route_facts *facts, int64_t wall_ms,
                     struct route_choice out[static CONF_MAX_ALERTS]);
+/* When the quiet hours of a sink end that are now, by the clock on the wall; 0: it has none now. */
+int64_t route_quiet_until(const struct routes *routes, size_t sink, int64_t wall_ms);
 /*
  * The next escalate_after, of the sinks that these facts fit, beyond facts.escalated_ms; 0: none is
  * left. Whatever facts.event is.

@@ -104,6 +104,10 @@ class QuietHours(RoutingTest):
         self.daemon.ctl("unblock", OTHER, "--reason", "test")
         hooks["all"].wait_event("manual_unblock", endpoint=OTHER)
         self.assertEqual(events_of(hooks["night"]), [])
+        until = {sink["name"]: sink["quiet_until"]
+                 for sink in self.daemon.ctl_json("status")["alerts"]["sinks"]}
+        end_text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(end))
+        self.assertEqual(until, {"all": None, "night": end_text, "grave": end_text})
         self.assertLess(time.time(), end, "the test was too slow for its own quiet hours")
         hooks["night"].wait_event("manual_unblock", timeout=end - time.time() + 20 * SLOW)
         self.assertGreaterEqual(time.time(), end)

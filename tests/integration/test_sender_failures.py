@@ -219,7 +219,8 @@ class DeadSink(FailureTest):
         shown = self.status_of("dead")
         self.assertEqual((shown["circuit"], shown["queued"], shown["last_error"]),
                          ("open", 3, "HTTP 500"))
-        self.assertIn("LEFT ALONE", self.daemon.ctl("status").stdout)
+        self.assertIn("FAILING, tried about once a minute: HTTP 500",
+                      self.daemon.ctl("status").stdout)
 
     def assert_back(self, timeout):
         self.daemon.wait_metric("pprofwall_alert_circuit_open", 0, timeout * SLOW, sink="dead")
