@@ -152,6 +152,8 @@ struct ipc_run {
 	char event[64]; /* [a-z_]* */
 };
 
+enum { IPC_RUN_NOT_STARTED = 126 }; /* exit status of what is no program, as of a shell's */
+
 struct ipc_run_done {
 	int32_t error; /* 0, -ETIMEDOUT (it was killed), or another -errno: it did not run */
 	int32_t wait_status;

@@ -20,7 +20,6 @@ enum {
 	OUTPUT_KEPT_BYTES = 256,        /* of what it says on standard error */
 	OUTPUT_MAX_BYTES = 1024 * 1024, /* that is read at all; then it hears SIGPIPE */
 	KILLING_MAX_MS = 5000,
-	EXIT_NOT_STARTED = 126,
 };
 
 struct keeper {
@@ -61,7 +60,7 @@ static _Noreturn void become_program(char *const *command, const struct ipc_run 
 	    dup2(nowhere, STDOUT_FILENO) >= 0 && close_range(STDERR_FILENO + 1, ~0U, 0) == 0)
 		execve(command[0], command, environment);
 	dprintf(STDERR_FILENO, "cannot be executed: %s\n", strerror(errno));
-	_exit(EXIT_NOT_STARTED);
+	_exit(IPC_RUN_NOT_STARTED);
 }
 
 /* Returns 0 or -errno. */

@@ -70,7 +70,9 @@ struct attempt_result attempt_send_unix(const char *path, const void *bytes, siz
 {
 	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	struct attempt_result result;
 	ssize_t sent = -1;
+	int error;
 
 	if (strlen(path) >= sizeof(to.sun_path))
 		return attempt_judge_send(-1, ENAMETOOLONG);
@@ -78,5 +80,9 @@ struct attempt_result attempt_send_unix(const char *path, const void *bytes, siz
 	if (fd >= 0)
 		sent = sendto(fd, bytes, length, MSG_NOSIGNAL, (const struct sockaddr *)&to,
 		              sizeof(to));
-	return attempt_judge_send(sent, errno);
+	error = sent < 0 ? errno : 0;
+	result = attempt_judge_send(sent, error);
+	if (result.verdict == ATTEMPT_RETRY && error != EAGAIN)
+		snprintf(result.text, sizeof(result.text), "its socket: %s", strerror(error));
+	return result;
 }

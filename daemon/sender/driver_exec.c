@@ -39,7 +39,10 @@ static struct attempt_result judge(const struct ipc_run_done *done)
 	if (WEXITSTATUS(status) == 0)
 		result.verdict = ATTEMPT_DELIVERED;
 	else
-		snprintf(result.text, sizeof(result.text), "exit status %d", WEXITSTATUS(status));
+		snprintf(result.text, sizeof(result.text), "exit status %d%s", WEXITSTATUS(status),
+		         WEXITSTATUS(status) == IPC_RUN_NOT_STARTED
+		             ? ": cannot be executed; the log says why"
+		             : "");
 	if (WEXITSTATUS(status) == EX_DATAERR)
 		result.verdict = ATTEMPT_REFUSED;
 	return result;

@@ -100,7 +100,9 @@ static bool is_tried_once(const struct parcel *p)
 
 static void log_given_up(const struct sink *sink, size_t n, const char *why)
 {
-	if (n)
+	if (n && sink->attempt.from == &sink->tests)
+		log_warning("alert %s: the test failed: %s", sink->conf->name, why);
+	else if (n)
 		log_warning("alert %s: gave up on %zu event%s: %s", sink->conf->name, n,
 		            n == 1 ? "" : "s", why);
 }

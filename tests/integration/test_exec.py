@@ -69,6 +69,16 @@ class Exec(DaemonTest):
         for name in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
             self.assertEqual(int(status[name], 16), 0, name)
 
+    def test_what_is_no_program_is_told_in_words(self):
+        daemon = self.start_with(self.exec_sink(command=["/nowhere/page"]))
+        done = daemon.ctl("test-alert", "tell", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, r"^tell: failed after \d+ ms: exit status 126: cannot be "
+                                      r"executed; the log says why\n$")
+        daemon.process.wait_line("alert tell: the test failed: exit status 126")
+        self.assertIn("the program says: cannot be executed: No such file", daemon.output)
+        self.assertNotIn("gave up", daemon.output)
+
     def test_the_runner_comes_with_the_first_program(self):
         daemon = self.start_with()
         self.assertNotIn("runner", daemon.children())

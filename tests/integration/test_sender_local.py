@@ -79,7 +79,7 @@ class Journal(LocalTest):
         sender = self.sender(CONFIG, run=self.run_folder)
         sender.send(1, EVENT)
         result = sender.read_result(sender.agent.receive())
-        self.assertEqual((result.outcome, result.text), ("retry", "No such file or directory"))
+        self.assertEqual((result.outcome, result.text), ("retry", "its socket: No such file or directory"))
         journal = self.listen("systemd", "journal", "socket")
         self.assertEqual(sender.results(until=1)[-1].outcome, "delivered")
         self.assertIn(b"PPROFWALL_EVENT=opened\n", journal.recv(65536))
