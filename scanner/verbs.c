@@ -117,6 +117,8 @@ static int check_options(int argc, char **argv, unsigned flags, struct verb_opti
 			return refuse(argv[0], "--reason TEXT is required; others will ask", NULL);
 	} else if (flags & WITH_SINK && optind == argc - 1) {
 		o->sink = argv[optind];
+	} else if (flags & WITH_SINK && optind != argc) {
+		return refuse(argv[0], "takes one NAME at most, not", argv[optind + 1]);
 	} else if (optind != argc) {
 		return refuse(argv[0], "takes no argument", argv[optind]);
 	}

@@ -110,6 +110,6 @@ void verbs_unack(struct agent *a, struct control_request *cr, const struct contr
 		return;
 	}
 	log_warning("unack %s by %s", watch_name(w, name), peer->who);
-	story_add(w, "let go by %s", peer->who);
+	story_add(w, "acknowledged no longer, by %s", peer->who);
 	change(a, cr, w, NULL);
 }

@@ -296,7 +296,9 @@ class TestAlert(OutboxTest):
         status, out, err = self.ask("nobody")
         self.assertEqual((status, out), (2, ""))
         self.assertIn("no alert is called nobody", err)
-        self.assertEqual(self.ask("ops", "broken")[0], 2)
+        status, _, err = self.ask("ops", "broken")
+        self.assertEqual((status, err),
+                         (2, "pprofwall test-alert: takes one NAME at most, not: broken\n"))
         self.assertEqual(self.ask("--json", "broken")[0], 1)
         self.daemon.stop()
         self.assertEqual(self.ask("ops")[0], 3)
