@@ -24,6 +24,7 @@ enum {
 
 struct keeper {
 	int sock;
+	int runner; /* a pidfd */
 	int output; /* standard error of the program, or -1 */
 	int pidfd;
 	pid_t program; /* and its process group */
@@ -108,7 +109,8 @@ static int wait_for_end(struct keeper *k, int64_t deadline_ms)
 	for (;;) {
 		struct pollfd fds[] = {{.fd = k->pidfd, .events = POLLIN},
 		                       {.fd = k->output, .events = POLLIN},
-		                       {.fd = k->sock}};
+		                       {.fd = k->sock},
+		                       {.fd = k->runner, .events = POLLIN}};
 		int64_t left_ms = deadline_ms - clock_monotonic_ms();
 
 		if (left_ms <= 0)
@@ -120,7 +122,7 @@ static int wait_for_end(struct keeper *k, int64_t deadline_ms)
 		}
 		if (fds[1].revents)
 			read_output(k);
-		if (fds[2].revents & (POLLHUP | POLLERR))
+		if (fds[2].revents & (POLLHUP | POLLERR) || fds[3].revents)
 			return -EPIPE;
 		if (fds[0].revents)
 			return 0;
@@ -184,13 +186,14 @@ static void tell_output(struct keeper *k, const char *sink)
 _Noreturn void keeper_run(const struct conf_alert *alert, const struct ipc_run *run, uint64_t seq,
                           int input, int sock, pid_t runner)
 {
-	struct keeper k = {.sock = sock, .output = -1, .pidfd = -1};
+	struct keeper k = {.sock = sock, .runner = -1, .output = -1, .pidfd = -1};
 	int64_t deadline_ms = clock_monotonic_ms() + run->timeout_ms;
 	struct ipc_run_done done = {0};
 
 	signal(SIGCHLD, SIG_DFL);
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-	    getppid() != runner)
+	/* No signal at the runner's death: what the program has started must end first. */
+	k.runner = (int)syscall(SYS_pidfd_open, runner, 0);
+	if (k.runner < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || getppid() != runner)
 		_exit(1);
 	done.error = start_program(&k, alert, run, input);
 	close(input);
@@ -202,6 +205,7 @@ _Noreturn void keeper_run(const struct conf_alert *alert, const struct ipc_run *
 		read_output(&k);
 	if (done.error || done.wait_status)
 		tell_output(&k, alert->name);
-	frame_send(sock, IPC_RUN_DONE, seq, &done, sizeof(done), -1);
+	if (done.error != -EPIPE)
+		frame_send(sock, IPC_RUN_DONE, seq, &done, sizeof(done), -1);
 	_exit(0);
 }
