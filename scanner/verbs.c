@@ -62,6 +62,10 @@ static void print_usage(FILE *out, const char *verb, unsigned flags)
 	        : flags & WITH_INSIDE   ? " ADDRESS:PORT[@netns:NUMBER]"
 	        : flags & WITH_ENDPOINT ? " ADDRESS:PORT"
 	                                : "");
+	if (strcmp(verb, "unblock") == 0)
+		fputs("       pprofwall unblock --standalone [ADDRESS:PORT]...    as root: of what "
+		      "`block\n       --standalone` made; without an endpoint all of it\n",
+		      out);
 	if (flags & WITH_FOR)
 		fprintf(out, "  --for DURATION  how long it holds, e.g. 90m or 7d; default %s\n",
 		        flags & OF_ACK ? "24h" : "1h");
@@ -72,10 +76,6 @@ static void print_usage(FILE *out, const char *verb, unsigned flags)
 		fputs(
 		    "       pprofwall blocks --standalone [--json]    as root, without a daemon\n",
 		    out);
-	if (strcmp(verb, "unblock") == 0)
-		fputs("       pprofwall unblock --standalone [ADDRESS:PORT]...    as root: of what "
-		      "`block\n       --standalone` made; without an endpoint all of it\n",
-		      out);
 }
 
 static int refuse(const char *verb, const char *what, const char *value)
