@@ -24,7 +24,7 @@ struct channel {
 	bool doomed;
 	struct event *readable, *writable;
 	struct channel_handlers handlers;
-	size_t queued, queued_bytes; /* frames, and their bodies */
+	size_t queued;
 	TAILQ_HEAD(, queued_frame) queue;
 	struct frame in;
 };
@@ -86,7 +86,6 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 			return;
 		TAILQ_REMOVE(&ch->queue, q, link);
 		ch->queued--;
-		ch->queued_bytes -= q->length;
 		free_queued(q);
 		if (err < 0)
 			return; /* the reading side sees the end and says so */
@@ -162,8 +161,7 @@ int channel_send_fd(struct channel *ch, uint16_t type, uint64_t seq, const void 
 		if (err != -EAGAIN)
 			return err;
 	}
-	if (ch->queued >= CHANNEL_QUEUE_MAX_FRAMES ||
-	    length > CHANNEL_QUEUE_MAX_BYTES - ch->queued_bytes)
+	if (ch->queued >= CHANNEL_QUEUE_MAX_FRAMES)
 		return -ENOBUFS;
 	q = malloc(sizeof(*q) + length);
 	if (!q)
@@ -180,7 +178,6 @@ int channel_send_fd(struct channel *ch, uint16_t type, uint64_t seq, const void 
 		memcpy(q->body, body, length);
 	TAILQ_INSERT_TAIL(&ch->queue, q, link);
 	ch->queued++;
-	ch->queued_bytes += length;
 	event_add(ch->writable, NULL);
 	return 0;
 }

@@ -10,11 +10,7 @@
 #include <event2/event.h>
 #include <stdbool.h>
 
-enum {
-	CHANNEL_QUEUE_MAX_FRAMES = 16 * 1024,
-	CHANNEL_QUEUE_MAX_BYTES = 32 * 1024 * 1024, /* of bodies */
-	CHANNEL_READ_BURST = 64
-};
+enum { CHANNEL_QUEUE_MAX_FRAMES = 4096, CHANNEL_READ_BURST = 64 };
 
 struct channel;
 

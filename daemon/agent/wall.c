@@ -31,7 +31,7 @@ enum { QUEUE_NONE, QUEUE_URGENT, QUEUE_RENEWALS };
 enum {
 	RENEWALS_AT_ONCE = 1024, /* under way: others do not wait long behind them */
 	RENEWALS_PART = 32,      /* and this part of all blocks, whose number is what costs */
-	URGENT_AT_ONCE = 8192,   /* what the helper takes in one transaction */
+	URGENT_AT_ONCE = 3072,   /* fit into the channel, with room for other questions */
 	GATHER_PART = 16,        /* renewals wait for at most this part of a block's time */
 };
 
