@@ -31,9 +31,11 @@ struct smtp_attempt {
 	struct curl_slist *headers, *to;
 	struct mail mail;
 	size_t reply_bytes;
+	unsigned replies;
 	int code;     /* of the last reply */
 	bool in_data; /* the next reply is the last word */
 	bool decided;
+	bool may_say_helo; /* libcurl does where EHLO is refused, and nothing needs an extension */
 	curl_socket_t sockets[SOCKETS_MAX]; /* open ones, or CURL_SOCKET_BAD */
 	attempt_done_cb *done;
 	void *arg;
@@ -134,7 +136,8 @@ static size_t take_reply(char *bytes, size_t size, size_t count, void *arg)
 	    bytes[2] < '0' || bytes[2] > '9' || bytes[3] == '-')
 		return length;
 	a->code = (bytes[0] - '0') * 100 + (bytes[1] - '0') * 10 + bytes[2] - '0';
-	a->decided = a->in_data || a->code >= 400;
+	a->replies++; /* the first is the greeting, the second answers EHLO */
+	a->decided = a->in_data || (a->code >= 400 && !(a->replies == 2 && a->may_say_helo));
 	a->in_data = a->code == 354;
 	if (a->decided)
 		stop_reading(a);
@@ -254,6 +257,7 @@ static int start(struct drivers *d, const struct attempt_spec *spec, attempt_don
 	a->arg = arg;
 	for (size_t i = 0; i < SOCKETS_MAX; i++)
 		a->sockets[i] = CURL_SOCKET_BAD;
+	a->may_say_helo = spec->conf->starttls == CONF_STARTTLS_OFF && !spec->conf->user;
 	a->easy = curl_easy_init();
 	if (a->easy)
 		rc = make_mail(a, spec);
