@@ -1,75 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/inventory/inventory.h"
+#include "daemon/inventory/inventory_internal.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/inventory/dump.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
 	POLL_WITH_EVENTS_MS = 30 * 1000,
 	SLICE_MS = 10,
-	/* The record is written a moment before the socket can be found. */
-	EVENT_DELAY_MS = 2,
-	DUMP_GAP_MS = 20,       /* between two dumps of a namespace */
-	DUMP_REST = 10,         /* and so many times what the last one took of a CPU */
-	READ_GAP_MS = 5,        /* between two looks into the rings */
+	DUMP_REST = 10, /* after a dump of a namespace: so many times what it took of a CPU */
 	ADDRESSES_GAP_MS = 900, /* between two readings of a namespace's addresses */
 	LOST_GAP_MS = 100,      /* between two full polls that events ask for, at least; and */
 	LOST_REST = 100,        /* so many times what the last one took of a CPU; but at most */
 	LOST_GAP_MAX_MS = 10 * 1000,
 	CHECK_OWNERS_MS = 10 * 1000,
-	ANEW_MS = 100, /* of looking for owners without a break; then as with dumps */
-	SOON_MS = 100, /* of looking where events came from without a break */
-	MAX_BY_OWNER =
-	    1000, /* with more, an event whose task has ended is not compared with each */
 };
 
-/* After an event: soon, should the first look be too early; and late, for who owns it now. */
-static const int follow_up_ms[] = {DUMP_GAP_MS, 1000};
-
-struct inventory {
-	struct event_base *base;
-	struct inventory_handlers handlers;
-	struct events *events;
-	char why_no_events[EVENTS_WHY_LEN];
-	struct dump_places places;
-	uint64_t hidden;
-	/* Of the last record in this reading: a namespace that ends closes its sockets in a row. */
-	pid_t event_task;
-	uint64_t event_netns;
-	struct table table;
-	struct namespaces seen; /* of the last look at /proc */
-	uint32_t poll_ms;
-	struct event *poll, *slice, *soon, *readable, *read_again;
-	struct event *addresses_changed;
-	int addresses_sock;
-	/* Of the full poll under way: where it is, NULL when none is. */
-	struct table_netns *cursor;
-	bool polling, again, check_owners, said_full, said_truncated;
-	bool lacking; /* owners, that are looked for when anew_due_ms has come */
-	int64_t anew_due_ms;
-	int64_t owners_due_ns;
-	int64_t poll_began_ns, poll_cpu_began_ns, poll_ended_ms;
-	struct inventory_status status;
-};
-
-static int64_t read_ns(clockid_t clock)
-{
-	struct timespec ts = {0};
-
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
-static void start_timer(struct event *timer, int64_t in_ms)
+void inventory_start_timer(struct event *timer, int64_t in_ms)
 {
 	const struct timeval tv = {.tv_sec = (time_t)(in_ms / 1000),
 	                           .tv_usec = (suseconds_t)(in_ms % 1000 * 1000)};
@@ -84,15 +36,17 @@ static void remove_netns(struct inventory *inv, struct table_netns *ns)
 	table_remove(&inv->table, ns);
 }
 
-static int64_t cpu_ns(void)
+int64_t inventory_cpu_ns(void)
 {
-	return read_ns(CLOCK_PROCESS_CPUTIME_ID);
+	struct timespec ts = {0};
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* When to do again what began at that CPU time, so that it takes a tenth of one at most. */
-static int64_t rest_after(int64_t began_cpu_ns)
+int64_t inventory_rest_after(int64_t began_cpu_ns)
 {
-	int64_t rest = (cpu_ns() - began_cpu_ns) * DUMP_REST / 1000000;
+	int64_t rest = (inventory_cpu_ns() - began_cpu_ns) * DUMP_REST / 1000000;
 
 	return clock_monotonic_ms() + (rest < LOST_GAP_MAX_MS ? rest : LOST_GAP_MAX_MS);
 }
@@ -113,10 +67,9 @@ static void warn_once(struct inventory *inv, const struct table_netns *ns)
 	}
 }
 
-/* Looks at one namespace. One that cannot be opened any more is looked for by the next poll. */
-static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
+int inventory_dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 {
-	int64_t now = clock_monotonic_ms(), began_cpu_ns = cpu_ns();
+	int64_t now = clock_monotonic_ms(), began_cpu_ns = inventory_cpu_ns();
 	bool with_addresses = now >= ns->addresses_due_ms;
 	int err;
 
@@ -124,7 +77,7 @@ static int dump(struct inventory *inv, struct table_netns *ns, int64_t seen_ns)
 	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns, with_addresses);
 	if (err == 0 && with_addresses)
 		ns->addresses_due_ms = now + ADDRESSES_GAP_MS;
-	ns->dumped_ms = rest_after(began_cpu_ns);
+	ns->dumped_ms = inventory_rest_after(began_cpu_ns);
 	warn_once(inv, ns);
 	inv->handlers.news(inv->handlers.arg);
 	return err;
@@ -139,8 +92,8 @@ static void end_poll(struct inventory *inv)
 	inv->polling = inv->again = false;
 	inv->poll_ended_ms = clock_monotonic_ms();
 	inv->status.polls++;
-	inv->status.poll_cpu_ns = cpu_ns() - inv->poll_cpu_began_ns;
-	start_timer(inv->poll, next);
+	inv->status.poll_cpu_ns = inventory_cpu_ns() - inv->poll_cpu_began_ns;
+	inventory_start_timer(inv->poll, next);
 	inv->handlers.synced(inv->handlers.arg);
 }
 
@@ -157,12 +110,12 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 		inv->cursor = TAILQ_NEXT(ns, link);
 		if (inv->check_owners)
 			dump_check_owners(&inv->places, &inv->table, ns);
-		if (dump(inv, ns, inv->poll_began_ns) < 0)
+		if (inventory_dump(inv, ns, inv->poll_began_ns) < 0)
 			inv->status.skipped++;
 		ns->expected = 0;
 	}
 	if (inv->cursor)
-		start_timer(inv->slice, 0);
+		inventory_start_timer(inv->slice, 0);
 	else
 		end_poll(inv);
 }
@@ -193,7 +146,7 @@ static void add_netns(struct inventory *inv, const struct namespaces_ref *ref)
 	}
 }
 
-static int look_around(struct inventory *inv)
+int inventory_look_around(struct inventory *inv)
 {
 	struct namespaces found;
 	int err = namespaces_find(inv->places.proc_fd, &found);
@@ -212,13 +165,13 @@ static void begin_poll(struct inventory *inv)
 
 	event_del(inv->poll);
 	inv->polling = true;
-	inv->poll_began_ns = read_ns(CLOCK_MONOTONIC);
-	inv->poll_cpu_began_ns = cpu_ns();
+	inv->poll_began_ns = clock_monotonic_ns();
+	inv->poll_cpu_began_ns = inventory_cpu_ns();
 	inv->status.skipped = 0;
 	inv->check_owners = inv->poll_began_ns >= inv->owners_due_ns;
 	if (inv->check_owners)
 		inv->owners_due_ns = inv->poll_began_ns + CHECK_OWNERS_MS * INT64_C(1000000);
-	err = look_around(inv);
+	err = inventory_look_around(inv);
 	if (err < 0) {
 		log_error("/proc: %s", strerror(-err));
 		inv->status.skipped++;
@@ -231,7 +184,7 @@ static void begin_poll(struct inventory *inv)
 			remove_netns(inv, ns);
 	}
 	inv->cursor = TAILQ_FIRST(&inv->table.namespaces);
-	start_timer(inv->slice, 0);
+	inventory_start_timer(inv->slice, 0);
 }
 
 static void on_poll(evutil_socket_t fd, short what, void *arg)
@@ -244,8 +197,7 @@ static void on_poll(evutil_socket_t fd, short what, void *arg)
 		begin_poll(inv);
 }
 
-/* Something has happened, and we cannot say where. */
-static void poll_soon(struct inventory *inv)
+void inventory_poll_soon(struct inventory *inv)
 {
 	/* However events come: a hundredth of a CPU. */
 	int64_t rest = inv->status.poll_cpu_ns / 1000000 * LOST_REST;
@@ -257,207 +209,7 @@ static void poll_soon(struct inventory *inv)
 	if (inv->polling)
 		inv->again = true;
 	else
-		start_timer(inv->poll, in > 0 ? in : 0);
-}
-
-/* Events */
-
-static void plan(struct table_netns *ns, int64_t in_ms)
-{
-	int64_t due = clock_monotonic_ms() + in_ms;
-
-	if (due < ns->dumped_ms + DUMP_GAP_MS)
-		due = ns->dumped_ms + DUMP_GAP_MS;
-	if (!ns->due_ms || due < ns->due_ms)
-		ns->due_ms = due;
-}
-
-static void plan_soon(struct inventory *inv)
-{
-	const struct table_netns *ns;
-	int64_t first = 0, now = clock_monotonic_ms();
-
-	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
-		if (ns->due_ms && (!first || ns->due_ms < first))
-			first = ns->due_ms;
-	}
-	if (inv->lacking && (!first || inv->anew_due_ms < first))
-		first = inv->anew_due_ms;
-	if (first)
-		start_timer(inv->soon, first > now ? first - now : 0);
-}
-
-/*
- * Where else something may have happened: where this process has listeners. `except` was looked at
- * already. Returns false if there is no such place, or too many to look at.
- */
-static bool plan_by_owner(struct inventory *inv, pid_t process, const struct table_netns *except,
-                          int64_t event_ns)
-{
-	struct table_netns *ns;
-	bool found = false;
-
-	if (inv->table.n_listeners > MAX_BY_OWNER)
-		return false;
-	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
-		for (size_t i = 0; ns != except && process > 0 && i < ns->n_listeners; i++) {
-			if (ns->listeners[i]->owner.pid != process)
-				continue;
-			plan(ns, EVENT_DELAY_MS);
-			ns->event_ns = event_ns;
-			ns->follow_ups = 0;
-			ns->expected++;
-			ns->hint = 0; /* should it not have been here either: everywhere */
-			found = true;
-			break;
-		}
-	}
-	return found;
-}
-
-/* Not of whom listen() came, and not of whom the last poll saw: somebody new. */
-static void find_owners_anew(struct inventory *inv)
-{
-	int64_t began = clock_monotonic_ms(), began_cpu_ns = cpu_ns();
-	struct table_netns *ns;
-	bool unfinished = false;
-
-	inv->lacking = false;
-	if (look_around(inv) < 0)
-		return;
-	TAILQ_FOREACH (ns, &inv->table.namespaces, link) {
-		if (!dump_lacks_owners(ns))
-			continue;
-		/* A socket that nobody holds must not keep us from everything else. */
-		inv->lacking = clock_monotonic_ms() - began > ANEW_MS;
-		if (inv->lacking)
-			break;
-		unfinished =
-		    !dump_find_owners(&inv->places, &inv->table, ns, &inv->seen) || unfinished;
-	}
-	inv->lacking = inv->lacking || unfinished;
-	inv->anew_due_ms = rest_after(began_cpu_ns);
-	inv->handlers.news(inv->handlers.arg);
-}
-
-static void on_soon(evutil_socket_t fd, short what, void *arg)
-{
-	struct inventory *inv = arg;
-	int64_t now = clock_monotonic_ms();
-	struct table_netns *ns, *next;
-
-	(void)fd;
-	(void)what;
-	for (ns = TAILQ_FIRST(&inv->table.namespaces); ns; ns = next) {
-		next = TAILQ_NEXT(ns, link);
-		if (!ns->due_ms || ns->due_ms > now)
-			continue;
-		if (clock_monotonic_ms() - now > SOON_MS)
-			break;
-		ns->due_ms = 0;
-		if (ns->follow_ups == ARRAY_LEN(follow_up_ms))
-			dump_check_owners(&inv->places, &inv->table, ns);
-		if (dump(inv, ns, ns->event_ns) < 0) {
-			/* Whom we had it from has ended; there may be others. */
-			poll_soon(inv);
-			continue;
-		}
-		inv->lacking = inv->lacking || dump_lacks_owners(ns);
-		ns->expected -= ns->expected < ns->changes ? ns->expected : ns->changes;
-		/* All is explained: only who owns it may still change. */
-		if (!ns->expected && ns->follow_ups == 0)
-			ns->follow_ups = 1;
-		else if (ns->expected && ns->follow_ups > 0) {
-			/* A socket may live elsewhere than the task that calls listen() on it. */
-			ns->expected = 0;
-			if (!plan_by_owner(inv, ns->hint, ns, ns->event_ns))
-				poll_soon(inv);
-		}
-		if (ns->follow_ups < ARRAY_LEN(follow_up_ms))
-			plan(ns, follow_up_ms[ns->follow_ups++]);
-	}
-	if (inv->lacking && now >= inv->anew_due_ms)
-		find_owners_anew(inv);
-	plan_soon(inv);
-}
-
-static void on_record(const struct events_record *r, void *arg)
-{
-	struct inventory *inv = arg;
-	struct namespaces_ref ref = {.task = r->task};
-	struct table_netns *ns;
-
-	inv->status.events++;
-	if (r->task != inv->event_task)
-		inv->event_netns =
-		    r->task > 0 ? namespaces_of_task(inv->places.proc_fd, r->task) : 0;
-	inv->event_task = r->task;
-	ref.netns = inv->event_netns;
-	if (ref.netns && ref.netns == inv->hidden)
-		return;
-	if (!ref.netns) {
-		if (!plan_by_owner(inv, r->process, NULL, r->time_ns))
-			poll_soon(inv);
-		return;
-	}
-	ns = table_find(&inv->table, ref.netns);
-	if (!ns)
-		ns = table_add(&inv->table, &ref, ref.netns == inv->places.home_netns);
-	if (!ns)
-		return;
-	plan(ns, EVENT_DELAY_MS);
-	ns->event_ns = r->time_ns;
-	ns->follow_ups = 0;
-	ns->expected++;
-	ns->hint = r->process;
-}
-
-static void read_events(struct inventory *inv)
-{
-	uint64_t lost;
-
-	inv->event_task = 0;
-	inv->event_netns = 0;
-	lost = events_read(inv->events, on_record, inv);
-	inv->status.lost += lost;
-	if (lost)
-		poll_soon(inv);
-	plan_soon(inv);
-	/* In a storm of events, by and by. */
-	start_timer(inv->read_again, READ_GAP_MS);
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	read_events(arg);
-}
-
-static void on_read_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct inventory *inv = arg;
-
-	(void)fd;
-	(void)what;
-	event_add(inv->readable, NULL);
-}
-
-/* The host's own addresses: a wildcard there is reached by a new one at once. */
-static void on_addresses_changed(evutil_socket_t fd, short what, void *arg)
-{
-	struct inventory *inv = arg;
-	struct table_netns *ns = table_find(&inv->table, inv->places.home_netns);
-
-	(void)what;
-	addresses_drain_monitor(fd);
-	if (!ns)
-		return;
-	plan(ns, DUMP_GAP_MS);
-	ns->addresses_due_ms = 0;
-	ns->event_ns = read_ns(CLOCK_MONOTONIC);
-	ns->follow_ups = ARRAY_LEN(follow_up_ms); /* what is told of is there */
-	plan_soon(inv);
+		inventory_start_timer(inv->poll, in > 0 ? in : 0);
 }
 
 /* The outside */
@@ -472,7 +224,7 @@ void inventory_watch(struct inventory *inv, uint32_t poll_ms)
 	if (inv->polling)
 		inv->again = true; /* what is told then may be older than the question */
 	else
-		start_timer(inv->poll, 0);
+		inventory_start_timer(inv->poll, 0);
 }
 
 void inventory_unwatch(struct inventory *inv)
@@ -527,15 +279,16 @@ static int set_up(struct inventory *inv)
 	/* Without it, by polls. */
 	inv->addresses_sock = addresses_open_monitor();
 	if (inv->addresses_sock >= 0)
-		inv->addresses_changed = event_new(inv->base, inv->addresses_sock,
-		                                   EV_READ | EV_PERSIST, on_addresses_changed, inv);
+		inv->addresses_changed =
+		    event_new(inv->base, inv->addresses_sock, EV_READ | EV_PERSIST,
+		              inventory_on_addresses_changed, inv);
 	inv->poll = evtimer_new(inv->base, on_poll, inv);
 	inv->slice = evtimer_new(inv->base, on_slice, inv);
-	inv->soon = evtimer_new(inv->base, on_soon, inv);
+	inv->soon = evtimer_new(inv->base, inventory_on_soon, inv);
 	if (inv->events) {
-		inv->readable =
-		    event_new(inv->base, events_fd(inv->events), EV_READ, on_readable, inv);
-		inv->read_again = evtimer_new(inv->base, on_read_again, inv);
+		inv->readable = event_new(inv->base, events_fd(inv->events), EV_READ,
+		                          inventory_on_readable, inv);
+		inv->read_again = evtimer_new(inv->base, inventory_on_read_again, inv);
 	}
 	return inv->poll && inv->slice && inv->soon &&
 	               (!inv->events || (inv->readable && inv->read_again))
