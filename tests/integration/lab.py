@@ -529,8 +529,8 @@ class Lab:
         try:
             self.connect(address, port, source=source, timeout=2).close()
             return False
-        except ConnectionRefusedError:
-            return True
+        except (ConnectionRefusedError, ConnectionResetError):
+            return True  # the latter when a block goes in while the connection is being made
 
     def wait_port(self, address, port, namespace="target", timeout=20, process=None):
         def listening():

@@ -11,7 +11,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from lab import Lab, wait_until  # noqa: E402
 from sender_driver import NameServer  # noqa: E402
-from test_daemon import SLOW, DaemonTest  # noqa: E402
+from test_daemon import ENDPOINT, SLOW, DaemonTest  # noqa: E402
 
 NAME = "prometheus.example"
 TTL = 5  # the least that is believed
@@ -154,7 +154,8 @@ class Names(AllowTest):
         self.daemon = self.lab.daemon(self.config_of(allow_from=[NAME], trip_after=1))
         self.daemon.start(ready=False)
         self.daemon.process.wait_line("ready", 20 * SLOW)
-        self.wait_open()
+        self.daemon.wait_metric("pprofwall_breaker_state", 1, 10 * SLOW, endpoint=ENDPOINT,
+                                state="open")
         hammer.wait(100)
         self.assertFalse(self.refused(), "nobody is cut before the name is known")
         late.set()
