@@ -151,7 +151,7 @@ class Datagrams(SyslogTest):
         sender = self.sender(config("unix://" + self.path("log")))
         sender.send(1, EVENT)
         result = sender.read_result(sender.agent.receive())
-        self.assertEqual((result.outcome, result.text), ("retry", "No such file or directory"))
+        self.assertEqual((result.outcome, result.text), ("retry", "its socket: No such file or directory"))
         listener = self.unix()
         self.assertEqual(sender.results(until=1)[-1].outcome, "delivered")
         self.assertEqual(listener.recv(65536).decode(), WANTED)
