@@ -18,6 +18,8 @@ from lab import IS_ASAN, Lab, wait_until
 from test_kills import BY_HAND, COMES_AND_GOES, SLOW, StateTest
 
 KILLS = int(os.environ.get("PW_KILLS", "6" if IS_ASAN else "16"))
+# Of a whole run: past outbox.max_events the oldest that wait are given up, as it says.
+MOST_EVENTS = 9000
 
 
 class Story:
@@ -103,7 +105,8 @@ class Kills(OutboxTest):
             self.acknowledged[port].append((number, f"manual_{verb}"))
 
     def keep_acting(self, stop):
-        while not stop.is_set():
+        most = self.number + MOST_EVENTS // KILLS
+        while not stop.is_set() and self.number < most:
             self.act()
 
     def kill(self):
