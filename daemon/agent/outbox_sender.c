@@ -109,9 +109,11 @@ static void take_result(struct outbox *box, uint64_t seq, const struct ipc_send_
 	if (result->outcome == IPC_SEND_DELIVERED) {
 		sink->public.delivered++;
 		sink->public.last_error[0] = '\0';
-		if (d)
+		/* Of what was sent alone: one that was taken over could else go on for ever. */
+		if (d) {
 			outbox_end_delivery(box, d);
-		outbox_tell_loss(box, sink);
+			outbox_tell_loss(box, sink);
+		}
 		return;
 	}
 	memcpy(sink->public.last_error, result->text, sizeof(sink->public.last_error));

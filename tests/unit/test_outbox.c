@@ -448,6 +448,9 @@ static void test_gave_up(void **state)
 	answer(b, "ops", IPC_SEND_GAVE_UP);
 	outbox_get_sink(b->box, 0, &sink);
 	assert_int_equal(sink.untold_loss, 1);
+	/* Nor is it told for the delivery of what was never sent. */
+	answer_as(b, 4711, "ops", IPC_SEND_DELIVERED);
+	expect_nothing(b);
 	expect_rows(b, 0, 1);
 }
 
