@@ -32,7 +32,7 @@ enum {
 };
 
 enum conf_mode { CONF_MODE_OBSERVE = 0, CONF_MODE_ENFORCE };
-enum conf_action { CONF_ACTION_DROP = 0, CONF_ACTION_ALERT };
+enum conf_action { CONF_ACTION_DROP = 0, CONF_ACTION_ALERT, CONF_ACTION_FILTER };
 enum conf_refuse { CONF_REFUSE_RESET = 0, CONF_REFUSE_DROP };
 enum conf_on_stop { CONF_ON_STOP_KEEP = 0, CONF_ON_STOP_REMOVE };
 enum conf_persist { CONF_PERSIST_AUTO = 0, CONF_PERSIST_OFF };
@@ -95,8 +95,23 @@ struct conf_match {
 	enum conf_loopback loopback;   /* of listeners that only the host itself reaches */
 };
 
+enum conf_on_opaque { CONF_ON_OPAQUE_DROP = 0, CONF_ON_OPAQUE_PASS };
+enum conf_on_failure { CONF_ON_FAILURE_CLOSED = 0, CONF_ON_FAILURE_OPEN };
+
+/* What a rule that filters does with requests (docs/filter.md). */
+struct conf_filter {
+	struct conf_strings deny;  /* prefixes of paths; none: every one that the signatures know */
+	struct conf_strings allow; /* prefixes; if there are any, nothing else is served */
+	enum conf_on_opaque on_opaque;   /* what cannot be read: TLS, HTTP/2 */
+	enum conf_on_failure on_failure; /* no filter process, or one that does not answer */
+	enum conf_action fallback; /* of an endpoint that speaks TLS: CONF_ACTION_ALERT or _DROP */
+	int64_t drain_ms;          /* connections from before may go on for so long */
+};
+
 struct conf_breaker {
 	char *name;
+	bool standing;             /* of `filters`: in force whatever the probes find */
+	struct conf_filter filter; /* of CONF_ACTION_FILTER */
 	struct conf_match match;
 	unsigned trip_after;         /* exposed probes that open, of the last trip_window; 1..64 */
 	unsigned trip_window;        /* trip_after..64; default trip_after */
@@ -172,8 +187,13 @@ struct conf {
 		int64_t timeout_ms;   /* one request, in all */
 		unsigned concurrency; /* endpoints probed at once */
 	} scan;
-	struct conf_breaker *breakers; /* at least one: a default is made when none is given */
-	size_t n_breakers;
+	/*
+	 * At least one: a default is made when no breaker is given. The first n_filters are those
+	 * of `filters`, standing, in their order; names are unique among all.
+	 */
+	struct conf_breaker *breakers;
+	size_t n_breakers; /* those of `filters` included */
+	size_t n_filters;
 	/*
 	 * breakers[n_breakers] is there as well: CONF_UNMATCHED, for endpoints that no breaker's
 	 * match fits. It has the defaults, and action alert. Not dumped, and no rule of the wire.
@@ -209,9 +229,12 @@ struct conf {
 		uint32_t mark;      /* set on our own probes on loopback... */
 		uint32_t mark_mask; /* ...within these bits */
 		bool verify;        /* a block is tried from a namespace of our own */
+		/* For filtered endpoints that are not this host's own: */
+		uint32_t route_mark;  /* the mark, within mark_mask, of what goes to the filter */
+		uint32_t route_table; /* the routing table that takes it there */
 	} firewall;
 	struct {
-		char *agent, *prober, *firewall, *sender, *inventory,
+		char *agent, *prober, *firewall, *sender, *inventory, *filter,
 		    *runner; /* names or numbers */
 	} users;
 };

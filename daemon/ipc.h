@@ -9,6 +9,8 @@
  *	agent   <-> sender       IPC_SEND_*, IPC_RESOLVE_*,   (descriptor 4 of the sender)
  *	                         IPC_REVERSE_*
  *	agent   <-> inventory    daemon/inventory/wire.h      (descriptor 4 of the inventory)
+ *	filter  --> agent        daemon/filter/wire.h         (descriptor 4 of the filter)
+ *	firewall <-> filter      daemon/filter/wire.h         (both get it by IPC_PARENT_PEER)
  *	sender  <-> runner       IPC_RUN_*                    (descriptor 4 of the runner)
  *
  * The prober finds the shipped signatures on descriptor 5, unless the parent could not open them.
@@ -41,10 +43,14 @@ enum ipc_type {
 	/* parent -> child */
 	IPC_PARENT_CONF =
 	    1, /* struct ipc_conf + memfd of the file: check it; IPC_CHILD_CONF answers */
-	IPC_PARENT_COMMIT,  /* struct ipc_conf: what was checked is now in force; answered likewise
-	                     */
-	IPC_PARENT_ABORT,   /* struct ipc_conf: forget what was checked; no answer */
-	IPC_PARENT_PEER,    /* agent and sender: struct ipc_peer + socket */
+	IPC_PARENT_COMMIT, /* struct ipc_conf: what was checked is now in force; answered likewise
+	                    */
+	IPC_PARENT_ABORT,  /* struct ipc_conf: forget what was checked; no answer */
+	/*
+	 * struct ipc_peer + socket: agent, sender; and of each other firewall (role FILTER) and
+	 * filter (role FIREWALL), a new pair for each filter process
+	 */
+	IPC_PARENT_PEER,
 	IPC_PARENT_CONTROL, /* agent only: listening control socket */
 	IPC_PARENT_STOP, /* end in an orderly way: agent and sender flush, firewall obeys on_stop */
 	IPC_PARENT_RELOADED, /* agent only: struct ipc_result of a reload, when it is over */
@@ -56,6 +62,7 @@ enum ipc_type {
 	IPC_CHILD_RELOAD,     /* agent only, empty: somebody asked for a reload */
 	IPC_CHILD_BLIND,      /* agent only, empty: the prober answers no probes; restart it */
 	IPC_CHILD_RUNNER,     /* sender only, empty: it has programs to run */
+	IPC_CHILD_DEAF,       /* firewall only, empty: the filter does not answer; restart it */
 
 	/* agent -> prober */
 	IPC_PROBE_START = 64, /* struct ipc_probe; seq names the probe */
