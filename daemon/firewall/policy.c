@@ -83,6 +83,8 @@ enum firewall_result policy_check_block(const struct conf *conf,
 	struct endpoint e = policy_request_endpoint(request);
 	enum firewall_result result;
 
+	if (request->fallback)
+		return FIREWALL_BAD_RULE;
 	if (request->rule != FIREWALL_RULE_MANUAL) {
 		const struct conf_breaker *breaker = rule_breaker(conf, request->rule);
 

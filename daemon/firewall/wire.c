@@ -57,7 +57,8 @@ enum firewall_result firewall_wire_check(const void *bytes, size_t length,
 	if (length != sizeof(r))
 		return FIREWALL_MALFORMED;
 	memcpy(&r, bytes, sizeof(r));
-	if (r.version != FIREWALL_WIRE_VERSION || r.zero || r.zero2)
+	if (r.version != FIREWALL_WIRE_VERSION || r.fallback > (r.verb == FIREWALL_BLOCK) ||
+	    r.zero2)
 		return FIREWALL_MALFORMED;
 	switch (r.verb) {
 	case FIREWALL_BLOCK: well_formed = names_endpoint(&r); break;

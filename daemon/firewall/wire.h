@@ -61,7 +61,7 @@ struct firewall_request {
 	uint16_t verb;
 	uint16_t port; /* host byte order */
 	uint8_t family;
-	uint8_t zero;
+	uint8_t fallback; /* BLOCK: 1: a rule that filters and falls back to drop does that; 0 */
 	uint8_t address[16];
 	uint32_t rule;
 	uint32_t zero2;
@@ -128,7 +128,7 @@ struct firewall_reply {
 	uint16_t result; /* enum firewall_result */
 	uint16_t port;
 	uint8_t family;
-	uint8_t zero;
+	uint8_t fallback; /* LIST: as it was asked for */
 	uint8_t address[16];
 	uint32_t rule;
 	int32_t error;       /* positive errno with FIREWALL_KERNEL, else 0 */

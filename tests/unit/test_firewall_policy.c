@@ -102,6 +102,8 @@ static void only_a_person_blocks_while_observing(void **state)
 	assert_int_equal(policy_check_block(&conf, &r), FIREWALL_BAD_RULE);
 	r.rule = FIREWALL_RULE_MANUAL;
 	assert_int_equal(policy_check_block(&conf, &r), FIREWALL_OK);
+	r.fallback = 1;
+	assert_int_equal(policy_check_block(&conf, &r), FIREWALL_BAD_RULE);
 }
 
 static void caps_blocks_at_once_and_per_minute(void **state)

@@ -72,7 +72,14 @@ static void refuses_padding_and_unknown_values(void **state)
 	r.version++;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
 	r = make_block();
-	r.zero = 1;
+	r.fallback = 1;
+	assert_int_equal(check(&r), FIREWALL_OK);
+	r.fallback = 2;
+	assert_int_equal(check(&r), FIREWALL_MALFORMED);
+	r = make_block();
+	r.fallback = 1;
+	r.verb = FIREWALL_UNBLOCK;
+	r.timeout_ms = 0;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
 	r = make_block();
 	r.zero2 = 1;
