@@ -76,7 +76,7 @@ struct filter_stats {
 	uint64_t upstream_failures; /* 502 */
 	uint64_t request_bytes, response_bytes;
 	uint64_t untold; /* FILTER_DENIED that were not sent, for their rate */
-	/* From the request's head to the first byte of its answer; upper bounds in
+	/* From the request's head to the first byte of its answer, cumulative; upper bounds in
 	 * filter_latency_bounds_us, the last is all. */
 	uint64_t latency[FILTER_LATENCY_BUCKETS];
 	uint64_t latency_sum_us;
