@@ -5,12 +5,8 @@
 
 #include <string.h>
 
-#define DIGITS  "0123456789"
-#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-/* RFC 9110, 5.6.2 */
-#define TOKEN DIGITS LETTERS "!#$%&'*+-.^_`|~"
 /* RFC 3986, 3.3, with what the query has besides; Prometheus' own match[] is sent as it stands. */
-#define PATH_CHARACTERS  DIGITS LETTERS "-._~%!$&'()*+,;=:@/"
+#define PATH_CHARACTERS  HTTP_DIGITS HTTP_LETTERS "-._~%!$&'()*+,;=:@/"
 #define QUERY_CHARACTERS PATH_CHARACTERS "?[]{}|\"<>\\^`"
 
 const char *http_fault_name(enum http_fault fault)
@@ -36,49 +32,6 @@ const char *http_fault_name(enum http_fault fault)
 	return fault < HTTP_FAULT_COUNT && names[fault] ? names[fault] : "none";
 }
 
-static char lower(char c)
-{
-	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-bool http_text_is(struct http_text text, const char *name)
-{
-	if (strlen(name) != text.length)
-		return false;
-	for (size_t i = 0; i < text.length; i++) {
-		if (lower(text.at[i]) != name[i])
-			return false;
-	}
-	return true;
-}
-
-static bool is_of(char c, const char *set)
-{
-	return c != '\0' && strchr(set, c) != NULL;
-}
-
-static bool consists_of(struct http_text text, const char *set)
-{
-	for (size_t i = 0; i < text.length; i++) {
-		if (!is_of(text.at[i], set))
-			return false;
-	}
-	return true;
-}
-
-/* Up to the separator, which is taken too; false when there is none. */
-static bool take_until(struct http_text *rest, char separator, struct http_text *out)
-{
-	const char *end = memchr(rest->at, separator, rest->length);
-
-	if (!end)
-		return false;
-	*out = (struct http_text){rest->at, (size_t)(end - rest->at)};
-	rest->length -= out->length + 1;
-	rest->at = end + 1;
-	return true;
-}
-
 static enum http_read blame(enum http_fault *fault, enum http_fault what)
 {
 	*fault = what;
@@ -102,7 +55,7 @@ static enum http_read find_end(const char *bytes, size_t length, size_t *scanned
 	for (size_t i = *scanned; i < length; i++) {
 		unsigned char c = (unsigned char)bytes[i];
 
-		if (i == 0 && !is_of(bytes[0], TOKEN))
+		if (i == 0 && !http_char_is_of(bytes[0], HTTP_TOKEN))
 			return blame(fault, HTTP_FAULT_OPAQUE);
 		if (i >= HTTP_HEAD_MAX_BYTES || bytes + i - line > HTTP_LINE_MAX_BYTES + 1)
 			return blame(fault, HTTP_FAULT_TOO_LONG);
@@ -138,7 +91,8 @@ static enum http_fault read_target(struct http_head *h)
 		h->query.at = mark;
 		h->query.length = h->target.length - h->path.length;
 	}
-	return consists_of(h->path, PATH_CHARACTERS) && consists_of(h->query, QUERY_CHARACTERS)
+	return http_text_consists_of(h->path, PATH_CHARACTERS) &&
+	               http_text_consists_of(h->query, QUERY_CHARACTERS)
 	           ? HTTP_FAULT_NONE
 	           : HTTP_FAULT_TARGET;
 }
@@ -148,88 +102,45 @@ static enum http_fault read_request_line(struct http_text line, struct http_head
 {
 	struct http_text version = line;
 
-	if (!take_until(&version, ' ', &h->method) || !take_until(&version, ' ', &h->target))
+	if (!http_text_take_until(&version, ' ', &h->method) ||
+	    !http_text_take_until(&version, ' ', &h->target))
 		return HTTP_FAULT_REQUEST_LINE;
 	if (http_text_is(h->method, "pri") && http_text_is(version, "http/2.0"))
 		return HTTP_FAULT_OPAQUE;
 	if (h->method.length == 0 || h->method.length > HTTP_METHOD_MAX_LEN ||
-	    !consists_of(h->method, TOKEN) || http_text_is(h->method, "connect"))
+	    !http_text_consists_of(h->method, HTTP_TOKEN) || http_text_is(h->method, "connect"))
 		return HTTP_FAULT_METHOD;
 	if (version.length != 8 || memcmp(version.at, "HTTP/1.", 7) != 0 ||
-	    !is_of(version.at[7], "01"))
+	    !http_char_is_of(version.at[7], "01"))
 		return HTTP_FAULT_VERSION;
 	h->minor = version.at[7] == '1';
 	return read_target(h);
 }
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
 /* Control characters were refused on the way; what is left is field-content (RFC 9110, 5.5). */
 static enum http_fault read_field(struct http_text line, struct http_head *h)
 {
-	struct http_field *f = &h->fields[h->n_fields];
-
 	if (h->n_fields == HTTP_MAX_FIELDS)
 		return HTTP_FAULT_TOO_LONG;
-	f->value = line;
-	/* A space before the colon, and a folded line, have no token there. */
-	if (!take_until(&f->value, ':', &f->name) || f->name.length == 0 ||
-	    !consists_of(f->name, TOKEN))
+	if (!http_field_read(line, &h->fields[h->n_fields]))
 		return HTTP_FAULT_FIELD;
-	while (f->value.length > 0 && is_space(f->value.at[0])) {
-		f->value.at++;
-		f->value.length--;
-	}
-	while (f->value.length > 0 && is_space(f->value.at[f->value.length - 1]))
-		f->value.length--;
 	h->n_fields++;
 	return HTTP_FAULT_NONE;
 }
 
 const struct http_field *http_head_find(const struct http_head *head, const char *name)
 {
-	for (size_t i = 0; i < head->n_fields; i++) {
-		if (http_text_is(head->fields[i].name, name))
-			return &head->fields[i];
-	}
-	return NULL;
+	return http_fields_find(head->fields, head->n_fields, name);
 }
 
 static size_t count_fields(const struct http_head *head, const char *name)
 {
-	size_t n = 0;
-
-	for (size_t i = 0; i < head->n_fields; i++)
-		n += http_text_is(head->fields[i].name, name);
-	return n;
+	return http_fields_count(head->fields, head->n_fields, name);
 }
 
-/* Is the token (in lower case) one of the list's, in any Connection field? */
-static bool connection_names(const struct http_head *h, const char *token, size_t length)
+static bool connection_names(const struct http_head *h, struct http_text token)
 {
-	for (size_t i = 0; i < h->n_fields; i++) {
-		struct http_text rest = h->fields[i].value, item;
-
-		if (!http_text_is(h->fields[i].name, "connection"))
-			continue;
-		for (bool more = true; more;) {
-			more = take_until(&rest, ',', &item);
-			if (!more)
-				item = rest;
-			while (item.length > 0 && is_space(item.at[0])) {
-				item.at++;
-				item.length--;
-			}
-			while (item.length > 0 && is_space(item.at[item.length - 1]))
-				item.length--;
-			if (item.length == length && strncasecmp(item.at, token, length) == 0)
-				return true;
-		}
-	}
-	return false;
+	return http_fields_connection_names(h->fields, h->n_fields, token);
 }
 
 static enum http_fault read_host(struct http_head *h)
@@ -242,7 +153,8 @@ static enum http_fault read_host(struct http_head *h)
 	if (n == 0)
 		return HTTP_FAULT_NONE;
 	h->host = host->value;
-	return h->host.length > 0 && consists_of(h->host, DIGITS LETTERS "-._~:[]%")
+	return h->host.length > 0 &&
+	               http_text_consists_of(h->host, HTTP_DIGITS HTTP_LETTERS "-._~:[]%")
 	           ? HTTP_FAULT_NONE
 	           : HTTP_FAULT_HOST;
 }
@@ -266,7 +178,7 @@ static enum http_fault read_framing(struct http_head *h)
 		return HTTP_FAULT_NONE;
 	/* The same twice, or "5, 5", may be taken for one (RFC 9110, 8.6): here it is not. */
 	if (count_fields(h, "content-length") > 1 || length->value.length == 0 ||
-	    length->value.length > 18 || !consists_of(length->value, DIGITS))
+	    length->value.length > 18 || !http_text_consists_of(length->value, HTTP_DIGITS))
 		return HTTP_FAULT_LENGTH;
 	for (size_t i = 0; i < length->value.length; i++)
 		h->content_length = h->content_length * 10 + (uint64_t)(length->value.at[i] - '0');
@@ -294,8 +206,8 @@ static enum http_fault judge_fields(struct http_head *h)
 		fault = read_framing(h);
 	if (!fault)
 		fault = read_expectation(h);
-	h->keep_alive = h->minor == 1 ? !connection_names(h, "close", 5)
-	                              : connection_names(h, "keep-alive", 10);
+	h->keep_alive = h->minor == 1 ? !connection_names(h, (struct http_text){"close", 5})
+	                              : connection_names(h, (struct http_text){"keep-alive", 10});
 	return fault;
 }
 
@@ -310,7 +222,7 @@ enum http_read http_head_read(const char *bytes, size_t length, size_t *scanned,
 	if (found != HTTP_READ_DONE)
 		return found;
 	*out = (struct http_head){.length = end};
-	for (bool first = true; !wrong && take_until(&rest, '\n', &line); first = false) {
+	for (bool first = true; !wrong && http_text_take_until(&rest, '\n', &line); first = false) {
 		line.length--; /* the CR before it */
 		if (line.length == 0)
 			break;
@@ -352,5 +264,5 @@ bool http_head_ends_here(const struct http_head *head, const struct http_field *
 	 */
 	if (http_text_is(field->name, "host"))
 		return false;
-	return connection_names(head, field->name.at, field->name.length);
+	return connection_names(head, field->name);
 }

@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "daemon/filter/http_field.h"
+
 #include <stdint.h>
 
 enum {
@@ -40,15 +40,6 @@ enum http_fault {
 /* For metrics and logs: "opaque", "request_line". */
 const char *http_fault_name(enum http_fault fault);
 
-struct http_text {
-	const char *at;
-	size_t length;
-};
-
-struct http_field {
-	struct http_text name, value; /* without the spaces around it */
-};
-
 enum http_framing { HTTP_FRAMING_NONE = 0, HTTP_FRAMING_LENGTH, HTTP_FRAMING_CHUNKED };
 
 struct http_head {
@@ -75,8 +66,6 @@ enum http_read { HTTP_READ_MORE = 0, HTTP_READ_DONE, HTTP_READ_BAD };
 enum http_read http_head_read(const char *bytes, size_t length, size_t *scanned,
                               struct http_head *out, enum http_fault *fault);
 
-/* Are these the same, in any case? `name` in lower case. */
-bool http_text_is(struct http_text text, const char *name);
 /* The first field of that name (in lower case), or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, const char *name);
 /*
