@@ -39,11 +39,28 @@ struct conf *conf_load_fd(const char *file, int fd, char error[static CONF_ERROR
 
 void conf_free(struct conf *conf)
 {
-	if (conf && conf->has_unmatched)
+	if (!conf)
+		return;
+	if (conf->has_unmatched)
 		free(conf->breakers[conf->n_breakers].name);
-	if (conf)
-		conf_table_free(&conf_table, "", conf);
+	if (conf->breakers) {
+		/* One list, as it was allocated: a filter has no key that a breaker has not. */
+		conf->n_filters = 0;
+		conf->listed.filters = NULL;
+		conf->listed.breakers = conf->breakers;
+		conf->listed.n_breakers = conf->n_breakers;
+	}
+	conf_table_free(&conf_table, "", conf);
 	free(conf);
+}
+
+bool conf_has_filter(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->n_breakers; i++) {
+		if (conf->breakers[i].action == CONF_ACTION_FILTER)
+			return true;
+	}
+	return false;
 }
 
 void conf_forget_secrets(struct conf *conf)

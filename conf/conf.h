@@ -22,6 +22,8 @@ enum {
 	CONF_MAX_SOURCES = 64,    /* files, and names, in one allow_from */
 	CONF_MAX_TARGETS = 65536,
 	CONF_MAX_MATCHES = 1024, /* in one list of a match */
+	CONF_MAX_PATHS = 256,    /* in one list of a filter */
+	CONF_PATH_MAX_LEN = 255, /* of one of them */
 	CONF_URL_MAX_LEN = 2048,
 	CONF_SECRET_MAX_LEN = 1024,
 	CONF_MAX_HEADERS = 32,
@@ -100,8 +102,13 @@ enum conf_on_failure { CONF_ON_FAILURE_CLOSED = 0, CONF_ON_FAILURE_OPEN };
 
 /* What a rule that filters does with requests (docs/filter.md). */
 struct conf_filter {
-	struct conf_strings deny;  /* prefixes of paths; none: every one that the signatures know */
-	struct conf_strings allow; /* prefixes; if there are any, nothing else is served */
+	/*
+	 * Prefixes of decoded paths, whole segments, without a slash at their end unless it is all
+	 * of it. What `deny` names is denied below what `allow` names, unless it is the other way
+	 * about: the longer one wins.
+	 */
+	struct conf_strings deny;        /* none: every one that the signatures know */
+	struct conf_strings allow;       /* if there are any, nothing else is served */
 	enum conf_on_opaque on_opaque;   /* what cannot be read: TLS, HTTP/2 */
 	enum conf_on_failure on_failure; /* no filter process, or one that does not answer */
 	enum conf_action fallback; /* of an endpoint that speaks TLS: CONF_ACTION_ALERT or _DROP */
@@ -199,6 +206,11 @@ struct conf {
 	 * match fits. It has the defaults, and action alert. Not dumped, and no rule of the wire.
 	 */
 	bool has_unmatched;
+	/* What the file lists, within `breakers`: for the schema's rows alone. */
+	struct {
+		struct conf_breaker *filters, *breakers;
+		size_t n_breakers; /* without those of `filters`, which n_filters counts */
+	} listed;
 	struct {
 		struct conf_ports ports; /* default: 22 */
 		struct conf_prefixes sources;
@@ -230,7 +242,9 @@ struct conf {
 		uint32_t mark_mask; /* ...within these bits */
 		bool verify;        /* a block is tried from a namespace of our own */
 		/* For filtered endpoints that are not this host's own: */
-		uint32_t route_mark;  /* the mark, within mark_mask, of what goes to the filter */
+		uint32_t
+		    route_mark;       /* the mark, within mark_mask, of what goes to the filter; 0
+		                         only if the mask has but one bit, and then no rule filters */
 		uint32_t route_table; /* the routing table that takes it there */
 	} firewall;
 	struct {
@@ -257,12 +271,15 @@ void conf_free(struct conf *conf);
 AUTO_CLEANUP(conf, struct conf *, conf_free)
 #define auto_conf __attribute__((cleanup(cleanup_conf)))
 
+/* True if some rule filters, so that the filter process is needed. */
+bool conf_has_filter(const struct conf *conf);
+
 /* Wipes what only the sender may know; what was given is "" then, what was not is NULL. */
 void conf_forget_secrets(struct conf *conf);
 
 /*
  * Says why `next` cannot replace `running` without a restart (users, control.socket,
- * state.directory, firewall.persist): returns the key's name, or NULL if it can.
+ * state.directory, firewall.persist and the like): returns the key's name, or NULL if it can.
  */
 const char *conf_find_fixed_change(const struct conf *running, const struct conf *next);
 

@@ -25,13 +25,6 @@ static void put_text(const struct dump *d, const char *text)
 	fputc('"', d->out);
 }
 
-static const char *choice_name(const struct conf_choice *choices, unsigned value)
-{
-	while (choices->name && choices->value != value)
-		choices++;
-	return choices->name ? choices->name : "?";
-}
-
 static void put_text_at(const struct dump *d, const struct conf_key *key, const void *slot)
 {
 	const char *text;
@@ -83,7 +76,7 @@ static void put_scalar(const struct dump *d, const struct conf_key *key, const c
 	           key->type == CONF_TYPE_CHOICE) {
 		memcpy(&number, slot, sizeof(number));
 		if (key->type == CONF_TYPE_CHOICE)
-			fputs(choice_name(key->choices, number), d->out);
+			fputs(conf_choice_name(key->choices, number), d->out);
 		else
 			fprintf(d->out, key->type == CONF_TYPE_BITS ? "0x%08x" : "%u", number);
 	} else {

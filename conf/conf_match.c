@@ -78,23 +78,28 @@ int conf_match_check_lists(const char *of, const struct conf_match *match,
 	                                    diag);
 }
 
-int conf_match_check(const struct conf_breaker *breaker, struct conf_mark at,
+int conf_match_check(const char *of, const struct conf_breaker *breaker, struct conf_mark at,
                      const struct conf_diag *diag)
 {
 	const struct conf_match *m = &breaker->match;
-	int err = conf_match_check_lists("breakers[]", m, diag);
+	int err = conf_match_check_lists(of, m, diag);
+	char path[64];
 
+	snprintf(path, sizeof(path), "%s.match.user", of);
 	if (!err)
-		err = conf_match_check_texts("breakers[].match.user", &m->user, is_user,
-		                             "a user's name or number", diag);
+		err = conf_match_check_texts(path, &m->user, is_user, "a user's name or number",
+		                             diag);
+	snprintf(path, sizeof(path), "%s.match.verdict", of);
 	if (!err)
-		err = conf_match_check_texts("breakers[].match.verdict", &m->verdict, is_verdict,
-		                             "confirmed or likely", diag);
-	if (!err && m->loopback == CONF_LOOPBACK_ONLY && breaker->action == CONF_ACTION_DROP &&
+		err = conf_match_check_texts(path, &m->verdict, is_verdict, "confirmed or likely",
+		                             diag);
+	if (!err && m->loopback == CONF_LOOPBACK_ONLY && breaker->action != CONF_ACTION_ALERT &&
 	    !breaker->seal_local)
 		err = conf_fail(diag, at,
-		                "breakers[].match.loopback: true without seal_local: only clients "
-		                "on the host reach loopback, and they would not be cut; expected "
-		                "seal_local: true, or action: alert");
+		                "%s.match.loopback: true without seal_local: only clients on the "
+		                "host reach loopback, and they would not be %s; expected "
+		                "seal_local: true%s",
+		                of, breaker->action == CONF_ACTION_DROP ? "cut" : "filtered",
+		                breaker->standing ? "" : ", or action: alert");
 	return err;
 }

@@ -5,11 +5,12 @@
 #include "conf/conf_diag.h"
 
 /*
- * Ports, containers, users and verdicts can be read, and a rule that is to block what listens on
- * loopback has seal_local, without which its block would cut nobody. Resolves no user. `at` is
- * the place of the match. Returns 0 or what conf_fail() returned.
+ * Of a record of `of`: "breakers[]" or "filters[]". Ports, containers, users and verdicts can be
+ * read, and a rule that is to block, or to filter, what listens on loopback has seal_local, without
+ * which that would concern nobody. Resolves no user. `at` is the place of the match. Returns 0 or
+ * what conf_fail() returned.
  */
-int conf_match_check(const struct conf_breaker *breaker, struct conf_mark at,
+int conf_match_check(const char *of, const struct conf_breaker *breaker, struct conf_mark at,
                      const struct conf_diag *diag);
 
 /* Of any match, that of `of`: "breakers[]". */

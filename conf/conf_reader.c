@@ -2,8 +2,11 @@
 #include "conf/conf_reader.h"
 #include "conf/conf_alert.h"
 #include "conf/conf_alert_kind.h"
+#include "conf/conf_complete.h"
+#include "conf/conf_filter.h"
 #include "conf/conf_guard.h"
 #include "conf/conf_match.h"
+#include "conf/conf_node.h"
 #include "conf/conf_route.h"
 #include "conf/conf_targets.h"
 #include "conf/conf_value.h"
@@ -22,23 +25,13 @@ struct reader {
 static int read_mapping(const struct reader *r, const char *prefix, const yaml_node_t *mapping,
                         void *base);
 
-static yaml_node_t *node_at(const struct reader *r, int index)
-{
-	return yaml_document_get_node(r->document, index);
-}
-
-static struct conf_mark mark_of(const yaml_node_t *node)
-{
-	return conf_mark_from(node->start_mark);
-}
-
 static struct conf_scalar scalar_of(const yaml_node_t *node)
 {
 	return (struct conf_scalar){
 	    .text = (const char *)node->data.scalar.value,
 	    .length = node->data.scalar.length,
 	    .plain = node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE,
-	    .at = mark_of(node),
+	    .at = conf_node_mark(node),
 	};
 }
 
@@ -55,24 +48,8 @@ static int refuse_kind(const struct reader *r, const struct conf_key *key, const
 {
 	char expected[CONF_EXPECT_LEN];
 
-	return conf_fail(r->diag, mark_of(node), "%s: %s; expected %s", key->path, kind_of(node),
-	                 conf_key_expects(key, expected));
-}
-
-/* The value that a mapping gives to `name`, or NULL. */
-static const yaml_node_t *find_value(const struct reader *r, const yaml_node_t *mapping,
-                                     const char *name)
-{
-	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
-
-	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
-		const yaml_node_t *key = node_at(r, p->key);
-
-		if (key->type == YAML_SCALAR_NODE &&
-		    strcmp((const char *)key->data.scalar.value, name) == 0)
-			return node_at(r, p->value);
-	}
-	return NULL;
+	return conf_fail(r->diag, conf_node_mark(node), "%s: %s; expected %s", key->path,
+	                 kind_of(node), conf_key_expects(key, expected));
 }
 
 /* A key that looks like none of ours may be a value that slipped: a URL, a token. */
@@ -82,16 +59,22 @@ static bool may_show_key(const char *text, size_t length)
 	       strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-") == length;
 }
 
-/* Of the type that this mapping names, for conf_key.types; 0: it names none that is known. */
+/* Of the kind that this mapping names, for conf_key.types; 0: it names none that is known. */
 static unsigned type_bit_of(const struct reader *r, const char *prefix, const yaml_node_t *mapping)
 {
-	const yaml_node_t *type =
-	    strcmp(prefix, "alerts[].") == 0 ? find_value(r, mapping, "type") : NULL;
+	for (size_t i = 0; i < r->table->count; i++) {
+		const struct conf_key *kind = &r->table->keys[i];
+		const yaml_node_t *value;
 
-	for (unsigned i = 0; type && type->type == YAML_SCALAR_NODE && i < CONF_ALERT_TYPES; i++) {
-		if (strcmp((const char *)type->data.scalar.value,
-		           conf_alert_type_name((enum conf_alert_type)i)) == 0)
-			return 1U << i;
+		if (!(kind->flags & CONF_KEY_KIND) || !conf_key_is_in(kind, prefix))
+			continue;
+		value = conf_node_find(r->document, mapping, conf_key_name(kind));
+		if (!value || value->type != YAML_SCALAR_NODE)
+			return 0;
+		for (const struct conf_choice *c = kind->choices; c->name; c++) {
+			if (strcmp((const char *)value->data.scalar.value, c->name) == 0)
+				return 1U << c->value;
+		}
 	}
 	return 0;
 }
@@ -107,6 +90,13 @@ static int refuse_unknown_key(const struct reader *r, const char *prefix,
 
 	if (may_show_key(name.text, name.length))
 		guess = conf_schema_guess(r->table, prefix, name.text);
+	if (guess && strncmp(prefix, "filters[].", 10) == 0 &&
+	    strncmp(guess->path, "breakers[].", 11) == 0 &&
+	    strcmp(conf_key_name(guess), name.text) == 0)
+		return conf_fail(r->diag, name.at,
+		                 "%s%s: a standing filter waits for no finding; expected this key "
+		                 "in breakers[] only",
+		                 prefix, name.text);
 	if (guess)
 		return conf_fail(
 		    r->diag, name.at, "unknown key \"%s\"; did you mean \"%s\"?", name.text,
@@ -130,20 +120,21 @@ static int read_list(const struct reader *r, const struct conf_key *key, const y
 	size_t count = (size_t)(end - item);
 
 	if (count > (size_t)key->max)
-		return conf_fail(r->diag, mark_of(list), "%s: %zu items; expected at most %lld",
-		                 key->path, count, (long long)key->max);
+		return conf_fail(r->diag, conf_node_mark(list),
+		                 "%s: %zu items; expected at most %lld", key->path, count,
+		                 (long long)key->max);
 	if (count == 0 && (key->flags & CONF_KEY_NONEMPTY))
-		return conf_fail(r->diag, mark_of(list), "%s: an empty list; expected at least one",
-		                 key->path);
+		return conf_fail(r->diag, conf_node_mark(list),
+		                 "%s: an empty list; expected at least one", key->path);
 	if (conf_list_reserve(key, base, count) < 0)
-		return conf_fail_memory(r->diag, mark_of(list));
+		return conf_fail_memory(r->diag, conf_node_mark(list));
 	for (; item < end; item++) {
-		const yaml_node_t *node = node_at(r, *item);
+		const yaml_node_t *node = conf_node_at(r->document, *item);
 		struct conf_scalar scalar;
 		int err;
 
 		if (node->type != YAML_SCALAR_NODE)
-			return conf_fail(r->diag, mark_of(node),
+			return conf_fail(r->diag, conf_node_mark(node),
 			                 "%s: %s in the list; expected a scalar", key->path,
 			                 kind_of(node));
 		scalar = scalar_of(node);
@@ -166,64 +157,111 @@ static const char *name_of(const void *record)
 _Static_assert(offsetof(struct conf_breaker, name) == 0 && offsetof(struct conf_alert, name) == 0,
                "name_of() reads the first member");
 
-static int check_breaker(const struct reader *r, const yaml_node_t *mapping,
+/* "webhook, slack": the kinds of record that have the key. */
+static const char *name_types(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
+{
+	const struct conf_choice *choices = conf_key_kind(key)->choices;
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (unsigned type = 0; type < 32 && n < CONF_EXPECT_LEN; type++) {
+		if (key->types & 1U << type)
+			n += (size_t)snprintf(out + n, CONF_EXPECT_LEN - n, "%s%s", n ? ", " : "",
+			                      conf_choice_name(choices, type));
+	}
+	return out;
+}
+
+/* Of this kind of record; what says which it is may stand below them. */
+static int check_keys_fit(const struct reader *r, const char *prefix, const yaml_node_t *mapping,
+                          const void *record)
+{
+	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
+	char types[CONF_EXPECT_LEN];
+
+	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
+		const struct conf_scalar name = scalar_of(conf_node_at(r->document, p->key));
+		const struct conf_key *key =
+		    conf_schema_find(r->table, prefix, name.text, name.length);
+		const struct conf_key *kind;
+		unsigned value;
+
+		if (!key || conf_key_fits(key, record))
+			continue;
+		kind = conf_key_kind(key);
+		memcpy(&value, (const char *)record + kind->offset, sizeof(value));
+		return conf_fail(r->diag, name.at,
+		                 "%s: not a key of %s %s; expected it with %s %s only", key->path,
+		                 conf_key_name(kind), conf_choice_name(kind->choices, value),
+		                 conf_key_name(kind), name_types(key, types));
+	}
+	return 0;
+}
+
+static int check_breaker(const struct reader *r, const char *of, const yaml_node_t *mapping,
                          struct conf_breaker *breaker)
 {
-	const yaml_node_t *window = find_value(r, mapping, "trip_window");
-	const yaml_node_t *match = find_value(r, mapping, "match");
+	const yaml_node_t *window = conf_node_find(r->document, mapping, "trip_window");
+	const yaml_node_t *match = conf_node_find(r->document, mapping, "match");
+	struct conf_mark at = conf_node_mark(match ? match : mapping);
+	int err;
 
 	breaker->allow_dynamic =
 	    breaker->allow_sources.files.count + breaker->allow_sources.names.count > 0;
 	if (!window)
 		breaker->trip_window = breaker->trip_after;
 	if (breaker->trip_window < breaker->trip_after)
-		return conf_fail(r->diag, mark_of(window),
+		return conf_fail(r->diag, conf_node_mark(window),
 		                 "breakers[].trip_window: %u is less than trip_after: the breaker "
 		                 "would never open; expected at least %u",
 		                 breaker->trip_window, breaker->trip_after);
-	return match ? conf_match_check(breaker, mark_of(match), r->diag) : 0;
+	err = conf_match_check(of, breaker, at, r->diag);
+	return err ? err : conf_filter_check(of, breaker, at, r->diag);
 }
 
-/* "webhook, slack": the types that have the key. */
-static const char *name_types(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
-{
-	size_t n = 0;
-
-	out[0] = '\0';
-	for (unsigned type = 0; type < CONF_ALERT_TYPES && n < CONF_EXPECT_LEN; type++) {
-		if (key->types & 1U << type)
-			n += (size_t)snprintf(out + n, CONF_EXPECT_LEN - n, "%s%s", n ? ", " : "",
-			                      conf_alert_type_name((enum conf_alert_type)type));
-	}
-	return out;
-}
-
-/* The type may stand below the keys that it has. */
 static int check_alert(const struct reader *r, const yaml_node_t *mapping, struct conf_alert *alert)
 {
-	const yaml_node_pair_t *end = mapping->data.mapping.pairs.top;
-	char types[CONF_EXPECT_LEN];
 	int err;
 
-	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
-		const struct conf_scalar name = scalar_of(node_at(r, p->key));
-		const struct conf_key *key =
-		    conf_schema_find(r->table, "alerts[].", name.text, name.length);
-
-		if (key && !conf_key_fits(key, alert))
-			return conf_fail(r->diag, name.at,
-			                 "%s: not a key of type %s; expected it with type %s only",
-			                 key->path, conf_alert_type_name(alert->type),
-			                 name_types(key, types));
-	}
-	if (!find_value(r, mapping, "group_wait"))
+	if (!conf_node_find(r->document, mapping, "group_wait"))
 		alert->group_wait_ms = conf_alert_default_group_wait_ms(alert->type);
-	if (!find_value(r, mapping, "max_per_minute"))
+	if (!conf_node_find(r->document, mapping, "max_per_minute"))
 		alert->max_per_minute = conf_alert_default_per_minute(alert->type);
-	err = conf_alert_check(alert, mark_of(mapping), r->diag);
+	err = conf_alert_check(alert, conf_node_mark(mapping), r->diag);
 	if (!err)
-		err = conf_alert_check_kind(alert, mark_of(mapping), r->diag);
+		err = conf_alert_check_kind(alert, conf_node_mark(mapping), r->diag);
 	return err ? err : conf_route_check(alert, r->diag);
+}
+
+/* What no row says of a record of the configuration. */
+static int check_record(const struct reader *r, const struct conf_key *key,
+                        const yaml_node_t *mapping, void *record)
+{
+	char prefix[PREFIX_LEN];
+	int err;
+
+	snprintf(prefix, sizeof(prefix), "%s[].", key->path);
+	err = check_keys_fit(r, prefix, mapping, record);
+	if (err)
+		return err;
+	if (strcmp(key->path, "alerts") == 0)
+		return check_alert(r, mapping, record);
+	prefix[strlen(prefix) - 1] = '\0';
+	return check_breaker(r, prefix, mapping, record);
+}
+
+/* A standing filter is a breaker, too, with the defaults of what it cannot be told. */
+static int set_record_defaults(const struct reader *r, const char *prefix, void *record)
+{
+	struct conf_breaker *filter = record;
+	int err;
+
+	if (r->table != &conf_table || strcmp(prefix, "filters[].") != 0)
+		return conf_set_defaults(r->table, prefix, record, r->diag);
+	err = conf_set_defaults(r->table, "breakers[].", filter, r->diag);
+	filter->standing = true;
+	filter->action = CONF_ACTION_FILTER;
+	return err;
 }
 
 static int read_record(const struct reader *r, const struct conf_key *key,
@@ -234,11 +272,11 @@ static int read_record(const struct reader *r, const struct conf_key *key,
 	int err;
 
 	if (mapping->type != YAML_MAPPING_NODE)
-		return conf_fail(r->diag, mark_of(mapping),
+		return conf_fail(r->diag, conf_node_mark(mapping),
 		                 "%s: %s in the list; expected a mapping", key->path,
 		                 kind_of(mapping));
 	snprintf(prefix, sizeof(prefix), "%s[].", key->path);
-	err = conf_set_defaults(r->table, prefix, record, r->diag);
+	err = set_record_defaults(r, prefix, record);
 	if (!err)
 		err = read_mapping(r, prefix, mapping, record);
 	if (err)
@@ -246,16 +284,14 @@ static int read_record(const struct reader *r, const struct conf_key *key,
 	for (size_t i = 0; i < index; i++) {
 		if (strcmp(name_of(records + i * key->size), name_of(record)) == 0)
 			return conf_fail(
-			    r->diag, mark_of(find_value(r, mapping, "name")),
+			    r->diag, conf_node_mark(conf_node_find(r->document, mapping, "name")),
 			    "%s[].name: duplicate name \"%s\"; expected each only once", key->path,
 			    name_of(record));
 	}
-	if (r->table == &conf_table && strcmp(key->path, "breakers") == 0)
-		return check_breaker(r, mapping, (struct conf_breaker *)record);
-	if (r->table == &conf_table && strcmp(key->path, "alerts") == 0)
-		return check_alert(r, mapping, (struct conf_alert *)record);
+	if (r->table == &conf_table)
+		return check_record(r, key, mapping, record);
 	return r->table->check_record
-	           ? r->table->check_record(key, record, mark_of(mapping), r->diag)
+	           ? r->table->check_record(key, record, conf_node_mark(mapping), r->diag)
 	           : 0;
 }
 
@@ -267,17 +303,18 @@ static int read_records(const struct reader *r, const struct conf_key *key, cons
 	char *records;
 
 	if (count > (size_t)key->max)
-		return conf_fail(r->diag, mark_of(list), "%s: %zu items; expected at most %lld",
-		                 key->path, count, (long long)key->max);
+		return conf_fail(r->diag, conf_node_mark(list),
+		                 "%s: %zu items; expected at most %lld", key->path, count,
+		                 (long long)key->max);
 	if (count == 0)
 		return 0;
 	records = calloc(count, key->size);
 	if (!records)
-		return conf_fail_memory(r->diag, mark_of(list));
+		return conf_fail_memory(r->diag, conf_node_mark(list));
 	memcpy(base + key->offset, &records, sizeof(records));
 	memcpy(base + key->extra, &count, sizeof(count));
 	for (size_t i = 0; i < count; i++) {
-		int err = read_record(r, key, node_at(r, start[i]), records, i);
+		int err = read_record(r, key, conf_node_at(r->document, start[i]), records, i);
 
 		if (err)
 			return err;
@@ -316,23 +353,23 @@ static int read_mapping(const struct reader *r, const char *prefix, const yaml_n
 	bool seen[CONF_SCHEMA_MAX] = {false};
 
 	for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < end; p++) {
-		const yaml_node_t *name = node_at(r, p->key);
+		const yaml_node_t *name = conf_node_at(r->document, p->key);
 		const struct conf_key *key;
 		int err;
 
 		if (name->type != YAML_SCALAR_NODE)
-			return conf_fail(r->diag, mark_of(name),
+			return conf_fail(r->diag, conf_node_mark(name),
 			                 "%s as a key; expected a key's name", kind_of(name));
 		key = conf_schema_find(r->table, prefix, (const char *)name->data.scalar.value,
 		                       name->data.scalar.length);
 		if (!key)
 			return refuse_unknown_key(r, prefix, mapping, name);
 		if (seen[key - r->table->keys])
-			return conf_fail(r->diag, mark_of(name),
+			return conf_fail(r->diag, conf_node_mark(name),
 			                 "duplicate key \"%s\"; expected each only once",
 			                 conf_key_name(key));
 		seen[key - r->table->keys] = true;
-		err = read_value(r, key, node_at(r, p->value), base);
+		err = read_value(r, key, conf_node_at(r->document, p->value), base);
 		if (err)
 			return err;
 	}
@@ -340,67 +377,11 @@ static int read_mapping(const struct reader *r, const char *prefix, const yaml_n
 		const struct conf_key *key = &r->table->keys[i];
 
 		if (conf_key_is_in(key, prefix) && (key->flags & CONF_KEY_REQUIRED) && !seen[i])
-			return conf_fail(r->diag, mark_of(mapping),
+			return conf_fail(r->diag, conf_node_mark(mapping),
 			                 "key \"%s\" is missing; expected it here",
 			                 conf_key_name(key));
 	}
 	return 0;
-}
-
-/* One more at the end of the list, which does not count it yet. */
-static int append_breaker(struct conf *conf, const char *name, const struct conf_diag *diag)
-{
-	size_t size = sizeof(*conf->breakers);
-	struct conf_breaker *list = reallocarray(conf->breakers, conf->n_breakers + 1, size);
-	struct conf_breaker *breaker;
-	int err;
-
-	if (!list)
-		return conf_fail_memory(diag, (struct conf_mark){1, 1});
-	conf->breakers = list;
-	breaker = &list[conf->n_breakers];
-	memset(breaker, 0, size);
-	/* Defaults are no lists: nothing of it is owned before the name. */
-	err = conf_set_defaults(&conf_table, "breakers[].", breaker, diag);
-	if (err)
-		return err;
-	breaker->trip_window = breaker->trip_after;
-	breaker->name = strdup(name);
-	return breaker->name ? 0 : conf_fail_memory(diag, (struct conf_mark){1, 1});
-}
-
-static int complete_breakers(struct conf *conf, const struct conf_diag *diag)
-{
-	int err = 0;
-
-	if (conf->n_breakers == 0) {
-		err = append_breaker(conf, "default", diag);
-		if (!err)
-			conf->n_breakers = 1;
-	}
-	if (!err)
-		err = append_breaker(conf, CONF_UNMATCHED, diag);
-	if (err)
-		return err;
-	conf->has_unmatched = true;
-	conf->breakers[conf->n_breakers].action = CONF_ACTION_ALERT;
-	return 0;
-}
-
-static int check_firewall(const struct reader *r, const yaml_node_t *root, const struct conf *conf)
-{
-	const yaml_node_t *firewall = find_value(r, root, "firewall");
-	const yaml_node_t *at;
-
-	if (!firewall || (conf->firewall.mark & ~conf->firewall.mark_mask) == 0)
-		return 0;
-	at = find_value(r, firewall, "mark");
-	if (!at)
-		at = find_value(r, firewall, "mark_mask");
-	return conf_fail(r->diag, mark_of(at),
-	                 "firewall.mark: 0x%08x has bits outside mark_mask 0x%08x; expected a mark "
-	                 "within the mask",
-	                 conf->firewall.mark, conf->firewall.mark_mask);
 }
 
 int conf_read_table(yaml_document_t *document, const struct conf_table *table, void *base,
@@ -411,10 +392,10 @@ int conf_read_table(yaml_document_t *document, const struct conf_table *table, v
 	int err;
 
 	if (!root || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0))
-		return conf_fail(diag, root ? mark_of(root) : (struct conf_mark){1, 1},
+		return conf_fail(diag, root ? conf_node_mark(root) : (struct conf_mark){1, 1},
 		                 "empty; expected keys, at least \"%s\"", table->least);
 	if (root->type != YAML_MAPPING_NODE)
-		return conf_fail(diag, mark_of(root), "%s; expected a mapping of keys",
+		return conf_fail(diag, conf_node_mark(root), "%s; expected a mapping of keys",
 		                 kind_of(root));
 	err = conf_set_defaults(table, "", base, diag);
 	return err ? err : read_mapping(&r, "", root, base);
@@ -422,13 +403,10 @@ int conf_read_table(yaml_document_t *document, const struct conf_table *table, v
 
 int conf_read_document(yaml_document_t *document, void *base, const struct conf_diag *diag)
 {
-	const struct reader r = {document, diag, &conf_table};
 	struct conf *conf = base;
 	int err = conf_read_table(document, &conf_table, conf, diag);
 
 	if (!err)
-		err = complete_breakers(conf, diag);
-	if (!err)
-		err = check_firewall(&r, yaml_document_get_root_node(document), conf);
+		err = conf_complete(document, conf, diag);
 	return err ? err : conf_targets_check(conf, diag);
 }

@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_schema.h"
 #include "common/control.h"
-#include "common/spelling.h"
 #include "common/template.h"
 
-#include <string.h>
 #include <sys/un.h>
 
 static const struct conf_choice modes[] = {
     {"observe", CONF_MODE_OBSERVE}, {"enforce", CONF_MODE_ENFORCE}, {NULL, 0}};
-static const struct conf_choice actions[] = {
-    {"drop", CONF_ACTION_DROP}, {"alert", CONF_ACTION_ALERT}, {NULL, 0}};
+static const struct conf_choice actions[] = {{"drop", CONF_ACTION_DROP},
+                                             {"filter", CONF_ACTION_FILTER},
+                                             {"alert", CONF_ACTION_ALERT},
+                                             {NULL, 0}};
+static const struct conf_choice fallbacks[] = {
+    {"alert", CONF_ACTION_ALERT}, {"drop", CONF_ACTION_DROP}, {NULL, 0}};
+static const struct conf_choice on_opaques[] = {
+    {"drop", CONF_ON_OPAQUE_DROP}, {"pass", CONF_ON_OPAQUE_PASS}, {NULL, 0}};
+static const struct conf_choice on_failures[] = {
+    {"closed", CONF_ON_FAILURE_CLOSED}, {"open", CONF_ON_FAILURE_OPEN}, {NULL, 0}};
 static const struct conf_choice refusals[] = {
     {"reset", CONF_REFUSE_RESET}, {"drop", CONF_REFUSE_DROP}, {NULL, 0}};
 static const struct conf_choice on_stops[] = {
@@ -69,6 +75,7 @@ static const struct conf_choice quiet_severities[] = {{"low", SEVERITY_LOW},
 #define CONF(t, member)    .type = CONF_TYPE_##t, .offset = offsetof(struct conf, member)
 #define BREAKER(t, member) .type = CONF_TYPE_##t, .offset = offsetof(struct conf_breaker, member)
 #define ALERT(t, member)   .type = CONF_TYPE_##t, .offset = offsetof(struct conf_alert, member)
+#define FILTER             (1U << CONF_ACTION_FILTER)
 #define TYPE(name)         (1U << CONF_ALERT_##name)
 #define GROUPED            (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SMTP) | TYPE(SLACK))
 #define HTTP_TYPES         (TYPE(WEBHOOK) | TYPE(ALERTMANAGER) | TYPE(SLACK) | TYPE(PAGERDUTY))
@@ -107,7 +114,7 @@ const struct conf_key conf_schema[] = {
     {"scan.concurrency", CONF(NUMBER, scan.concurrency), RANGE(1, 1024), .preset = "64",
      .help = "Endpoints probed at once"},
 
-    {"breakers", CONF(RECORDS, breakers), .extra = offsetof(struct conf, n_breakers),
+    {"breakers", CONF(RECORDS, listed.breakers), .extra = offsetof(struct conf, listed.n_breakers),
      .size = sizeof(struct conf_breaker), RANGE(0, CONF_MAX_BREAKERS),
      .note = "one, named \"default\"",
      .help = "When an endpoint is walled off, how, and when the wall comes down"},
@@ -152,7 +159,9 @@ const struct conf_key conf_schema[] = {
     {"breakers[].severity", BREAKER(CHOICE, severity), .choices = severities, .preset = "medium",
      .help = "The least severity that counts as exposed"},
     {"breakers[].action", BREAKER(CHOICE, action), .choices = actions, .preset = "drop",
-     .help = "drop: block the port, except from allow_from; alert: only tell"},
+     .flags = CONF_KEY_KIND,
+     .help = "drop: block the port, except from allow_from; filter: deny profiling paths, serve "
+             "the rest; alert: only tell"},
     {"breakers[].seal_local", BREAKER(BOOL, seal_local), .preset = "false",
      .help = "Also cut clients on the host itself, kubelet's health probes among them"},
     {"breakers[].whole_port", BREAKER(BOOL, whole_port), .preset = "false",
@@ -163,6 +172,73 @@ const struct conf_key conf_schema[] = {
      .extra = offsetof(struct conf_breaker, allow_sources), RANGE(0, CONF_MAX_PREFIXES),
      .help = "Who may still connect to a blocked port, such as the Prometheus servers: addresses, "
              "prefixes, @/path of a file of these, DNS names"},
+    {"breakers[].deny", BREAKER(PATH_PREFIXES, filter.deny), RANGE(0, CONF_MAX_PATHS),
+     .item_max = CONF_PATH_MAX_LEN, .types = FILTER,
+     .note = "every profiling path that the signatures know",
+     .help = "Beginnings of paths, decoded, that are answered by 403"},
+    {"breakers[].allow", BREAKER(PATH_PREFIXES, filter.allow), RANGE(0, CONF_MAX_PATHS),
+     .item_max = CONF_PATH_MAX_LEN, .types = FILTER,
+     .help = "If there are any, only paths that begin so are served: /metrics, /-/healthy"},
+    {"breakers[].on_opaque", BREAKER(CHOICE, filter.on_opaque), .choices = on_opaques,
+     .types = FILTER, .preset = "drop",
+     .help = "What is no HTTP/1 is closed, or passed on unread: TLS, HTTP/2"},
+    {"breakers[].on_failure", BREAKER(CHOICE, filter.on_failure), .choices = on_failures,
+     .types = FILTER, .preset = "closed",
+     .help =
+         "While the filter does not answer: closed refuses every client, open lets all through"},
+    {"breakers[].fallback", BREAKER(CHOICE, filter.fallback), .choices = fallbacks, .types = FILTER,
+     .preset = "alert",
+     .help = "What becomes of an endpoint that speaks TLS, which is not filtered"},
+    {"breakers[].drain", BREAKER(DURATION, filter.drain_ms), RANGE(0, SECONDS(600)),
+     .types = FILTER, .preset = "30s",
+     .help = "How long connections from before may go on unfiltered"},
+
+    {"filters", CONF(RECORDS, listed.filters), .extra = offsetof(struct conf, n_filters),
+     .size = sizeof(struct conf_breaker), RANGE(0, CONF_MAX_BREAKERS), .note = "none",
+     .help = "Endpoints that are filtered always, whether profiling was found there or not"},
+    {"filters[].name", BREAKER(NAME, name), .flags = CONF_KEY_REQUIRED,
+     .help = "Stands in alerts, metrics and answers; unique, among breakers, too"},
+    SECTION("filters[].match",
+            "For which endpoints it is: all that is given must fit; the first wins"),
+    {"filters[].match.ports", BREAKER(PORT_LISTS, match.ports), RANGE(0, CONF_MAX_MATCHES),
+     .help = "On one of these ports"},
+    {"filters[].match.addresses", BREAKER(PREFIXES, match.addresses), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "At one of these addresses"},
+    {"filters[].match.process", BREAKER(TEXTS, match.process), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 255,
+     .help = "Whose command, executable's name or (with a slash) path is like this"},
+    {"filters[].match.unit", BREAKER(TEXTS, match.unit), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 127, .help = "Whose systemd unit is like this"},
+    {"filters[].match.container", BREAKER(TEXTS, match.container), RANGE(0, CONF_MAX_MATCHES),
+     .item_max = 64, .help = "In any container, none, or those whose id begins like this"},
+    {"filters[].match.user", BREAKER(TEXTS, match.user), RANGE(0, CONF_MAX_MATCHES), .item_max = 32,
+     .help = "Whose socket belongs to this user, by name or number"},
+    {"filters[].match.loopback", BREAKER(CHOICE, match.loopback), .choices = loopbacks,
+     .preset = "any", .help = "true: only what the host alone reaches; false: only the rest"},
+    {"filters[].deny", BREAKER(PATH_PREFIXES, filter.deny), RANGE(0, CONF_MAX_PATHS),
+     .item_max = CONF_PATH_MAX_LEN, .note = "every profiling path that the signatures know",
+     .help = "Beginnings of paths, decoded, that are answered by 403"},
+    {"filters[].allow", BREAKER(PATH_PREFIXES, filter.allow), RANGE(0, CONF_MAX_PATHS),
+     .item_max = CONF_PATH_MAX_LEN,
+     .help = "If there are any, only paths that begin so are served: /metrics, /-/healthy"},
+    {"filters[].on_opaque", BREAKER(CHOICE, filter.on_opaque), .choices = on_opaques,
+     .preset = "drop", .help = "What is no HTTP/1 is closed, or passed on unread: TLS, HTTP/2"},
+    {"filters[].on_failure", BREAKER(CHOICE, filter.on_failure), .choices = on_failures,
+     .preset = "closed",
+     .help =
+         "While the filter does not answer: closed refuses every client, open lets all through"},
+    {"filters[].fallback", BREAKER(CHOICE, filter.fallback), .choices = fallbacks,
+     .preset = "alert",
+     .help = "What becomes of an endpoint that speaks TLS, which is not filtered"},
+    {"filters[].drain", BREAKER(DURATION, filter.drain_ms), RANGE(0, SECONDS(600)), .preset = "30s",
+     .help = "How long connections from before may go on unfiltered"},
+    {"filters[].seal_local", BREAKER(BOOL, seal_local), .preset = "false",
+     .help = "Also filter clients on the host itself"},
+    {"filters[].refuse", BREAKER(CHOICE, refuse), .choices = refusals, .preset = "reset",
+     .help = "How a client is refused, while the filter does not answer or when fallback is drop"},
+    {"filters[].allow_from", BREAKER(SOURCES, allow_from),
+     .extra = offsetof(struct conf_breaker, allow_sources), RANGE(0, CONF_MAX_PREFIXES),
+     .help = "Who is not filtered: addresses, prefixes, @/path of a file of these, DNS names"},
 
     SECTION("protect", "What is never blocked, whatever a breaker says"),
     {"protect.ports", CONF(PORTS, protect.ports), RANGE(0, UINT16_MAX), .preset = "22",
@@ -176,7 +252,7 @@ const struct conf_key conf_schema[] = {
     {"alerts[].name", ALERT(NAME, name), .flags = CONF_KEY_REQUIRED,
      .help = "Stands in metrics and logs; unique"},
     {"alerts[].type", ALERT(CHOICE, type), .choices = alert_types,
-     .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION,
+     .flags = CONF_KEY_REQUIRED | CONF_KEY_CONNECTION | CONF_KEY_KIND,
      .help = "webhook: JSON, POSTed; journald: the journal of this host; exec: a program"},
     {"alerts[].url", ALERT(URL, url), .extra = offsetof(struct conf_alert, url_at),
      .flags = CONF_KEY_SECRET | CONF_KEY_CONNECTION, .types = URL_TYPES,
@@ -317,6 +393,12 @@ const struct conf_key conf_schema[] = {
      .help = "Packet mark of our own probes on loopback; within mark_mask"},
     {"firewall.mark_mask", CONF(BITS, firewall.mark_mask), RANGE(1, UINT32_MAX),
      .preset = "0xf0000000", .help = "The bits of the mark that are ours"},
+    {"firewall.route_mark", CONF(BITS, firewall.route_mark), RANGE(0, UINT32_MAX),
+     .flags = CONF_KEY_RESTART, .note = "0x60000000, or else another within mark_mask",
+     .help = "Packet mark of what is routed to the filter; within mark_mask, and not mark"},
+    {"firewall.route_table", CONF(NUMBER, firewall.route_table), RANGE(1, UINT32_MAX),
+     .flags = CONF_KEY_RESTART, .preset = "28791",
+     .help = "Number of the routing table that takes it there; no other's"},
     {"firewall.verify", CONF(BOOL, firewall.verify), .flags = CONF_KEY_RESTART, .preset = "true",
      .help = "Believe a block only when a stranger is refused, in a network namespace of our own"},
 
@@ -331,6 +413,8 @@ const struct conf_key conf_schema[] = {
      .preset = "pprofwall-sender", .help = "The sender of alerts"},
     {"users.inventory", CONF(ACCOUNT, users.inventory), .min = 1, .flags = CONF_KEY_RESTART,
      .preset = "pprofwall-inventory", .help = "The finder of listening sockets"},
+    {"users.filter", CONF(ACCOUNT, users.filter), .min = 1, .flags = CONF_KEY_RESTART,
+     .preset = "pprofwall-filter", .help = "The filter, which reads requests"},
     {"users.runner", CONF(ACCOUNT, users.runner), .min = 1, .flags = CONF_KEY_RESTART,
      .preset = "pprofwall-runner",
      .help = "The programs of alerts of type exec, and who starts them"},
@@ -345,158 +429,7 @@ const struct conf_table conf_table = {
 };
 _Static_assert(ARRAY_LEN(conf_schema) <= CONF_SCHEMA_MAX, "readers have room for each row");
 
-const char *conf_key_name(const struct conf_key *key)
-{
-	const char *dot = strrchr(key->path, '.');
-
-	return dot ? dot + 1 : key->path;
-}
-
-bool conf_key_is_in(const struct conf_key *key, const char *prefix)
-{
-	size_t n = (size_t)(conf_key_name(key) - key->path);
-
-	return strlen(prefix) == n && memcmp(key->path, prefix, n) == 0;
-}
-
-bool conf_key_is_below(const struct conf_key *key, const char *prefix)
-{
-	return *prefix ? strncmp(key->path, prefix, strlen(prefix)) == 0
-	               : !conf_key_is_of_record(key);
-}
-
-bool conf_key_is_of_record(const struct conf_key *key)
-{
-	return strchr(key->path, '[') != NULL;
-}
-
-bool conf_key_fits(const struct conf_key *key, const void *base)
-{
-	const struct conf_alert *alert = base;
-
-	return !key->types || (key->types & 1U << alert->type);
-}
-
 const char *conf_alert_type_name(enum conf_alert_type type)
 {
-	const struct conf_choice *c = alert_types;
-
-	while (c->name && c->value != type)
-		c++;
-	return c->name ? c->name : "?";
-}
-
-bool conf_type_is_list(enum conf_type type)
-{
-	return type == CONF_TYPE_RECORDS || type >= CONF_TYPE_TARGETS;
-}
-
-bool conf_type_is_text(enum conf_type type)
-{
-	return type >= CONF_TYPE_NAME && type <= CONF_TYPE_TEXT;
-}
-
-const struct conf_key *conf_schema_find(const struct conf_table *table, const char *prefix,
-                                        const char *name, size_t length)
-{
-	for (size_t i = 0; i < table->count; i++) {
-		const struct conf_key *key = &table->keys[i];
-
-		if (conf_key_is_in(key, prefix) && strlen(conf_key_name(key)) == length &&
-		    memcmp(conf_key_name(key), name, length) == 0)
-			return key;
-	}
-	return NULL;
-}
-
-const struct conf_key *conf_schema_guess(const struct conf_table *table, const char *prefix,
-                                         const char *name)
-{
-	const struct conf_key *best = NULL;
-	unsigned least = SPELLING_MAX_EDITS + 1;
-
-	for (size_t i = 0; i < table->count; i++) {
-		const struct conf_key *key = &table->keys[i];
-		unsigned edits = spelling_edits(name, conf_key_name(key));
-
-		/* The same name elsewhere is a slip of the indentation. */
-		if (!conf_key_is_in(key, prefix) && edits > 0)
-			continue;
-		if (edits < least && edits < strlen(name)) {
-			least = edits;
-			best = key;
-		}
-	}
-	return best;
-}
-
-static const char *expect_choice(const struct conf_choice *choices,
-                                 char out[static CONF_EXPECT_LEN])
-{
-	size_t n = 0;
-
-	out[0] = '\0';
-	for (const struct conf_choice *c = choices; c->name && n < CONF_EXPECT_LEN; c++)
-		n += (size_t)snprintf(out + n, CONF_EXPECT_LEN - n, "%s%s", c->name,
-		                      !c[1].name ? "" : (c[2].name ? ", " : " or "));
-	return out;
-}
-
-static const char *expect_duration(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
-{
-	char min[32], max[32];
-
-	snprintf(out, CONF_EXPECT_LEN, "a duration in %s..%s%s",
-	         conf_format_duration(key->min, min), conf_format_duration(key->max, max),
-	         key->flags & CONF_KEY_OR_OFF ? ", or off" : "");
-	return out;
-}
-
-const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EXPECT_LEN])
-{
-	static const char *const fixed[] = {
-	    [CONF_TYPE_SECTION] = "a mapping of keys",
-	    [CONF_TYPE_RECORDS] = "a list of mappings",
-	    [CONF_TYPE_BOOL] = "true or false",
-	    [CONF_TYPE_NAME] = "1 to 63 of A-Z, a-z, 0-9, '_', '.' and '-'",
-	    [CONF_TYPE_URL] = "an http:// or https:// URL",
-	    [CONF_TYPE_LISTEN] = "address:port, with an IPv6 address in brackets, or off",
-	    [CONF_TYPE_TARGETS] = "a list of targets",
-	    [CONF_TYPE_PORT_LISTS] = "a list of ports, ranges and port lists' names",
-	    [CONF_TYPE_PORTS] = "a list of ports in 1..65535",
-	    [CONF_TYPE_PREFIXES] = "a list of addresses and prefixes",
-	    [CONF_TYPE_URL_PATHS] = "a list of paths such as /debug/pprof/",
-	    [CONF_TYPE_TEXTS] = "a list of texts",
-	    [CONF_TYPE_SOURCES] = "a list of addresses, prefixes, @files and DNS names",
-	    [CONF_TYPE_HEADERS] = "a list of \"Name: value\"",
-	};
-
-	if (key->type == CONF_TYPE_CHOICE)
-		return expect_choice(key->choices, out);
-	if (key->type == CONF_TYPE_DURATION)
-		return expect_duration(key, out);
-	if (key->type == CONF_TYPE_NUMBER)
-		snprintf(out, CONF_EXPECT_LEN, "a number in %lld..%lld", (long long)key->min,
-		         (long long)key->max);
-	else if (key->type == CONF_TYPE_BITS)
-		snprintf(out, CONF_EXPECT_LEN, "a number in 0x%llx..0x%llx", (long long)key->min,
-		         (long long)key->max);
-	else if (key->type == CONF_TYPE_TEXT)
-		snprintf(out, CONF_EXPECT_LEN, "one line of at most %lld bytes",
-		         (long long)key->max);
-	else if (key->type == CONF_TYPE_TEMPLATE)
-		snprintf(out, CONF_EXPECT_LEN, "%s of at most %lld bytes, with {fields}",
-		         key->min ? "a text" : "one line", (long long)key->max);
-	else if (key->type == CONF_TYPE_URL_PATH)
-		snprintf(out, CONF_EXPECT_LEN, "a path of a URL, of at most %lld bytes",
-		         (long long)key->max);
-	else if (key->type == CONF_TYPE_PATH)
-		snprintf(out, CONF_EXPECT_LEN, "an absolute path of at most %lld bytes",
-		         (long long)key->max);
-	else if (key->type == CONF_TYPE_ACCOUNT)
-		snprintf(out, CONF_EXPECT_LEN, "a %s's name or number%s",
-		         key->min ? "user" : "group", key->min ? ", not root" : "");
-	else
-		snprintf(out, CONF_EXPECT_LEN, "%s", fixed[key->type]);
-	return out;
+	return conf_choice_name(alert_types, type);
 }

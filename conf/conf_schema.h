@@ -26,13 +26,14 @@ enum conf_type {
 	CONF_TYPE_TEXT,     /* one line of at most `max` bytes */
 	CONF_TYPE_LISTEN,   /* struct endpoint, and at `extra` a bool: false for "off" */
 	CONF_TYPE_TARGETS,  /* struct conf_strings */
-	CONF_TYPE_PORT_LISTS, /* struct conf_strings */
-	CONF_TYPE_PORTS,      /* struct conf_ports */
-	CONF_TYPE_PREFIXES,   /* struct conf_prefixes */
-	CONF_TYPE_URL_PATHS,  /* struct conf_strings; with a slash at both ends */
-	CONF_TYPE_TEXTS,      /* struct conf_strings */
-	CONF_TYPE_SOURCES,    /* struct conf_prefixes, and at `extra` struct conf_sources */
-	CONF_TYPE_HEADERS,    /* struct conf_strings; "Name: value" */
+	CONF_TYPE_PORT_LISTS,    /* struct conf_strings */
+	CONF_TYPE_PORTS,         /* struct conf_ports */
+	CONF_TYPE_PREFIXES,      /* struct conf_prefixes */
+	CONF_TYPE_URL_PATHS,     /* struct conf_strings; with a slash at both ends */
+	CONF_TYPE_PATH_PREFIXES, /* struct conf_strings; see struct conf_filter */
+	CONF_TYPE_TEXTS,         /* struct conf_strings */
+	CONF_TYPE_SOURCES,       /* struct conf_prefixes, and at `extra` struct conf_sources */
+	CONF_TYPE_HEADERS,       /* struct conf_strings; "Name: value" */
 };
 
 enum conf_key_flags {
@@ -42,6 +43,7 @@ enum conf_key_flags {
 	CONF_KEY_RESTART = 1 << 3, /* a reload cannot change it */
 	CONF_KEY_NONEMPTY = 1 << 4,
 	CONF_KEY_CONNECTION = 1 << 5, /* of an alert: where to and how; see sink_conf.h */
+	CONF_KEY_KIND = 1 << 6,       /* a choice on which depends what keys the record has */
 };
 
 struct conf_choice {
@@ -58,9 +60,9 @@ struct conf_key {
 	                 0: of a struct conf_mark, for errors found later */
 	size_t size;  /* RECORDS: of one record */
 	int64_t min, max;
-	int64_t item_max; /* URL_PATHS, TEXTS: bytes of one item; `max` is of items */
+	int64_t item_max; /* URL_PATHS, PATH_PREFIXES, TEXTS: bytes of one; `max` is of items */
 	const struct conf_choice *choices;
-	unsigned types;     /* of alerts: bits 1 << enum conf_alert_type that have it; 0: all */
+	unsigned types;     /* bits 1 << value of the record's CONF_KEY_KIND that have it; 0: all */
 	const char *preset; /* the default, as one would write it; NULL: none */
 	const char *note;   /* said in place of a preset that is no plain text */
 	const char *help;
@@ -100,8 +102,12 @@ const struct conf_key *conf_schema_guess(const struct conf_table *table, const c
 
 enum { CONF_EXPECT_LEN = 160 };
 
+/* The row, of the same record, that `types` are of; for a record without: NULL. */
+const struct conf_key *conf_key_kind(const struct conf_key *key);
 /* True if a record that begins at `base` has the key: see `types`. */
 bool conf_key_fits(const struct conf_key *key, const void *base);
+/* "drop"; "?" if there is no such value. */
+const char *conf_choice_name(const struct conf_choice *choices, unsigned value);
 /* "smtp", ... */
 const char *conf_alert_type_name(enum conf_alert_type type);
 

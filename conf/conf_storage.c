@@ -64,6 +64,7 @@ void conf_value_free(const struct conf_key *key, void *base)
 	case CONF_TYPE_TARGETS:
 	case CONF_TYPE_PORT_LISTS:
 	case CONF_TYPE_URL_PATHS:
+	case CONF_TYPE_PATH_PREFIXES:
 	case CONF_TYPE_TEXTS: free_strings(slot); return;
 	case CONF_TYPE_PORTS:
 		free(((struct conf_ports *)slot)->items);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "conf/conf_value.h"
 #include "conf/conf_alert.h"
+#include "conf/conf_filter.h"
 
 #include "common/template.h"
 
@@ -353,6 +354,36 @@ static int add_url_path(const struct input *in)
 	return err ? err : append_text(in);
 }
 
+/* A slash at its end says nothing: a prefix is of whole segments. */
+static int add_path_prefix(const struct input *in)
+{
+	const struct conf_strings *list = slot_of(in);
+	const char *text = in->scalar->text, *expected = "a path such as /debug/pprof, decoded";
+	size_t length = in->scalar->length;
+	auto_free char *plain = NULL;
+	struct conf_scalar scalar = *in->scalar;
+	struct input stripped = *in;
+	const char *wrong;
+
+	if (length > (size_t)in->key->item_max)
+		return refuse_for(in, "is too long", "at most 255 bytes");
+	if (length > 1 && text[length - 1] == '/')
+		length--;
+	plain = strndup(text, length);
+	if (!plain)
+		return conf_fail_memory(in->diag, in->scalar->at);
+	wrong = conf_filter_blame_path(plain, length);
+	if (wrong)
+		return refuse_for(in, wrong, expected);
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->items[i], plain) == 0)
+			return refuse_for(in, "is there twice", "each only once");
+	}
+	scalar.text = plain;
+	stripped.scalar = &scalar;
+	return append_text(&stripped);
+}
+
 static int add_text(const struct input *in)
 {
 	int err = check_text(in, in->key->item_max);
@@ -514,7 +545,7 @@ int conf_value_set(const struct conf_key *key, void *base, const struct conf_sca
 	    [CONF_TYPE_URL_PATH] = set_url_path, [CONF_TYPE_URL_PATHS] = add_url_path,
 	    [CONF_TYPE_TEXT] = set_text,         [CONF_TYPE_TEXTS] = add_text,
 	    [CONF_TYPE_SOURCES] = add_source,    [CONF_TYPE_HEADERS] = add_header,
-	    [CONF_TYPE_TEMPLATE] = set_template,
+	    [CONF_TYPE_TEMPLATE] = set_template, [CONF_TYPE_PATH_PREFIXES] = add_path_prefix,
 	};
 	const struct input in = {.key = key, .scalar = scalar, .diag = diag, .base = base};
 	char expected[CONF_EXPECT_LEN];

@@ -7,13 +7,13 @@
 /* clang-format off */
 static const struct bad_input bad_alerts[] = {
     BAD("<<: {mode: observe}\n",
-        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
+        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, filters, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
     BAD("xyzzy: 1\n",
-        "1:1: unknown key \"xyzzy\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
+        "1:1: unknown key \"xyzzy\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, filters, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
     BAD("'a b': 1\n",
-        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
+        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, filters, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
     BAD("1: 2\n",
-        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
+        "1:1: unknown key \"(hidden)\"; expected one of mode, enforce_percent, enforce_salt, scan, breakers, filters, protect, alerts, outbox, metrics, on_stop, control, state, firewall, users"),
     BAD("alerts: {}\n",
         "1:9: alerts: a mapping; expected a list of mappings"),
     BAD("alerts: [{name: a, type: webhook, url: \"http://h/\"}, {name: a, type: webhook, url: \"http://h/2\"}]\n",

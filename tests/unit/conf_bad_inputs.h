@@ -184,7 +184,7 @@ static const struct bad_input bad_inputs[] = {
     BAD("breakers:\n  - name: a\n    seal_local: 1\n",
         "3:17: breakers[].seal_local: \"1\" is no boolean; expected true or false"),
     BAD("breakers:\n  - name: a\n    action: block\n",
-        "3:13: breakers[].action: \"block\" is unknown; expected drop or alert"),
+        "3:13: breakers[].action: \"block\" is unknown; expected drop, filter or alert"),
     BAD("breakers:\n  - name: a\n    severity: info\n",
         "3:15: breakers[].severity: \"info\" is unknown; expected low, medium or high"),
     BAD("scan: {interval: 60}\n",

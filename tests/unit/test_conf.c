@@ -8,6 +8,7 @@
 
 #include "conf/conf_alert.h"
 #include "tests/unit/conf_bad_alerts.h"
+#include "tests/unit/conf_bad_filters.h"
 #include "tests/unit/conf_bad_inputs.h"
 
 #include <errno.h>
@@ -180,7 +181,12 @@ static void fills_in_defaults(void **state)
 	assert_string_equal(c->users.firewall, "pprofwall-firewall");
 	assert_string_equal(c->users.sender, "pprofwall-sender");
 	assert_string_equal(c->users.inventory, "pprofwall-inventory");
+	assert_string_equal(c->users.filter, "pprofwall-filter");
 	assert_string_equal(c->users.runner, "pprofwall-runner");
+	assert_int_equal(c->firewall.route_mark, 0x60000000);
+	assert_int_equal(c->firewall.route_table, 28791);
+	assert_int_equal(c->n_filters, 0);
+	assert_false(conf_has_filter(c));
 	assert_true(c->firewall.verify);
 }
 
@@ -298,6 +304,73 @@ static void reads_sources(void **state)
 	assert_int_equal(c->breakers[0].allow_sources.files.marks[0].column, 5);
 }
 
+/* In one list, wherever they stand in the file, and each with what a breaker has. */
+static void puts_standing_filters_first(void **state)
+{
+	auto_conf struct conf *c =
+	    load("breakers: [{name: a, action: alert}, {name: b, action: filter, on_opaque: pass, "
+	         "drain: 1s, deny: [/debug/pprof/, /]}]\n"
+	         "filters: [{name: f, match: {ports: [9100]}}, {name: g, match: {user: [root]}, "
+	         "allow: [/metrics, /-/healthy/], on_failure: open, fallback: drop, seal_local: "
+	         "true, refuse: drop, allow_from: [10.0.0.1, x.example]}]\n");
+	auto_conf struct conf *alone = load("filters: [{name: f, match: {ports: [9100]}}]\n");
+	const struct conf_breaker *f = &c->breakers[0], *g = &c->breakers[1], *b = &c->breakers[3];
+
+	(void)state;
+	assert_int_equal(c->n_filters, 2);
+	assert_int_equal(c->n_breakers, 4);
+	assert_true(conf_has_filter(c));
+	assert_string_equal(f->name, "f");
+	assert_true(f->standing && g->standing);
+	assert_int_equal(f->action, CONF_ACTION_FILTER);
+	assert_int_equal(f->filter.on_opaque, CONF_ON_OPAQUE_DROP);
+	assert_int_equal(f->filter.on_failure, CONF_ON_FAILURE_CLOSED);
+	assert_int_equal(f->filter.fallback, CONF_ACTION_ALERT);
+	assert_int_equal(f->filter.drain_ms, 30000);
+	assert_int_equal(f->open_for_ms, 3600 * 1000);
+	assert_int_equal(f->trip_window, 3);
+	assert_int_equal(f->severity, SEVERITY_MEDIUM);
+	assert_string_equal(g->filter.allow.items[0], "/metrics");
+	assert_string_equal(g->filter.allow.items[1], "/-/healthy");
+	assert_int_equal(g->filter.on_failure, CONF_ON_FAILURE_OPEN);
+	assert_int_equal(g->filter.fallback, CONF_ACTION_DROP);
+	assert_int_equal(g->refuse, CONF_REFUSE_DROP);
+	assert_true(g->seal_local && g->allow_dynamic);
+	assert_string_equal(c->breakers[2].name, "a");
+	assert_false(b->standing);
+	assert_int_equal(b->action, CONF_ACTION_FILTER);
+	assert_int_equal(b->filter.on_opaque, CONF_ON_OPAQUE_PASS);
+	assert_int_equal(b->filter.drain_ms, 1000);
+	assert_string_equal(b->filter.deny.items[0], "/debug/pprof");
+	assert_string_equal(b->filter.deny.items[1], "/");
+	assert_string_equal(c->breakers[4].name, CONF_UNMATCHED);
+	assert_string_equal(alone->breakers[1].name, "default");
+	assert_int_equal(alone->n_breakers, 2);
+}
+
+/* A mask of one's own needs no second mark, until something is routed by it. */
+static void finds_a_route_mark_within_the_mask(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t mark;
+	} cases[] = {
+	    {"firewall: {max_blocks: 5}", 0x60000000},
+	    {"firewall: {mark: 0x60000000}", 0x10000000},
+	    {"firewall: {mark: 3, mark_mask: 0xF}", 1},
+	    {"firewall: {mark: 4, mark_mask: 0xC}", 8},
+	    {"firewall: {mark: 1, mark_mask: 1}", 0},
+	    {"firewall: {mark: 1, mark_mask: 0xff, route_mark: 0x22}", 0x22},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		auto_conf struct conf *c = load(cases[i].text);
+
+		assert_int_equal(c->firewall.route_mark, cases[i].mark);
+	}
+}
+
 /* "..." at the end of what is expected stands for any end. */
 static bool matches(const char *error, const char *expected)
 {
@@ -331,6 +404,7 @@ static void refuses_each_bad_input(void **state)
 	(void)state;
 	expect_refused(bad_inputs, ARRAY_LEN(bad_inputs));
 	expect_refused(bad_alerts, ARRAY_LEN(bad_alerts));
+	expect_refused(bad_filters, ARRAY_LEN(bad_filters));
 }
 
 static void dumps_what_loads_again(void **state)
@@ -366,6 +440,14 @@ static void dumps_what_loads_again(void **state)
 	    "container: "
 	    "[any, abcdef], user: [root, 7], verdict: [likely], loopback: false}}, {name: b, "
 	    "match: {}}]\n",
+	    "filters: [{name: f, match: {ports: [80, top10], addresses: ['::/0'], process: [x], "
+	    "unit: [y], container: [any], user: [7], loopback: false}, deny: [/a, '/b c/', /], "
+	    "on_opaque: pass, on_failure: open, fallback: drop, drain: 0, seal_local: true, "
+	    "refuse: drop, allow_from: [10.0.0.0/8, '@/f', x.example]}, "
+	    "{name: g, match: {unit: [z]}, allow: [/metrics]}]\n"
+	    "breakers: [{name: a}, {name: b, action: filter, deny: [/é], drain: 10m}]\n"
+	    "firewall: {mark: 1, mark_mask: 3, route_table: 4294967295}\n",
+	    "filters: [{name: f, match: {container: [none]}}]\n",
 	    "alerts: [{name: a, type: webhook, url: 'http://h', quiet_hours: ['22:00-07:00', 'Sat "
 	    "00:00-24:00'], quiet_except: none, escalate_after: 30m, match: {severity: high, "
 	    "events: [opened, closed], ports: [80, top10], addresses: ['::/0'], process: ['x*'], "
@@ -435,7 +517,9 @@ static void ships_its_defaults(void **state)
 	auto_conf struct conf *spelt_out = load(explicit);
 	auto_conf struct conf *bare = load("mode: observe\n");
 	auto_conf struct conf *with_alert = load("alerts:\n  - name: hook\n    type: webhook\n"
-	                                         "    url: \"https://alerts.example/pprofwall\"\n");
+	                                         "    url: \"https://alerts.example/pprofwall\"\n"
+	                                         "filters:\n  - name: exporters\n"
+	                                         "    match: {ports: [9100]}\n");
 	auto_free char *shipped_dump = dump(c, true), *bare_dump = dump(bare, true);
 	auto_free char *explicit_dump = dump(spelt_out, true), *alert_dump = dump(with_alert, true);
 
@@ -494,7 +578,11 @@ static void names_what_needs_a_restart(void **state)
 	    {"users: {sender: x}", "users.sender"},
 	    {"users: {inventory: x}", "users.inventory"},
 	    {"users: {runner: x}", "users.runner"},
+	    {"users: {filter: x}", "users.filter"},
 	    {"firewall: {verify: false}", "firewall.verify"},
+	    {"firewall: {route_mark: 0x70000000}", "firewall.route_mark"},
+	    {"firewall: {route_table: 7}", "firewall.route_table"},
+	    {"filters: [{name: f, match: {ports: [1]}}]", NULL},
 	};
 	auto_conf struct conf *running = load("mode: observe");
 
@@ -545,6 +633,8 @@ int main(void)
 	    cmocka_unit_test(groups_for_people),
 	    cmocka_unit_test(reads_every_other_form),
 	    cmocka_unit_test(reads_sources),
+	    cmocka_unit_test(puts_standing_filters_first),
+	    cmocka_unit_test(finds_a_route_mark_within_the_mask),
 	    cmocka_unit_test(refuses_each_bad_input),
 	    cmocka_unit_test(dumps_what_loads_again),
 	    cmocka_unit_test(masks_and_forgets_secrets),

@@ -66,6 +66,18 @@ static void bounds_what_it_reads(void **state)
 	assert_string_equal(error, "");
 	load_repeated("breakers:\n", "- name: b", "\n", 256, error);
 	assert_string_equal(error, "f:2:1: breakers: 256 items; expected at most 255");
+	load_repeated("breakers:\n- name: a\nfilters:\n", "- {name: b", ", match: {ports: [1]}}\n",
+	              254, error);
+	assert_string_equal(error, "");
+	load_repeated("filters:\n", "- {name: b", ", match: {ports: [1]}}\n", 255, error);
+	assert_string_equal(error, "f:2:1: filters: 255 items, and 1 breakers; expected at most "
+	                           "255 together");
+	load_repeated("filters:\n- name: f\n  match: {ports: [1]}\n  deny:\n", "  - /b", "\n", 256,
+	              error);
+	assert_string_equal(error, "");
+	load_repeated("filters:\n- name: f\n  match: {ports: [1]}\n  deny:\n", "  - /b", "\n", 257,
+	              error);
+	assert_string_equal(error, "f:5:3: filters[].deny: 257 items; expected at most 256");
 	load_repeated("alerts:\n", "- {name: b", ", type: webhook, url: 'http://h'}\n", 65, error);
 	assert_string_equal(error, "f:2:1: alerts: 65 items; expected at most 64");
 	load_repeated("protect:\n  sources:\n", "  - 2001:db8::/32 #", "\n", 4096, error);
