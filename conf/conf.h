@@ -242,9 +242,9 @@ struct conf {
 		uint32_t mark_mask; /* ...within these bits */
 		bool verify;        /* a block is tried from a namespace of our own */
 		/* For filtered endpoints that are not this host's own: */
-		uint32_t
-		    route_mark;       /* the mark, within mark_mask, of what goes to the filter; 0
-		                         only if the mask has but one bit, and then no rule filters */
+		uint32_t route_mark;  /* the mark, within mark_mask, of what goes to the filter; 0
+		                         only if `mark` has all its bits, and then no rule filters.
+		                         Neither of the two has all the bits of the other */
 		uint32_t route_table; /* the routing table that takes it there */
 	} firewall;
 	struct {

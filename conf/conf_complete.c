@@ -113,18 +113,19 @@ static struct conf_mark firewall_mark(const struct source *s, const yaml_node_t 
 	return conf_node_mark(at ? at : firewall);
 }
 
+/* Both together are a third mark: neither has all the bits of the other. */
+static bool are_apart(uint32_t a, uint32_t b)
+{
+	return (a & ~b) && (b & ~a);
+}
+
 /* Within a mask that leaves no room beside `mark`: 0. */
 static uint32_t default_route_mark(uint32_t mask, uint32_t mark)
 {
 	const uint32_t usual = 0x60000000;
-	uint32_t lowest = mask & -mask;
+	uint32_t rest = mask & ~mark;
 
-	if ((usual & ~mask) == 0 && usual != mark)
-		return usual;
-	if (lowest != mark)
-		return lowest;
-	mask &= ~lowest;
-	return mask & -mask;
+	return (usual & ~mask) == 0 && are_apart(usual, mark) ? usual : rest & -rest;
 }
 
 static int check_route(const struct source *s, const yaml_node_t *firewall, struct conf *conf)
@@ -141,16 +142,16 @@ static int check_route(const struct source *s, const yaml_node_t *firewall, stru
 		                 "firewall.route_mark: 0x%08x has bits outside mark_mask 0x%08x; "
 		                 "expected a mark within the mask",
 		                 conf->firewall.route_mark, mask);
-	if (conf->firewall.route_mark == mark)
-		return conf_fail(s->diag, at,
-		                 "firewall.route_mark: 0x%08x is firewall.mark, too; expected "
-		                 "another",
-		                 mark);
 	if (conf->firewall.route_mark == 0 && conf_has_filter(conf))
 		return conf_fail(s->diag, at,
 		                 "firewall.route_mark: none, and there is a rule that filters; "
-		                 "expected a mark within mark_mask 0x%08x, of two bits at least",
-		                 mask);
+		                 "expected a bit of mark_mask 0x%08x that mark 0x%08x has not",
+		                 mask, mark);
+	if (conf->firewall.route_mark && !are_apart(conf->firewall.route_mark, mark))
+		return conf_fail(s->diag, at,
+		                 "firewall.route_mark: 0x%08x and mark 0x%08x: one has all bits of "
+		                 "the other; expected each to have one of its own",
+		                 conf->firewall.route_mark, mark);
 	if (table >= 253 && table <= 255)
 		return conf_fail(s->diag, firewall_mark(s, firewall, "route_table", "mark"),
 		                 "firewall.route_table: %u is the kernel's own; expected none of "

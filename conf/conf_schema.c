@@ -394,7 +394,7 @@ const struct conf_key conf_schema[] = {
     {"firewall.mark_mask", CONF(BITS, firewall.mark_mask), RANGE(1, UINT32_MAX),
      .preset = "0xf0000000", .help = "The bits of the mark that are ours"},
     {"firewall.route_mark", CONF(BITS, firewall.route_mark), RANGE(0, UINT32_MAX),
-     .flags = CONF_KEY_RESTART, .note = "0x60000000, or else another within mark_mask",
+     .flags = CONF_KEY_RESTART, .note = "0x60000000, or one that fits",
      .help = "Packet mark of what is routed to the filter; within mark_mask, and not mark"},
     {"firewall.route_table", CONF(NUMBER, firewall.route_table), RANGE(1, UINT32_MAX),
      .flags = CONF_KEY_RESTART, .preset = "28791",

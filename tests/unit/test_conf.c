@@ -357,7 +357,9 @@ static void finds_a_route_mark_within_the_mask(void **state)
 	} cases[] = {
 	    {"firewall: {max_blocks: 5}", 0x60000000},
 	    {"firewall: {mark: 0x60000000}", 0x10000000},
-	    {"firewall: {mark: 3, mark_mask: 0xF}", 1},
+	    {"firewall: {mark: 0x40000000}", 0x10000000},
+	    {"firewall: {mark: 3, mark_mask: 0xF}", 4},
+	    {"firewall: {mark: 0xe, mark_mask: 0xF}", 1},
 	    {"firewall: {mark: 4, mark_mask: 0xC}", 8},
 	    {"firewall: {mark: 1, mark_mask: 1}", 0},
 	    {"firewall: {mark: 1, mark_mask: 0xff, route_mark: 0x22}", 0x22},
