@@ -582,7 +582,7 @@ static void names_what_needs_a_restart(void **state)
 	    {"users: {runner: x}", "users.runner"},
 	    {"users: {filter: x}", "users.filter"},
 	    {"firewall: {verify: false}", "firewall.verify"},
-	    {"firewall: {route_mark: 0x70000000}", "firewall.route_mark"},
+	    {"firewall: {route_mark: 0x20000000}", "firewall.route_mark"},
 	    {"firewall: {route_table: 7}", "firewall.route_table"},
 	    {"filters: [{name: f, match: {ports: [1]}}]", NULL},
 	};
