@@ -22,8 +22,11 @@
 #include <time.h>
 
 #define TRACEPOINT "events/sock/inet_sock_set_state/id"
-/* TCP_LISTEN is 10: begins to listen, or ceases to. Nothing else wakes us. */
-#define FILTER "newstate == 10 || oldstate == 10"
+/*
+ * TCP_LISTEN is 10, TCP_CLOSE 7: begins to listen, or ceases to. Nothing else wakes us: each
+ * connection that is taken is a copy of the listener, and goes from 10 to TCP_SYN_RECV.
+ */
+#define FILTER "newstate == 10 || (oldstate == 10 && newstate == 7)"
 
 enum {
 	RING_PAGES = 2, /* for each CPU: some 340 records */

@@ -165,6 +165,24 @@ class Listeners(InventoryTest):
         else:
             self.assertEqual(inventory.wait_synced().events, 0)
 
+    def test_connections_are_no_events(self):
+        """A socket that is accepted is a copy of the one that listens."""
+        inventory = self.start()
+        server = self.listen(Lab.TARGET, 7014)
+        inventory.wait_listener(self.host, Lab.TARGET, 7014)
+
+        def events():
+            inventory.watch(poll_ms=300)  # the end of a look that was under way, it may be
+            status = inventory.watch(poll_ms=300)
+            return status.events + status.lost
+        before = events()
+        with self.lab.inside("target"):
+            for _ in range(5000):
+                with socket.create_connection((Lab.TARGET, 7014)):
+                    server.accept()[0].close()
+        # What begins to listen elsewhere on the machine meanwhile is counted, too.
+        self.assertLess(events() - before, 1000)
+
     def test_families(self):
         inventory = self.start()
         for address, v6only in (("0.0.0.0", None), (Lab.TARGET, None), ("127.0.0.1", None),
