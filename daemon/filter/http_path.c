@@ -81,21 +81,44 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* Does the prefix stand here, up to the end of a segment? Parameters are passed over. */
+/*
+ * One character, in lower case as the routers that do not mind the case have it: for these, Go's
+ * regexp and strings.EqualFold among them, the long s (U+017F) and the Kelvin sign (U+212A) are
+ * letters of ASCII, too. Returns how many bytes it takes.
+ */
+static size_t fold(const char *at, const char *end, char *out)
+{
+	if (end - at >= 2 && memcmp(at, "\xc5\xbf", 2) == 0) {
+		*out = 's';
+		return 2;
+	}
+	if (end - at >= 3 && memcmp(at, "\xe2\x84\xaa", 3) == 0) {
+		*out = 'k';
+		return 3;
+	}
+	*out = lower(*at);
+	return 1;
+}
+
+/* Does the prefix stand here, whatever comes behind it? Parameters are passed over. */
 static bool begins_with(const char *path, const char *end, const char *prefix)
 {
 	while (*prefix) {
-		if (path < end && *path == ';') {
+		char c;
+
+		if (path == end)
+			return false;
+		if (*path == ';' && *prefix == '/') {
 			while (path < end && *path != '/')
 				path++;
 			continue;
 		}
-		if (path == end || lower(*path) != lower(*prefix))
+		path += fold(path, end, &c);
+		if (c != lower(*prefix))
 			return false;
-		path++;
 		prefix++;
 	}
-	return path == end || *path == '/' || *path == ';';
+	return true;
 }
 
 bool http_path_has(const char *path, size_t length, const char *prefix)

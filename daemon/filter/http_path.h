@@ -18,8 +18,9 @@ enum http_fault http_path_decode(struct http_text path, char out[static HTTP_PAT
                                  size_t *length);
 
 /*
- * Is `prefix` ("/debug/pprof", without a slash at its end) the path, or does the path go on below
- * it? Wherever it stands in the path, since servers mount things under prefixes of their own; in
- * any case, since some routers do not mind; and whatever parameters (";x") a segment has.
+ * Does `prefix` ("/debug/pprof", without a slash at its end) stand in the path? Wherever, since
+ * servers mount things under prefixes of their own; whatever comes behind it, since some routers
+ * compare the bytes alone (with gorilla's PathPrefix, "/debug/pprofheap" shows the index); in any
+ * case, since some do not mind; and whatever parameters (";x") a segment has.
  */
 bool http_path_has(const char *path, size_t length, const char *prefix);

@@ -69,12 +69,12 @@ static void what_could_be_another_path_is_refused(void **state)
 static void profiles_are_found_wherever_they_are_mounted(void **state)
 {
 	static const char *const denied[] = {
-	    "/debug/pprof",      "/debug/pprof/",      "/debug/pprof/heap",
-	    "/DEBUG/Pprof/heap", "/x/y/debug/pprof/",  "/debug/pprof;a",
-	    "/debug;a=b/pprof/", "/debug;a/pprof;b/c", "/debug/debug/pprof",
+	    "/debug/pprof",       "/debug/pprof/",   "/debug/pprof/heap", "/DEBUG/Pprof/heap",
+	    "/x/y/debug/pprof/",  "/debug/pprof;a",  "/debug;a=b/pprof/", "/debug;a/pprof;b/c",
+	    "/debug/debug/pprof", "/debug/pprofile", "/debug/pprof%",
 	};
 	static const char *const passed[] = {
-	    "/",      "/metrics",    "/debug/pprofile", "/debug/ppro", "/xdebug/pprof",
+	    "/",      "/metrics",    "/debug/ppro",    "/xdebug/pprof",
 	    "/debug", "/debug/vars", "/debug/x/pprof",
 	};
 
@@ -89,12 +89,26 @@ static void profiles_are_found_wherever_they_are_mounted(void **state)
 	}
 }
 
+static void letters_that_fold_to_ascii_are_found_too(void **state)
+{
+	static const char *const paths[] = {"/DEBUG/VAR\xc5\xbf", "/debug/var\xc5\xbf/x"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		assert_true(http_path_has(paths[i], strlen(paths[i]), "/debug/vars"));
+	assert_true(http_path_has("/tas\xe2\x84\xaas", 8, "/tasks"));
+	assert_false(http_path_has("/tas\xe2\x84", 6, "/task"));
+	assert_false(http_path_has("/debug/var\xc5", 11, "/debug/vars"));
+	assert_false(http_path_has("/debug/var\xc5\xbe", 12, "/debug/vars"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(plain_paths_are_decoded_once),
 	    cmocka_unit_test(what_could_be_another_path_is_refused),
 	    cmocka_unit_test(profiles_are_found_wherever_they_are_mounted),
+	    cmocka_unit_test(letters_that_fold_to_ascii_are_found_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
