@@ -19,6 +19,8 @@ int firewall_new(uid_t prober_uid, struct firewall **out)
 	err = table_open(&fw->table, prober_uid);
 	if (!err)
 		err = sever_open(&fw->diag);
+	if (!err)
+		err = road_open(&fw->road);
 	fw->shadow.blocks = blocks_new();
 	fw->shadow.ledger = blocks_new();
 	if (!err && (!fw->shadow.blocks || !fw->shadow.ledger))
@@ -38,6 +40,7 @@ void firewall_free(struct firewall *fw)
 	table_close(&fw->table);
 	if (fw->diag)
 		mnl_socket_close(fw->diag);
+	road_close(&fw->road);
 	free(fw->cuts);
 	blocks_free(fw->shadow.blocks);
 	blocks_free(fw->shadow.ledger);
@@ -83,9 +86,10 @@ static void refuse(struct ipc_result *result, int error, const char *what, const
 void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
                          struct ipc_result *result)
 {
-	char error[CONF_ERROR_LEN];
+	char error[CONF_ERROR_LEN], reason[ROAD_REASON_LEN];
 	auto_conf struct conf *conf = NULL;
 	const char *why;
+	int err;
 
 	firewall_abort_conf(fw);
 	if (fd < 0 || !id->generation) {
@@ -107,6 +111,11 @@ void firewall_check_conf(struct firewall *fw, const struct ipc_conf *id, int fd,
 	why = fw->running ? conf_find_fixed_change(fw->running, conf) : NULL;
 	if (why) {
 		refuse(result, -EINVAL, why, ": cannot change without a restart");
+		return;
+	}
+	err = firewall_check_road(fw, conf, reason);
+	if (err) {
+		refuse(result, err, reason, "");
 		return;
 	}
 	fw->candidate = steal_ptr(&conf);
@@ -221,6 +230,11 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 		refuse(result, -ESTALE, "this configuration was not checked before", "");
 		return;
 	}
+	err = firewall_open_road(fw, fw->candidate);
+	if (err) {
+		refuse(result, err, "policy routing: ", strerror(-err));
+		return;
+	}
 	err = switch_table(fw, fw->candidate, id->panic, now_ms);
 	if (err == -EPERM) {
 		refuse(result, err,
@@ -235,6 +249,8 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 	conf_free(fw->running);
 	fw->running = steal_ptr(&fw->candidate);
 	fw->running_id = *id;
+	/* What it would leave meets no packet: no rule of ours sets the marks. */
+	(void)firewall_close_road(fw, fw->running);
 	*result = (struct ipc_result){0};
 }
 
@@ -242,9 +258,12 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 
 int firewall_panic(struct firewall *fw)
 {
+	int err;
+
 	fw->panicked = true;
 	blocks_clear(fw->shadow.blocks);
-	return table_delete(&fw->table);
+	err = table_delete(&fw->table);
+	return err ? err : firewall_remove_road(fw);
 }
 
 int firewall_resume(struct firewall *fw, int64_t now_ms)
@@ -252,6 +271,8 @@ int firewall_resume(struct firewall *fw, int64_t now_ms)
 	int err = 0;
 
 	if (fw->panicked)
+		err = firewall_open_road(fw, fw->running);
+	if (fw->panicked && !err)
 		err = firewall_install(fw, now_ms);
 	if (!err)
 		fw->panicked = false;
@@ -266,8 +287,11 @@ void firewall_refresh_stamp(struct firewall *fw)
 
 int firewall_stop(struct firewall *fw)
 {
-	if (fw->running && fw->running->on_stop == CONF_ON_STOP_REMOVE)
-		return table_delete(&fw->table);
+	if (fw->running && fw->running->on_stop == CONF_ON_STOP_REMOVE) {
+		int err = table_delete(&fw->table);
+
+		return err ? err : firewall_remove_road(fw);
+	}
 	firewall_refresh_stamp(fw);
 	return 0;
 }

@@ -36,6 +36,9 @@ void firewall_abort_conf(struct firewall *fw);
 int firewall_panic(struct firewall *fw);
 /* From time to time, that a successor finds the table as a good one: see stamp.h. */
 void firewall_refresh_stamp(struct firewall *fw);
+/* From time to time: *restored: somebody had changed the road to the filter. Returns 0 or -errno.
+ */
+int firewall_keep_road(struct firewall *fw, bool *restored);
 /* The parent's STOP: keeps or deletes the table, as the configuration says. */
 int firewall_stop(struct firewall *fw);
 

@@ -5,6 +5,7 @@
  */
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "daemon/firewall/road.h"
 #include "daemon/firewall/server.h"
 #include "daemon/firewall/standalone.h"
 #include "daemon/firewall/table.h"
@@ -27,6 +28,19 @@ struct options {
 
 AUTO_CLEANUP(firewall, struct firewall *, firewall_free)
 
+static int remove_road(void)
+{
+	__attribute__((cleanup(road_close))) struct road road = {0};
+	int err = road_open(&road);
+
+	if (!err)
+		err = road_remove(&road, NULL);
+	if (!err)
+		return EXIT_SUCCESS;
+	log_error("the routing rules of the filter: %s", strerror(-err));
+	return EXIT_FAILURE;
+}
+
 static int delete_table(void)
 {
 	__attribute__((cleanup(nft_close))) struct nft nft = {0};
@@ -39,9 +53,9 @@ static int delete_table(void)
 		companion = table_delete_of(&nft, NFPROTO_BRIDGE);
 		if (!err && nft_bridge_table_exists(&nft) > 0)
 			err = companion;
+		if (!err)
+			return remove_road();
 	}
-	if (!err)
-		return EXIT_SUCCESS;
 	if (err == -EPERM && geteuid() == 0)
 		log_error("table inet " NFT_TABLE_NAME
 		          " belongs to a process that runs; end that first");

@@ -24,6 +24,7 @@ struct server {
 	struct peer parent, agent;
 	bool serving;      /* after the first COMMIT */
 	bool cannot_sever; /* and it was said */
+	int road_error;    /* that was said last */
 };
 
 static void announce(struct server *s, enum firewall_result result)
@@ -186,6 +187,19 @@ static void sever(struct server *s)
 		log_warning("connections to a blocked port could not be ended: %s", strerror(-err));
 }
 
+static void keep_road(struct server *s)
+{
+	bool restored;
+	int err = firewall_keep_road(s->fw, &restored);
+
+	if (err && err != s->road_error)
+		log_error("the road to the filter could not be restored: %s", strerror(-err));
+	else if (!err && restored)
+		log_warning("the road to the filter was changed by another program, and is "
+		            "restored");
+	s->road_error = err;
+}
+
 static int handle_agent(struct server *s, const struct frame *f)
 {
 	struct firewall_request request;
@@ -194,6 +208,7 @@ static int handle_agent(struct server *s, const struct frame *f)
 
 	if (f->type == IPC_PING && !f->length && f->fd < 0) {
 		firewall_refresh_stamp(s->fw);
+		keep_road(s);
 		return peer_send(&s->agent, IPC_PONG, f->seq, NULL, 0);
 	}
 	if (f->type == FIREWALL_ALLOW && f->fd < 0)

@@ -5,11 +5,13 @@
 #include "common/host_id.h"
 #include "daemon/firewall/firewall.h"
 #include "daemon/firewall/policy.h"
+#include "daemon/firewall/road.h"
 #include "daemon/firewall/sever.h"
 #include "daemon/firewall/table.h"
 
 struct firewall {
 	struct table table;
+	struct road road;
 	struct shadow shadow;
 	bool panicked;
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
@@ -25,3 +27,15 @@ struct firewall {
 int firewall_install(struct firewall *fw, int64_t now_ms);
 /* Undoes a panic. Returns 0 or -errno. */
 int firewall_resume(struct firewall *fw, int64_t now_ms);
+
+/*
+ * The road to the filter, for endpoints that are not this host's own. Whether a configuration's
+ * road would meet somebody else's: -EADDRINUSE and why, or what the kernel says. It is opened
+ * before the configuration's table is there, and closed after that has replaced another, each if
+ * the configuration asks for it.
+ */
+int firewall_check_road(struct firewall *fw, const struct conf *conf,
+                        char reason[static ROAD_REASON_LEN]);
+int firewall_open_road(struct firewall *fw, const struct conf *conf);
+int firewall_close_road(struct firewall *fw, const struct conf *conf);
+int firewall_remove_road(struct firewall *fw);
