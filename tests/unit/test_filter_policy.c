@@ -58,7 +58,7 @@ static void without_a_list_the_signatures_are_denied(void **state)
 	require(p, true, "/metrics");
 	require(p, true, "/");
 	require(p, true, "/debugger");
-	require(p, true, "/debug/pprofile");
+	require(p, false, "/debug/pprofile");
 	require(p, true, "/docs/profiler");
 	require(p, false, "/debug/pprof");
 	require(p, false, "/debug/pprof/");
@@ -88,7 +88,7 @@ static void a_list_takes_the_signatures_place(void **state)
 
 	(void)state;
 	require(p, true, "/debug/pprof/");
-	require(p, true, "/administration");
+	require(p, false, "/administration");
 	require(p, false, "/admin");
 	require(p, false, "/admin/users");
 	require(p, false, "/x/internal/y");
