@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
 #include "daemon/firewall/policy.h"
 #include "daemon/firewall/ruleset.h"
@@ -98,26 +99,86 @@ static int adopt_allowed(struct table *t, const struct adoption *a, uint32_t rul
 	return allowed_set(a->shadow->allowed, rule, list, count);
 }
 
-static int adopt(struct table *t, struct adoption *a)
+/* Of both families; a table of ours without the set is not of our make. */
+static int adopt_set(struct table *t, struct adoption *a, const char *(*name)(sa_family_t),
+                     int (*see)(const struct dump_element *, void *))
 {
-	int exists = nft_table_exists(&t->nft);
 	int err = 0;
 
-	if (exists <= 0)
-		return exists;
-	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		err = dump_endpoints(&t->nft, set_map_name(families[i]), adopt_block, a);
-		if (err && err != -ENOENT) /* a table of ours without the map: not of our make */
-			return err;
-		err = dump_endpoints(&t->nft, set_ledger_name(families[i]), adopt_ledger, a);
-		if (err && err != -ENOENT)
-			return err;
+	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++) {
+		err = dump_endpoints(&t->nft, name(families[i]), see, a);
+		if (err == -ENOENT)
+			err = 0;
 	}
-	err = 0;
+	return err;
+}
+
+/* All but the blocks: it is not much. */
+static int adopt_lists(struct table *t, struct adoption *a)
+{
+	int err = adopt_set(t, a, set_ledger_name, adopt_ledger);
+
 	for (uint32_t rule = 1; !err && rule <= a->conf->n_breakers; rule++)
 		if (a->conf->breakers[rule - 1].allow_dynamic)
 			err = adopt_allowed(t, a, rule);
 	return err;
+}
+
+/* Blocks that are in force already, read part by part. */
+struct reading {
+	struct nft nft; /* its own, so that the table can be deleted in the midst of an answer */
+	size_t family;  /* index of families[] */
+	uint32_t seq;
+	bool whole; /* as that of struct adoption */
+};
+
+static int begin_reading(struct table *t)
+{
+	auto_free struct reading *r = calloc(1, sizeof(*r));
+	int err = r ? nft_open(&r->nft) : -ENOMEM;
+
+	if (err)
+		return err;
+	r->nft.owned = t->nft.owned;
+	r->whole = true;
+	err = dump_begin(&r->nft, set_map_name(families[0]), &r->seq);
+	if (err)
+		nft_close(&r->nft);
+	else
+		t->reading = steal_ptr(&r);
+	return err;
+}
+
+void table_stop_reading(struct table *t)
+{
+	if (!t->reading)
+		return;
+	nft_close(&t->reading->nft);
+	free(t->reading);
+	t->reading = NULL;
+}
+
+int table_read_on(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms)
+{
+	struct adoption a = {.shadow = shadow, .conf = conf, .now_ms = now_ms, .whole = true};
+	struct reading *r = t->reading;
+	bool whole;
+	int more;
+
+	if (!r)
+		return 0;
+	more = dump_next(&r->nft, r->seq, adopt_block, &a);
+	r->whole &= a.whole;
+	if (more)
+		return more;
+	if (++r->family < ARRAY_LEN(families)) {
+		int err = dump_begin(&r->nft, set_map_name(families[r->family]), &r->seq);
+
+		return err ? err : 1;
+	}
+	whole = r->whole;
+	table_stop_reading(t);
+	return whole ? 0 : table_install(t, conf, shadow, now_ms);
 }
 
 /*
@@ -157,10 +218,18 @@ int table_take_over(struct table *t, const struct conf *conf, struct shadow *sha
 {
 	struct adoption a = {.shadow = shadow, .conf = conf, .now_ms = now_ms, .whole = true};
 	const bool claimed = claim(t, conf) == 0;
-	int err;
+	const int exists = nft_table_exists(&t->nft);
+	int err = exists < 0 ? exists : 0;
 
 	t->nft.owned = claimed && t->persist;
-	err = adopt(t, &a);
+	if (exists > 0)
+		err = adopt_lists(t, &a);
+	if (!err && a.whole && t->nft.owned && !begin_reading(t)) {
+		t->installed = t->known = true;
+		return 0;
+	}
+	if (!err && exists > 0)
+		err = adopt_set(t, &a, set_map_name, adopt_block);
 	if (err)
 		return err;
 	if (!claimed || !a.whole)

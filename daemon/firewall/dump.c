@@ -98,27 +98,48 @@ static int see_elements(const struct nlmsghdr *message, void *closure)
 	return MNL_CB_OK;
 }
 
-/*
- * Reads a whole set once; -EINTR when another transaction came in between that may have changed it.
- * The kernel counts those of all tables.
- */
-static int dump(struct nft *nft, const char *set, int (*see)(struct nftnl_set_elem *, void *),
-                void *closure)
+int dump_begin(struct nft *nft, const char *set, uint32_t *seq)
 {
-	struct reading reading = {.see = see, .closure = closure};
 	struct nlmsghdr *message = nft_request(nft, NFT_MSG_GETSETELEM, NLM_F_DUMP);
-	int err;
 
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_TABLE, nft->table);
 	mnl_attr_put_strz(message, NFTA_SET_ELEM_LIST_SET, set);
-	err = nft_ask(nft, message, see_elements, &reading);
-	if (!err)
-		err = reading.result                       ? reading.result
-		      : reading.interrupted && !nft->owned ? -EINTR
-		                                           : 0;
-	if (err)
+	*seq = message->nlmsg_seq;
+	return nft_send(nft, message);
+}
+
+/*
+ * -EINTR when another transaction came in between that may have changed the set. The kernel counts
+ * those of all tables.
+ */
+static int next_part(struct nft *nft, uint32_t seq, int (*see)(struct nftnl_set_elem *, void *),
+                     void *closure)
+{
+	struct reading reading = {.see = see, .closure = closure};
+	int more = nft_receive(nft, seq, see_elements, &reading);
+
+	if (more < 0)
+		return more;
+	if (reading.result)
+		return reading.result;
+	return reading.interrupted && !nft->owned ? -EINTR : more;
+}
+
+/* Reads a whole set once. */
+static int dump(struct nft *nft, const char *set, int (*see)(struct nftnl_set_elem *, void *),
+                void *closure)
+{
+	uint32_t seq;
+	int more = dump_begin(nft, set, &seq);
+
+	if (more)
+		return more;
+	do
+		more = next_part(nft, seq, see, closure);
+	while (more > 0);
+	if (more)
 		nft_drain(nft);
-	return err;
+	return more;
 }
 
 /* Endpoints */
@@ -134,6 +155,14 @@ static int see_endpoint(struct nftnl_set_elem *element, void *closure)
 	struct dump_element e;
 
 	return read_element(element, &e) ? seeing->see(&e, seeing->closure) : 0;
+}
+
+int dump_next(struct nft *nft, uint32_t seq, int (*see)(const struct dump_element *, void *),
+              void *closure)
+{
+	struct seeing seeing = {see, closure};
+
+	return next_part(nft, seq, see_endpoint, &seeing);
 }
 
 int dump_endpoints(struct nft *nft, const char *set,

@@ -22,12 +22,19 @@ struct dump_element {
 };
 
 /*
- * Reads a whole set, calling `see` for every element; a non-zero value from it ends the reading and
- * is returned. A dump that another transaction interrupts is read again: `see` meets elements
+ * Reads a whole set, calling `see` for every element; -errno from it ends the reading and is
+ * returned. A dump that another transaction interrupts is read again: `see` meets elements
  * twice.
  */
 int dump_endpoints(struct nft *nft, const char *set,
                    int (*see)(const struct dump_element *, void *), void *closure);
+/*
+ * The same in steps, over a socket of which nothing else is asked meanwhile. Each step takes what
+ * the kernel tells at once, 32 KB. dump_next() returns 1 while there is more, 0 at the end.
+ */
+int dump_begin(struct nft *nft, const char *set, uint32_t *seq);
+int dump_next(struct nft *nft, uint32_t seq, int (*see)(const struct dump_element *, void *),
+              void *closure);
 /* Reads one element of hits4 or hits6. */
 int dump_get_hits(struct nft *nft, const struct endpoint *e, uint64_t *packets, uint64_t *bytes);
 

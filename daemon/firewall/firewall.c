@@ -75,6 +75,18 @@ int firewall_read_monitor(struct firewall *fw, int64_t now_ms, bool *restored)
 	return err;
 }
 
+bool firewall_is_reading(const struct firewall *fw)
+{
+	return fw->table.reading != NULL;
+}
+
+int firewall_read_on(struct firewall *fw, int64_t now_ms)
+{
+	int more = table_read_on(&fw->table, fw->running, &fw->shadow, now_ms);
+
+	return more > 0 ? 0 : more;
+}
+
 /* Configurations */
 
 static void refuse(struct ipc_result *result, int error, const char *what, const char *why)
@@ -204,6 +216,11 @@ static int switch_table(struct firewall *fw, const struct conf *next, bool panic
 
 	if (!fw->running)
 		return switch_first(fw, next, panic, now_ms);
+	while (!panic && firewall_is_reading(fw)) {
+		err = firewall_read_on(fw, now_ms);
+		if (err)
+			return err;
+	}
 	(void)table_read_hits(&fw->table, fw->shadow.blocks);
 	err = translate_shadow(fw, next, &after);
 	if (err)

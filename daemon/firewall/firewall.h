@@ -34,6 +34,14 @@ void firewall_abort_conf(struct firewall *fw);
 
 /* Deletes the table; nothing is blocked until RESUME. Returns 0 or -errno (try again). */
 int firewall_panic(struct firewall *fw);
+/*
+ * At the start, the blocks that were left may be in force and yet to be read: while that is so,
+ * nothing may be asked of firewall_serve() and all that comes after it here; firewall_read_on() one
+ * part at a time. Everything else can be called at any time. Returns 0 or -errno.
+ */
+bool firewall_is_reading(const struct firewall *fw);
+int firewall_read_on(struct firewall *fw, int64_t now_ms);
+
 /* From time to time, that a successor finds the table as a good one: see stamp.h. */
 void firewall_refresh_stamp(struct firewall *fw);
 /* From time to time: *restored: somebody had changed the road to the filter. Returns 0 or -errno.

@@ -192,24 +192,33 @@ struct nlmsghdr *nft_request(struct nft *nft, uint16_t type, uint16_t flags)
 	return message;
 }
 
+int nft_send(struct nft *nft, const struct nlmsghdr *message)
+{
+	return mnl_socket_sendto(nft->socket, message, message->nlmsg_len) < 0 ? -errno : 0;
+}
+
+int nft_receive(struct nft *nft, uint32_t seq, mnl_cb_t see, void *closure)
+{
+	ssize_t length = mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES);
+	int rc;
+
+	if (length < 0)
+		return errno == EAGAIN ? -EIO : -errno;
+	rc = mnl_cb_run(nft->buffer, (size_t)length, seq, nft->portid, see, closure);
+	return rc < 0 ? -errno : rc != MNL_CB_STOP;
+}
+
 int nft_ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure)
 {
 	const uint32_t seq = message->nlmsg_seq;
-	ssize_t length;
-	int rc;
+	int more = nft_send(nft, message);
 
-	if (mnl_socket_sendto(nft->socket, message, message->nlmsg_len) < 0)
-		return -errno;
-	for (;;) {
-		length = mnl_socket_recvfrom(nft->socket, nft->buffer, NFT_BUFFER_BYTES);
-		if (length < 0)
-			return errno == EAGAIN ? -EIO : -errno;
-		rc = mnl_cb_run(nft->buffer, (size_t)length, seq, nft->portid, see, closure);
-		if (rc < 0)
-			return -errno;
-		if (rc == MNL_CB_STOP)
-			return 0;
-	}
+	if (more)
+		return more;
+	do
+		more = nft_receive(nft, seq, see, closure);
+	while (more > 0);
+	return more;
 }
 
 void nft_drain(struct nft *nft)

@@ -85,6 +85,12 @@ struct nlmsghdr *nft_request(struct nft *nft, uint16_t type, uint16_t flags);
  * is still in the socket belongs to an answer that was given up: nft_drain().
  */
 int nft_ask(struct nft *nft, const struct nlmsghdr *message, mnl_cb_t see, void *closure);
+/*
+ * The same in steps, for long answers: sends it, and then runs `see` over one part of the answer at
+ * a time, 1: there is more, 0: that was the end. The kernel makes each part when it is asked for.
+ */
+int nft_send(struct nft *nft, const struct nlmsghdr *message);
+int nft_receive(struct nft *nft, uint32_t seq, mnl_cb_t see, void *closure);
 void nft_drain(struct nft *nft);
 
 /* The key of an endpoint in our sets: address, protocol and port, each padded to 32 bits. */

@@ -403,17 +403,19 @@ static int serve_agent(struct server *s, short revents, struct frame *f)
 	return 0;
 }
 
+/* What the agent asks waits until all blocks are known; the parent and signals need not. */
 static int turn(struct server *s, int signal_fd, struct frame *f)
 {
+	const bool reading = firewall_is_reading(s->fw);
 	struct pollfd fds[] = {
 	    {.fd = signal_fd, .events = POLLIN},
 	    {.fd = firewall_monitor_fd(s->fw), .events = POLLIN},
 	    {.fd = s->parent.fd, .events = peer_events(&s->parent, true)},
-	    {.fd = s->agent.fd, .events = peer_events(&s->agent, s->serving)},
+	    {.fd = reading ? -1 : s->agent.fd, .events = peer_events(&s->agent, s->serving)},
 	};
 	int err = 0;
 
-	if (poll(fds, ARRAY_LEN(fds), -1) < 0)
+	if (poll(fds, ARRAY_LEN(fds), reading ? 0 : -1) < 0)
 		return errno == EINTR ? 0 : -errno;
 	/* The signal first: what the monitor saw may be a panic's deletion of the table. */
 	if (fds[0].revents)
@@ -424,6 +426,8 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 		err = serve_parent(s, fds[2].revents, f);
 	if (!err && fds[3].revents)
 		err = serve_agent(s, fds[3].revents, f);
+	if (!err && reading)
+		err = firewall_read_on(s->fw, clock_monotonic_ms());
 	return err;
 }
 

@@ -20,7 +20,8 @@ struct stamp {
 
 /*
  * Of the table that this would make, without what changes in it: blocks, counters, and whom the
- * agent says that files and names stand for. `bridge` as in struct nft. Returns 0 or -ENOMEM.
+ * agent says that files and names stand for; and of the ports that are never blocked. `bridge` as
+ * in struct nft. Returns 0 or -ENOMEM.
  */
 int stamp_take_fingerprint(const struct ruleset_spec *spec, bool bridge,
                            uint8_t out[static STAMP_FINGERPRINT_BYTES]);

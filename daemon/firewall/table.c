@@ -23,6 +23,7 @@ int table_open(struct table *t, uid_t prober_uid)
 
 void table_close(struct table *t)
 {
+	table_stop_reading(t);
 	cleanup_close(&t->monitor_fd);
 	t->monitor_fd = -1;
 	nft_close(&t->nft);
@@ -42,9 +43,11 @@ int table_delete_of(struct nft *nft, uint8_t family)
 
 int table_delete(struct table *t)
 {
-	int err = table_delete_of(&t->nft, NFPROTO_INET);
-	int companion = table_delete_of(&t->nft, NFPROTO_BRIDGE);
+	int err, companion;
 
+	table_stop_reading(t);
+	err = table_delete_of(&t->nft, NFPROTO_INET);
+	companion = table_delete_of(&t->nft, NFPROTO_BRIDGE);
 	if (!err)
 		t->installed = t->nft.owned = false;
 	/* A kernel that knows no such tables has none. */

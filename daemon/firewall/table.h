@@ -18,6 +18,8 @@ struct shadow {
 	struct allowed *allowed; /* NULL until there is a configuration */
 };
 
+struct reading; /* of the blocks that an earlier helper has left */
+
 struct table {
 	struct nft nft;
 	uid_t prober_uid;
@@ -30,6 +32,7 @@ struct table {
 	uint32_t reconciliations; /* times that somebody else's change was undone */
 	uint8_t fingerprint[STAMP_FINGERPRINT_BYTES]; /* of the table that is installed */
 	uint32_t stamped;                             /* the generation of the last stamp */
+	struct reading *reading; /* not all blocks are in the shadow yet; else NULL */
 };
 
 /* Opens the socket for requests; the monitor's when it is needed. */
@@ -65,9 +68,17 @@ int table_refresh_stamp(struct table *t);
  * The first table of a process. Makes the shadow from what an earlier helper has left in the
  * kernel, as far as `conf` lets it. If nobody has changed any rule since, and there is nothing that
  * we would make otherwise, what is there becomes ours as it is; else it is installed anew.
+ *
+ * Of a table that became ours and that nobody else can change, the blocks are still to be read:
+ * table_read_on() until it says that all are. Until then the shadow must not be asked or changed,
+ * the table only be deleted. table_read_on() returns 1: there is more, 0: all are known (and if
+ * there was one that we would not make, the table was installed anew), or -errno.
  */
 int table_take_over(struct table *t, const struct conf *conf, struct shadow *shadow,
                     int64_t now_ms);
+int table_read_on(struct table *t, const struct conf *conf, struct shadow *shadow, int64_t now_ms);
+/* What was not read by now never is: the table is about to go. */
+void table_stop_reading(struct table *t);
 /* Puts a block that the kernel has into the shadow; *taken: such as we would make. */
 int table_adopt_block(const struct conf *conf, struct blocks *blocks, const struct dump_element *e,
                       int64_t now_ms, bool *taken);

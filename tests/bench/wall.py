@@ -73,25 +73,19 @@ class Wall:
 
     def blocks(self, chosen, at_once=None):
         """BLOCKs, some at a time; the seconds that each window took."""
-        agent, took, at_once = self.helper.agent, [], at_once or self.window
+        took, at_once = [], at_once or self.window
         for at in range(0, len(chosen), at_once):
             begun = time.monotonic()
-            window = chosen[at:at + at_once]
-            writer = threading.Thread(target=self.write, args=(window,))
-            writer.start()
-            for _ in window:
-                reply = fw.Reply._make(fw.REPLY.unpack(agent.receive(60).body))
-                assert reply.result == fw.OK, reply
-            writer.join()
+            self.helper.block_many([(address, port, 1, TIMEOUT_MS)
+                                    for address, port in chosen[at:at + at_once]])
             took.append(time.monotonic() - begun)
         return took
 
-    def write(self, window):
-        for address, port in window:
-            family, raw = fw.pack_address(address)
-            self.helper.agent.send(fw.FW_REQUEST, fw.REQUEST.pack(
-                fw.VERSION, fw.BLOCK, port, family, 0, raw, 1, 0, self.helper.generation,
-                TIMEOUT_MS))
+    def list(self):
+        """Seconds until all are listed."""
+        begun = time.monotonic()
+        assert len(self.helper.list()) == len(self.places)
+        return time.monotonic() - begun
 
     def nft(self):
         """Seconds that nft(8) takes for the same."""
@@ -144,9 +138,7 @@ def measure_wall(count=BLOCKS, rounds=3):
                 windows = wall.blocks(wall.places)
                 renewals.append(time.monotonic() - begun)
                 used.append(cpu(wall.helper.pid) - before)
-                begun = time.monotonic()
-                assert len(wall.helper.list()) == count
-                lists.append(time.monotonic() - begun)
+                lists.append(wall.list())
         for _ in range(rounds):
             beside.append(wall.nft())
         median = statistics.median
@@ -167,17 +159,18 @@ def measure_restore(count=BLOCKS, rounds=3):
         wall.start()
 
         def report(what, took):
-            print(f"{count:,} blocks, {what}: {took:.2f} s, {cpu(wall.helper.pid):.2f} s of CPU; "
+            print(f"{count:,} blocks, {what}: {took:.3f} s, {cpu(wall.helper.pid):.2f} s of CPU; "
                   f"nft -f took {wall.nft():.2f} s", flush=True)
         for _ in range(rounds):
             begun = time.monotonic()
             wall.blocks(wall.places, NEW_WINDOW)
             report("asked for anew", time.monotonic() - begun)
             wall.kill()
-            report("the table as it was left", wall.start())
+            report("the table as it was left, in force", wall.start())
+            report("the same, all read and listed", wall.list())
             wall.helper.kill()  # without a PING since nft(8)
             report("the table made anew", wall.start())
-            assert len(wall.helper.list()) == count
+            report("the same, listed", wall.list())
             wall.helper.kill()
             lab.nft("flush", "ruleset")
             wall.start()

@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import struct
+import threading
 
 import frames
 from lab import Process, program
@@ -136,15 +137,26 @@ class Helper:
         each. The replies, in the order of the requests."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            seqs = []
-            for address, port, rule, timeout_ms in requests:
-                family, raw = pack_address(address)
-                seqs.append(self.agent.send(FW_REQUEST, REQUEST.pack(
-                    VERSION, BLOCK, port, family, 0, raw, rule, 0, self.generation,
-                    timeout_ms)))
+            seqs = [self._send_block(*request) for request in requests]
         finally:
             os.kill(self.pid, signal.SIGCONT)
         return [self._reply(seq) for seq in seqs]
+
+    def block_many(self, requests):
+        """The same for more than lie in a socket: all must be taken."""
+        first = self.agent._seq + 1
+        writer = threading.Thread(
+            target=lambda: [self._send_block(*request) for request in requests])
+        writer.start()
+        for seq in range(first, first + len(requests)):
+            reply = self._reply(seq)
+            assert reply.result == OK, reply
+        writer.join()
+
+    def _send_block(self, address, port, rule, timeout_ms):
+        family, raw = pack_address(address)
+        return self.agent.send(FW_REQUEST, REQUEST.pack(
+            VERSION, BLOCK, port, family, 0, raw, rule, 0, self.generation, timeout_ms))
 
     def wait_event(self, timeout=5):
         if self.events:

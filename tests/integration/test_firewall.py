@@ -764,8 +764,9 @@ class Lifecycle:
                             60_000)
         for what, kind, body in (
                 ("short", FW_REQUEST, good[:-1]), ("long", FW_REQUEST, good + b"\0"),
-                ("version", FW_REQUEST, b"\1" + good[1:]), ("padding", FW_REQUEST,
-                                                            good[:7] + b"\1" + good[8:]),
+                ("version", FW_REQUEST, b"\1" + good[1:]),
+                ("fallback", FW_REQUEST, good[:7] + b"\2" + good[8:]),
+                ("padding", FW_REQUEST, good[:28] + b"\1" + good[29:]),
                 ("verb", FW_REQUEST, good[:2] + b"\xff" + good[3:]), ("type", 7, good)):
             with self.subTest(what):
                 helper = self.start()

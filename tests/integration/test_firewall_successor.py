@@ -2,12 +2,14 @@
 """What a helper makes of the table that an earlier one has left: its own as it is, or a new one."""
 import os
 import re
+import signal
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from firewall_helper import MANUAL, Helper  # noqa: E402
+from firewall_helper import MANUAL, PANICKED, RESUME, STATUS, Helper  # noqa: E402
 from lab import wait_until  # noqa: E402
 from test_firewall import CONFIG, DEFAULT, PORT, SEALED, Base, is_persist_possible  # noqa: E402
 
@@ -138,6 +140,94 @@ class Successor:
 
 class OwnedSuccessor(Successor, Base):
     persist = "auto"
+
+
+@unittest.skipUnless(is_persist_possible(), "Linux 6.9 or later")
+class Reading(Base):
+    """What is blocked is in force, and the successor ready, before the successor has read it."""
+    COUNT = 12_000
+    LIMITS = {"max_blocks": 20_000, "max_blocks_per_minute": 20_000}
+
+    def setUp(self):
+        super().setUp()
+        self.port = self.add_quiet_port()
+        helper = self.start(firewall=self.LIMITS)
+        places = [(f"10.0.{i >> 8}.{i & 255}", 443 if i % 3 else 80) for i in range(self.COUNT)]
+        self.places = {*places, (self.lab.TARGET, self.port)}
+        helper.block_many([(*place, DEFAULT, 600_000) for place in self.places])
+        helper.kill()
+
+    def is_a_dump_under_way(self):
+        lines = self.lab.run("target", "cat", "/proc/net/netlink").stdout.splitlines()
+        column = lines[0].split().index("Dump")
+        return any(line.split()[column] != "0" for line in lines[1:])
+
+    def stop_while_reading(self):
+        """A successor that has said that it is ready; SIGCONT lets it read on."""
+        for _ in range(20):
+            self.helper = helper = Helper(self.lab).start(self.config(firewall=self.LIMITS))
+            os.kill(helper.pid, signal.SIGSTOP)
+            if self.is_a_dump_under_way():
+                self.addCleanup(self.go_on, helper)
+                return helper
+            os.kill(helper.pid, signal.SIGCONT)
+            helper.kill()
+        self.fail("READY comes when all is read")
+
+    def go_on(self, helper):
+        if helper.process.status is None:
+            os.kill(helper.pid, signal.SIGCONT)
+
+    def test_it_is_in_force_and_whole_when_the_agent_asks(self):
+        lab, helper = self.lab, self.stop_while_reading()
+        self.assert_reset(source=lab.STRANGER, port=self.port)
+        self.assert_open(source=lab.ALLOWED, port=self.port)
+        lab.nft("flush", "ruleset")  # it is owned already
+        self.assert_reset(source=lab.STRANGER, port=self.port)
+        self.go_on(helper)
+        self.assertEqual(helper.ask(STATUS).blocks, len(self.places))
+        self.assertEqual(set(helper.list()), self.places)
+        self.assertEqual(helper.list()[(lab.TARGET, self.port)].packets, 2)
+
+    def test_another_configuration_meanwhile(self):
+        helper = self.stop_while_reading()
+        threading.Timer(0.1, self.go_on, [helper]).start()
+        helper.reload(self.config(firewall=self.LIMITS, protect={"ports": [80]}))
+        self.assertEqual(set(helper.list()), {place for place in self.places if place[1] != 80})
+        self.assert_reset(source=self.lab.STRANGER, port=self.port)
+
+    def test_a_panic_meanwhile(self):
+        helper = self.stop_while_reading()
+        os.kill(helper.pid, signal.SIGUSR1)
+        self.go_on(helper)
+        event = helper.wait_event()
+        self.assertEqual((event.result, event.panicked, event.blocks), (PANICKED, 1, 0))
+        self.assert_open(source=self.lab.STRANGER, port=self.port)
+        self.assertEqual(helper.ask(RESUME).blocks, 0)
+        self.assertEqual(helper.list(), {})
+
+    def test_the_end_meanwhile(self):
+        helper = self.stop_while_reading()
+        threading.Timer(0.1, self.go_on, [helper]).start()
+        self.assertEqual(helper.stop(), 0)
+        self.assert_reset(source=self.lab.STRANGER, port=self.port)
+        helper = self.stop_while_reading()  # which takes it over as it is
+        self.go_on(helper)
+        self.assertEqual(set(helper.list()), self.places)
+
+    def test_what_is_none_of_ours_is_found_under_a_good_stamp(self):
+        """As only root could forge it."""
+        lab, table = self.lab, "inet pprofwall"
+        stamp = lab.nft("list", "set", *table.split(), "stamp").stdout
+        words = re.findall(r"0x[0-9a-f]+", stamp)
+        lab.nft(f"add element {table} block4 {{ 10.0.0.1 . udp . 80 timeout 1h : jump manual }}")
+        lab.nft(f"flush set {table} stamp; add element {table} stamp "
+                f"{{ {int(words[0], 16) + 2:#x} . {' . '.join(words[1:])} }}")
+        helper = self.stop_while_reading()
+        self.go_on(helper)
+        self.assertEqual(set(helper.list()), self.places)
+        self.assertNotIn("udp", lab.nft("list", "map", *table.split(), "block4").stdout)
+        self.assert_reset(source=lab.STRANGER, port=self.port)
 
 
 class PlainSuccessor(Successor, Base):
