@@ -53,6 +53,7 @@ enum sandbox_filter {
 	SANDBOX_FILTER_KEEPER,   /* replaces files in folders that are open; no sockets */
 	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
 	SANDBOX_FILTER_INVENTORY, /* reads files, enters network namespaces, asks netlink */
+	SANDBOX_FILTER_FILTER,    /* new TCP sockets, and clients on those that listen; no files */
 	SANDBOX_FILTER_DISCOVER,  /* the sockets it was given (packet, netlink), and new TCP ones */
 };
 

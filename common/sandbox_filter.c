@@ -204,6 +204,14 @@ static int add_discover(scmp_filter_ctx filter)
 	return rc < 0 ? rc : add_inet(filter, SOCK_STREAM, IPPROTO_TCP);
 }
 
+/* Clients, whom it cannot choose. The sockets that listen are made for it, and it makes none. */
+static int add_filter(scmp_filter_ctx filter)
+{
+	int rc = add_discover(filter);
+
+	return rc < 0 ? rc : seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(accept4), 0);
+}
+
 static int add_network(scmp_filter_ctx filter)
 {
 	int rc = add_discover(filter);
@@ -305,6 +313,7 @@ static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 	case SANDBOX_FILTER_FILES: return add_new_files(filter);
 	case SANDBOX_FILTER_KEEPER: return add_replacing(filter);
 	case SANDBOX_FILTER_DISCOVER: return add_discover(filter);
+	case SANDBOX_FILTER_FILTER: return add_filter(filter);
 	case SANDBOX_FILTER_NETLINK: return add_netlink(filter);
 	case SANDBOX_FILTER_INVENTORY: return add_inventory(filter);
 	case SANDBOX_FILTER_NONE: break;

@@ -22,3 +22,6 @@ bool startup_take_socket(int fd);
  * and in which order, is the parent's to say.
  */
 void startup_ignore_signals(void);
+
+/* As many descriptors as may be had. Returns how many that is. */
+unsigned startup_raise_descriptor_limit(void);

@@ -180,6 +180,17 @@ struct signatures *signatures_load_shipped_fd(int fd, char error[static CONF_ERR
 	return load_fd(fd, &diag);
 }
 
+struct signatures *signatures_take_shipped(int fd, char error[static CONF_ERROR_LEN])
+{
+	bool handed_over = fcntl(fd, F_GETFD) >= 0;
+	struct signatures *s =
+	    handed_over ? signatures_load_shipped_fd(fd, error) : signatures_load_file(NULL, error);
+
+	if (handed_over)
+		close(fd);
+	return s;
+}
+
 struct signatures *signatures_load_file(const char *file, char error[static CONF_ERROR_LEN])
 {
 	struct conf_diag diag = {file, error};

@@ -72,6 +72,12 @@ struct signatures *signatures_load_file(const char *file, char error[static CONF
 /* The shipped file, that somebody has opened for us: from its beginning. `fd` stays the caller's.
  */
 struct signatures *signatures_load_shipped_fd(int fd, char error[static CONF_ERROR_LEN]);
+/*
+ * For processes whose uid may not get at the file, since who installs under a home gives nobody
+ * else the way there: the parent opens it, and they read it without privileges. As above from `fd`,
+ * which is closed; the shipped file when there is no such descriptor.
+ */
+struct signatures *signatures_take_shipped(int fd, char error[static CONF_ERROR_LEN]);
 void signatures_free(struct signatures *s);
 AUTO_CLEANUP(signatures, struct signatures *, signatures_free)
 #define auto_signatures __attribute__((cleanup(cleanup_signatures)))

@@ -10,9 +10,7 @@
 #include "scanner/signatures.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/resource.h>
 
 AUTO_CLEANUP(base, struct event_base *, event_base_free)
 AUTO_CLEANUP(prober, struct prober *, prober_free)
@@ -20,38 +18,6 @@ AUTO_CLEANUP(prober, struct prober *, prober_free)
 #define auto_prober __attribute__((cleanup(cleanup_prober)))
 
 enum { EXIT_USAGE = 2 };
-
-/* One descriptor for each endpoint under way and some that libcurl still keeps. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	/* With fewer, probes wait for each other. */
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-/*
- * Verdicts do not depend on them, names and advice do. The parent opens the file, since this uid
- * may not get at it: who installs under a home gives nobody else the way there. It is read here,
- * without privileges.
- */
-static struct signatures *load_signatures(void)
-{
-	bool handed_over = fcntl(IPC_DATA_FD, F_GETFD) >= 0;
-	char missing[CONF_ERROR_LEN];
-	struct signatures *signatures = handed_over
-	                                    ? signatures_load_shipped_fd(IPC_DATA_FD, missing)
-	                                    : signatures_load_file(NULL, missing);
-
-	if (!signatures)
-		log_warning("without signatures: %s", missing);
-	if (handed_over)
-		close(IPC_DATA_FD);
-	return signatures;
-}
 
 /* The last thing before the first answer: libraries are set up, and need no files any more. */
 static int serve(struct event_base *base, struct prober *prober)
@@ -78,7 +44,7 @@ int main(int argc, char **argv)
 	auto_signatures struct signatures *signatures = NULL;
 	auto_base struct event_base *base = NULL;
 	auto_prober struct prober *prober = NULL;
-	char why[SANDBOX_ERROR_LEN];
+	char why[SANDBOX_ERROR_LEN], missing[CONF_ERROR_LEN];
 	int err;
 
 	log_init("pprofwall-prober", LOG_LEVEL_INFO);
@@ -88,12 +54,17 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	startup_ignore_signals();
-	raise_descriptor_limit();
+	/* One descriptor for each endpoint under way and some that libcurl still keeps; with fewer,
+	 * probes wait for each other. */
+	startup_raise_descriptor_limit();
 	if (sandbox_drop(&spec, why) < 0) {
 		log_error("%s", why);
 		return EXIT_FAILURE;
 	}
-	signatures = load_signatures(); /* the last file that is read */
+	/* The last file that is read. Verdicts do not depend on it, names and advice do. */
+	signatures = signatures_take_shipped(IPC_DATA_FD, missing);
+	if (!signatures)
+		log_warning("without signatures: %s", missing);
 	base = event_base_new();
 	err = base ? prober_new(base, IPC_PARENT_FD, IPC_PEER_FD, signatures, &prober) : -ENOMEM;
 	if (err < 0) {

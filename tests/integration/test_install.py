@@ -17,6 +17,7 @@ EXPECTED = {
     "libexec/pprofwall/pprofwall-agent", "libexec/pprofwall/pprofwall-prober",
     "libexec/pprofwall/pprofwall-firewall", "libexec/pprofwall/pprofwall-sender",
     "libexec/pprofwall/pprofwall-inventory", "libexec/pprofwall/pprofwall-runner",
+    "libexec/pprofwall/pprofwall-filter",
     "etc/pprofwall/pprofwall.yaml",
     "lib/systemd/system/pprofwalld.service",
     "etc/pprofwall/sweep.env", "lib/systemd/system/pprofwall-sweep.service",

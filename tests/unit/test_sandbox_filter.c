@@ -258,6 +258,32 @@ static void test_discover(void **state)
 	with_server(SANDBOX_FILTER_DISCOVER, be_discover);
 }
 
+/* The filter: TCP, clients on sockets that listen already, and none of its own that do. */
+static void be_filter(int port)
+{
+	struct sockaddr_in to = loopback;
+	auto_close int sock = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	check_runtime();
+	to.sin_addr.s_addr = htonl(loopback.sin_addr.s_addr);
+	to.sin_port = (in_port_t)port;
+	CHECK(sock >= 0);
+	CHECK(accept4(sock, NULL, NULL, SOCK_CLOEXEC) < 0 && errno == EINVAL);
+	CHECK_EPERM(listen(sock, 1));
+	CHECK(connect(sock, (const struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
+	check_forbidden_everywhere();
+	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(socket(AF_INET, SOCK_DGRAM, 0));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+	CHECK_EPERM(socket(AF_UNIX, SOCK_STREAM, 0));
+}
+
+static void test_filter(void **state)
+{
+	(void)state;
+	with_server(SANDBOX_FILTER_FILTER, be_filter);
+}
+
 /* New files, and names for them, in a folder that is open; nothing is read or written over. */
 static void be_keeper(int folder)
 {
@@ -376,9 +402,9 @@ static void test_killed(void **state)
 {
 	void (*const calls[])(int) = {do_execve,  do_ptrace,   do_setuid,
 	                              do_unshare, do_io_uring, do_bpf};
-	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK, SANDBOX_FILTER_SENDER,
-	                                       SANDBOX_FILTER_NETLINK, SANDBOX_FILTER_KEEPER,
-	                                       SANDBOX_FILTER_DISCOVER};
+	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK,  SANDBOX_FILTER_SENDER,
+	                                       SANDBOX_FILTER_NETLINK,  SANDBOX_FILTER_KEEPER,
+	                                       SANDBOX_FILTER_DISCOVER, SANDBOX_FILTER_FILTER};
 
 	(void)state;
 	for (size_t f = 0; f < ARRAY_LEN(filters); f++) {
@@ -424,9 +450,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_network), cmocka_unit_test(test_sender),
 	    cmocka_unit_test(test_netlink), cmocka_unit_test(test_discover),
-	    cmocka_unit_test(test_keeper),  cmocka_unit_test(test_threads),
-	    cmocka_unit_test(test_killed),  cmocka_unit_test(test_abort),
-	    cmocka_unit_test(test_none),
+	    cmocka_unit_test(test_filter),  cmocka_unit_test(test_keeper),
+	    cmocka_unit_test(test_threads), cmocka_unit_test(test_killed),
+	    cmocka_unit_test(test_abort),   cmocka_unit_test(test_none),
 	};
 
 	if (SANDBOX_SANITIZED) {

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Addresses, and how often each is there. Compared with their ports; port 0 stands for itself. */
+#pragma once
+
+#include "common/endpoint.h"
+
+struct addresses {
+	void *root; /* tsearch(3) */
+};
+
+/* Once more. Returns how often it is there by now, or -ENOMEM. */
+int addresses_add(struct addresses *a, const struct endpoint *e);
+/* Once less; what is not there stays so. */
+void addresses_remove(struct addresses *a, const struct endpoint *e);
+unsigned addresses_count(const struct addresses *a, const struct endpoint *e);
+void addresses_fini(struct addresses *a);

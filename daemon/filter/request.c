@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/filter/connection_internal.h"
+#include "daemon/filter/http_path.h"
+#include "daemon/filter/opaque.h"
+
+#include <string.h>
+
+static void refuse(struct connection *c)
+{
+	connection_deny(c, FILTER_DENIED_SYNTAX, NULL, 0);
+	connection_reply(c, REPLY_BAD_REQUEST, false);
+}
+
+/* Whether a client that says nothing of HTTP may be passed on as he is. */
+static void judge_opaque(struct connection *c, const struct http_text *bytes)
+{
+	enum opaque found = OPAQUE_NO;
+
+	if (c->request.count == 0 && c->rule->policy->on_opaque == CONF_ON_OPAQUE_PASS)
+		found = opaque_look(bytes->at, bytes->length);
+	if (found == OPAQUE_MORE)
+		return;
+	if (found == OPAQUE_NO) {
+		connection_deny(c, FILTER_DENIED_OPAQUE, NULL, 0);
+		connection_abort(c);
+		return;
+	}
+	c->mode = CONNECTION_RELAY;
+	c->service->stats.opaque_passed++;
+	upstream_need(c);
+}
+
+static bool is_idempotent(struct http_text method)
+{
+	static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"};
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		if (method.length == strlen(methods[i]) &&
+		    memcmp(method.at, methods[i], method.length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Only a connection that has served before can have been closed for having been idle. */
+static void keep_for_again(struct connection *c, const struct http_head *head, const char *written,
+                           size_t length)
+{
+	free(c->server.again);
+	c->server.again = NULL;
+	if (c->server.served == 0 || head->framing != HTTP_FRAMING_NONE ||
+	    !is_idempotent(head->method))
+		return;
+	c->server.again = malloc(length);
+	if (!c->server.again)
+		return; /* then it is not sent again */
+	memcpy(c->server.again, written, length);
+	c->server.again_length = length;
+}
+
+static void forward(struct connection *c, const struct http_head *head)
+{
+	struct service *s = c->service;
+	struct iovec piece = {s->head, http_write_head(head, s->head)};
+
+	s->stats.requests_passed++;
+	upstream_need(c);
+	if (c->over != OVER_NOT || c->mode != CONNECTION_HTTP)
+		return;
+	keep_for_again(c, head, s->head, piece.iov_len);
+	http_body_begin(&c->request.body, head);
+	c->request.phase = head->framing == HTTP_FRAMING_NONE ? REQUEST_SENT : REQUEST_BODY;
+	c->request.discard = false;
+	answer_expect(c);
+	if (link_send(&c->up, &piece, 1) < 0)
+		upstream_lost(c);
+}
+
+static void begin_request(struct connection *c, const struct http_head *head)
+{
+	struct service *s = c->service;
+	size_t length;
+
+	c->request.count++;
+	c->request.scanned = 0;
+	c->request.minor = head->minor;
+	c->request.to_head = http_text_is(head->method, "head");
+	c->request.keep_alive = head->keep_alive && !s->stopping;
+	c->request.expects_continue = head->expects_continue;
+	if (http_path_decode(head->path, s->path, &length)) {
+		refuse(c);
+	} else if (!policy_allows(c->rule->policy, s->path, length)) {
+		connection_deny(c, FILTER_DENIED_PATH, s->path, length);
+		/* A body that nobody reads would be taken for the next request. */
+		connection_reply(c, REPLY_FORBIDDEN,
+		                 c->request.keep_alive && head->framing == HTTP_FRAMING_NONE);
+	} else {
+		forward(c, head);
+	}
+}
+
+static bool read_head(struct connection *c)
+{
+	struct service *s = c->service;
+	struct http_text bytes;
+	enum http_fault fault;
+	int rc;
+
+	/* Answers go first, so that a client who only asks is not answered without end. */
+	if (link_pending(&c->down) > 0)
+		return false;
+	rc = link_read(&c->down, s->scratch, CONNECTION_HEAD_READ_BYTES, true, &bytes);
+	if (rc <= 0 || bytes.length == c->request.scanned) {
+		if (rc < 0 || c->down.ended)
+			connection_end(c);
+		return false;
+	}
+	c->moved = true;
+	switch (http_head_read(bytes.at, bytes.length, &c->request.scanned, &s->request, &fault)) {
+	case HTTP_READ_MORE: rc = link_used(&c->down, &bytes, 0); break;
+	case HTTP_READ_DONE:
+		begin_request(c, &s->request);
+		rc = link_used(&c->down, &bytes, s->request.length);
+		s->stats.request_bytes += s->request.length;
+		break;
+	case HTTP_READ_BAD:
+		c->request.to_head = false;
+		if (fault == HTTP_FAULT_OPAQUE)
+			judge_opaque(c, &bytes);
+		else
+			refuse(c);
+		rc = link_used(&c->down, &bytes, 0);
+		break;
+	}
+	if (rc < 0)
+		connection_abort(c);
+	return c->request.scanned == 0 || c->down.readable;
+}
+
+/* Content, in the framing that it came in. */
+static int send_content(struct connection *c, struct http_text content)
+{
+	char size[HTTP_CHUNK_SIZE_MAX_BYTES];
+	struct iovec whole = {(char *)(uintptr_t)content.at, content.length};
+	int rc;
+
+	if (content.length == 0 || c->request.discard)
+		return 0;
+	if (c->request.body.framing == HTTP_FRAMING_LENGTH)
+		return link_send(&c->up, &whole, 1);
+	rc = link_queue(&c->up, size, http_write_chunk_size(content.length, size));
+	if (rc == 0)
+		rc = link_queue(&c->up, content.at, content.length);
+	return rc < 0 ? rc : link_queue(&c->up, "\r\n", 2);
+}
+
+static enum http_read take_body(struct connection *c, const struct http_text *bytes, size_t *used,
+                                int *err)
+{
+	enum http_read found = HTTP_READ_MORE;
+	enum http_fault fault;
+	struct http_text content;
+	size_t n = 1;
+
+	while (found == HTTP_READ_MORE && n > 0 && *err == 0) {
+		found = http_body_read(&c->request.body, bytes->at + *used, bytes->length - *used,
+		                       &n, &content, &fault);
+		*used += n;
+		*err = send_content(c, content);
+	}
+	if (found == HTTP_READ_DONE && *err == 0 && !c->request.discard &&
+	    c->request.body.framing == HTTP_FRAMING_CHUNKED)
+		*err = link_queue(&c->up, HTTP_LAST_CHUNK, strlen(HTTP_LAST_CHUNK));
+	if (*err == 0)
+		*err = link_flush(&c->up);
+	return found;
+}
+
+static bool read_body(struct connection *c)
+{
+	struct service *s = c->service;
+	struct http_text bytes;
+	size_t used = 0;
+	int rc, err = 0;
+
+	if (!c->request.discard && (c->up.connecting || link_pending(&c->up) > 0))
+		return false;
+	rc = link_read(&c->down, s->scratch, sizeof(s->scratch), false, &bytes);
+	if (rc <= 0) {
+		if (rc < 0 || c->down.ended)
+			connection_abort(c); /* the server, too, sees that there is no more */
+		return false;
+	}
+	c->moved = true;
+	switch (take_body(c, &bytes, &used, &err)) {
+	case HTTP_READ_DONE: c->request.phase = REQUEST_SENT; break;
+	case HTTP_READ_BAD:
+		connection_deny(c, FILTER_DENIED_SYNTAX, NULL, 0);
+		upstream_close(c);
+		if (c->answer.phase == ANSWER_BODY)
+			connection_abort(c);
+		else
+			connection_reply(c, REPLY_BAD_REQUEST, false);
+		break;
+	case HTTP_READ_MORE: break;
+	}
+	s->stats.request_bytes += used;
+	if (link_used(&c->down, &bytes, used) < 0)
+		connection_abort(c);
+	/* It may have answered before it closed: the answer counts. */
+	if (err < 0)
+		c->request.discard = true;
+	return true;
+}
+
+/* What else the client says has to wait, but whether he is there is worth knowing. */
+static void watch(struct connection *c)
+{
+	struct http_text bytes;
+	int rc;
+
+	if (!c->down.readable || link_kept(&c->down) >= CONNECTION_HEAD_READ_BYTES)
+		return;
+	rc = link_read(&c->down, c->service->scratch, CONNECTION_HEAD_READ_BYTES, true, &bytes);
+	if (rc < 0 || (rc > 0 && link_used(&c->down, &bytes, 0) < 0))
+		connection_abort(c);
+}
+
+bool request_step(struct connection *c)
+{
+	switch (c->request.phase) {
+	case REQUEST_HEAD: return read_head(c);
+	case REQUEST_BODY: return read_body(c);
+	case REQUEST_SENT: watch(c); return false;
+	}
+	return false;
+}
