@@ -250,14 +250,26 @@ bool http_head_ends_here(const struct http_head *head, const struct http_field *
 	    "x-original-url",
 	    "x-rewrite-url",
 	    "x-original-uri",
+	    "x-original-path",
 	    "x-forwarded-uri",
 	    "x-http-method-override",
 	    "x-http-method",
 	    "x-method-override",
 	};
 
+	char spelt[32]; /* longer than any of them */
+	struct http_text name = {spelt, 0};
+
+	/* '_' is '-' to whatever hands fields on as CGI does (RFC 3875, 4.1.18). */
+	if (field->name.length <= sizeof(spelt)) {
+		for (; name.length < field->name.length; name.length++) {
+			char c = field->name.at[name.length];
+
+			spelt[name.length] = c == '_' ? '-' : c;
+		}
+	}
 	for (size_t i = 0; i < ARRAY_LEN(always); i++) {
-		if (http_text_is(field->name, always[i]))
+		if (http_text_is(name, always[i]))
 			return true;
 	}
 	/* What it may name, but may not take away (RFC 9110, 7.6.1: "such as" what is end-to-end).

@@ -200,8 +200,11 @@ static void what_belongs_to_a_connection_ends_here(void **state)
 {
 	struct http_head head = accept_head("GET / HTTP/1.1\r\nConnection: close, X-Hop,\tHost\r\n"
 	                                    "X-Hop: 1\r\nUpgrade: h2c\r\nX-Original-URL: /debug\r\n"
-	                                    "Accept: a\r\nContent-Length: 0\r\n" HOST END);
-	static const bool ends[] = {true, true, true, true, false, true, false};
+	                                    "Accept: a\r\nContent-Length: 0\r\n"
+	                                    "X_Rewrite_Url: /debug\r\ntransfer_encoding: a\r\n"
+	                                    "X-Original-Path: /debug\r\nX_Other: a\r\n" HOST END);
+	static const bool ends[] = {true, true, true, true,  false, true,
+	                            true, true, true, false, false};
 
 	(void)state;
 	assert_int_equal(head.n_fields, ARRAY_LEN(ends));
