@@ -20,6 +20,7 @@ import threading
 import time
 import unittest
 
+import gobuild
 import lab
 from test_scan import (NOT_FOUND, ZOO, Server, answer, body_of, certificate, findings, free_port,
                        is_open, recorded, say)
@@ -268,23 +269,10 @@ class GoPrograms(DetectionTest):
 
     @classmethod
     def setUpClass(cls):
-        go = shutil.which("go") or "/usr/local/go/bin/go"
-        if not os.path.exists(go):
+        if not gobuild.is_there():
             raise unittest.SkipTest("there is no Go toolchain to build the servers with")
-        cls.program = pathlib.Path(lab.BUILD_DIR, "goservers", "server")
-        cls.program.parent.mkdir(exist_ok=True)
-        done = subprocess.run(
-            [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", cls.program, "."], cwd=SOURCES,
-            env=dict(lab.environment(), CGO_ENABLED="0", GOTOOLCHAIN="local", GOFLAGS="-mod=mod",
-                     GOPROXY="off", GOCACHE=str(cls.program.parent / "cache"),
-                     HOME=str(cls.program.parent)),  # it keeps notes there
-            capture_output=True, text=True, timeout=280)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True,
-                                 env=dict(os.environ, HOME=str(cls.program.parent)),
-                                 check=True).stdout
-        cls.series = re.match(r"go(\d+\.\d+)", version)[1]
+        cls.program = gobuild.build(SOURCES, pathlib.Path(lab.BUILD_DIR, "goservers", "server"))
+        cls.series = gobuild.series(cls.program.parent)
 
     def start(self, mode, *arguments):
         process = lab.Process([self.program, "-mode", mode, "-dbpass", "hunter2", *arguments])
