@@ -1,0 +1,3 @@
+module differential.example/differential
+
+go 1.21
