@@ -12,7 +12,6 @@ import (
 	"path"
 	"regexp"
 	"strings"
-	"unicode"
 )
 
 // The relatives of net/http/pprof that are filtered as it is.
@@ -76,8 +75,7 @@ var models = []model{
 		}
 		segments := strings.Split(strings.ReplaceAll(where, "\\", "/"), "/")
 		for i, segment := range segments {
-			segment, _, _ = strings.Cut(segment, ";")
-			segments[i] = strings.TrimFunc(segment, unicode.IsSpace)
+			segments[i], _, _ = strings.Cut(segment, ";")
 		}
 		where = path.Clean(strings.ToLower(strings.ToUpper(strings.Join(segments, "/"))))
 		return isProfiling("/"+where) || strings.Contains(where, "/debug/pprof/")

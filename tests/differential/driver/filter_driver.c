@@ -147,7 +147,7 @@ static void run_case(const struct policy *policy, size_t step, const char *bytes
 		verdict = serve(&r, policy, bytes, length, step, &used, &fault);
 		if (fclose(r.to) != 0)
 			err(1, "open_memstream");
-		fputc(verdict, out);
+		fputc((int)verdict, out);
 		fputc((int)fault, out);
 		fputc(r.head.keep_alive, out);
 		fputc(0, out);
