@@ -12,6 +12,7 @@ static bool is_event(const char *text)
 	    "opened",      "high_risk",   "reminder",  "escalated",     "acknowledged",
 	    "closed",      "gone",        "unknown",   "manual_block",  "manual_unblock",
 	    "quarantined", "ineffective", "effective", "source_failed", "source_recovered",
+	    "filtered",    "denied",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {

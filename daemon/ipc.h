@@ -35,6 +35,7 @@ enum ipc_role {
 	IPC_ROLE_PROBER,
 	IPC_ROLE_SENDER,
 	IPC_ROLE_INVENTORY,
+	IPC_ROLE_FILTER, /* only where a rule filters */
 	IPC_ROLE_RUNNER, /* none of the agent's peers; all before it are */
 	IPC_ROLE_COUNT
 };

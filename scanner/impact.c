@@ -112,6 +112,7 @@ static void print_page(const json_t *page, FILE *out)
 	auto_free json_t **clients = NULL;
 	const char *program = string_at(page, "program");
 	int64_t cut = number_at(page, "cut"), stay = number_at(page, "stay");
+	bool filtered = strcmp(string_at(page, "action"), "filter") == 0;
 	int address_width, name_width;
 	char span[32];
 	size_t count;
@@ -119,10 +120,13 @@ static void print_page(const json_t *page, FILE *out)
 	clients = sort_clients(page, &count);
 	put(out, string_at(page, "endpoint"));
 	put_with(out, *program ? " (" : "", program, *program ? ")" : "");
-	fprintf(out, ": a block %s %" PRId64 " client%s, %" PRId64 " stay%s; observed for %s%s\n",
+	fprintf(out, ": a %s %s %" PRId64 " client%s, %" PRId64 " stay%s; observed for %s%s\n",
+	        filtered ? "filter" : "block",
 	        true_at(page, "blocked") ? "cuts off" : "would cut off", cut, cut == 1 ? "" : "s",
 	        stay, stay == 1 ? "s" : "", verbs_format_span(number_at(page, "observed_ms"), span),
-	        true_at(page, "blocked") ? ", blocked now" : "");
+	        !true_at(page, "blocked") ? ""
+	        : filtered                ? ", filtered now"
+	                                  : ", blocked now");
 	if (number_at(page, "unlisted") > 0)
 		fprintf(out,
 		        "  not all are listed: there was no room for some, %" PRId64 " times\n",

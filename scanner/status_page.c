@@ -150,7 +150,8 @@ static void put_summary(const struct status_page *p, FILE *to)
 	put_count(to, "exposed", number_at(counts, "exposed"), "high");
 	put_count(to, "breakers open", number_at(counts, "open"), "medium");
 	put_count(to, "half-open", number_at(counts, "half_open"), "medium");
-	put_count(to, "blocked", number_at(counts, "blocked"), "");
+	put_count(to, "blocked", number_at(counts, "blocked") - number_at(counts, "filtered"), "");
+	put_count(to, "filtered", number_at(counts, "filtered"), "");
 	put_count(to, "watched", number_at(counts, "endpoints"), "");
 	fputs("</dl>\n<dl>", to);
 	put_fact(to, "Mode", "",
@@ -229,7 +230,11 @@ static void put_wall(FILE *to, const json_t *e)
 	const char *state = string_at(wall, "state");
 
 	fputs("<td class=\"text\">", to);
-	if (true_at(e, "blocked")) {
+	if (strcmp(string_at(e, "action"), "filter") == 0) {
+		put_span_line(to, "<strong>filtered</strong>, for another ",
+		              number_at(e, "block_expires_ms"), "");
+		fprintf(to, "<p>requests refused: %" PRId64 "</p>", number_at(e, "denied"));
+	} else if (true_at(e, "blocked")) {
 		put_span_line(to, "<strong>blocked</strong>, for another ",
 		              number_at(e, "block_expires_ms"), "");
 		fprintf(to, "<p>packets held off: %" PRId64 "</p>", number_at(e, "packets"));
@@ -237,7 +242,8 @@ static void put_wall(FILE *to, const json_t *e)
 		put_line(to, "not blocked:", string_at(e, "action"));
 	}
 	if (strcmp(state, "verified") == 0)
-		fputs("<p class=\"good\">tried: a stranger is refused</p>", to);
+		fprintf(to, "<p class=\"good\">tried: a stranger is refused%s</p>",
+		        strcmp(string_at(e, "action"), "filter") == 0 ? " profiling" : "");
 	else if (strcmp(state, "ineffective") == 0)
 		fputs("<p class=\"bad\">tried: a stranger is let through</p>", to);
 	put_line(to, "", string_at(wall, "why"));

@@ -2,6 +2,7 @@
 #include "scanner/verbs_table.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <string.h>
 
 static const char *string_at(const json_t *object, const char *key)
@@ -51,9 +52,11 @@ static void print_reason(const char *reason, FILE *out)
 static void print_watch(const json_t *w, FILE *out)
 {
 	char span[32];
+	bool filtered;
 
 	if (!json_is_object(w))
 		return;
+	filtered = string_at(w, "action") && strcmp(string_at(w, "action"), "filter") == 0;
 	fputs("state      ", out);
 	verbs_print_visible(out, string_at(w, "state"));
 	if (json_is_integer(json_object_get(w, "open_left_ms")))
@@ -67,12 +70,12 @@ static void print_watch(const json_t *w, FILE *out)
 	fputc('\n', out);
 	print_line(out, "because", string_at(w, "action_reason"));
 	if (json_is_true(json_object_get(w, "blocked")))
-		fprintf(out,
-		        "block      in the kernel, expires in %s, %" JSON_INTEGER_FORMAT
-		        " packets held off\n",
+		fprintf(out, "%s in the kernel, expires in %s, %" JSON_INTEGER_FORMAT " %s\n",
+		        filtered ? "filter    " : "block     ",
 		        verbs_format_span(
 		            json_integer_value(json_object_get(w, "block_expires_ms")), span),
-		        json_integer_value(json_object_get(w, "packets")));
+		        json_integer_value(json_object_get(w, filtered ? "denied" : "packets")),
+		        filtered ? "requests refused" : "packets held off");
 	if (string_at(w, "ack_who")) {
 		fputs("ack        by ", out);
 		verbs_print_visible(out, string_at(w, "ack_who"));

@@ -241,10 +241,11 @@ static void print_counts(const json_t *counts, FILE *out)
 {
 	fprintf(out,
 	        "endpoints  %" PRId64 " watched, %" PRId64 " exposed; breakers: %" PRId64
-	        " open, %" PRId64 " half-open; %" PRId64 " blocked\n",
+	        " open, %" PRId64 " half-open; %" PRId64 " blocked, %" PRId64 " filtered\n",
 	        number_at(counts, "endpoints"), number_at(counts, "exposed"),
 	        number_at(counts, "open"), number_at(counts, "half_open"),
-	        number_at(counts, "blocked"));
+	        number_at(counts, "blocked") - number_at(counts, "filtered"),
+	        number_at(counts, "filtered"));
 }
 
 static void print_head(const json_t *status, FILE *out)
@@ -301,14 +302,15 @@ static void fill_state(char cell[static CELL_LEN], const json_t *e)
 
 static void fill_blocked(char cell[static CELL_LEN], const json_t *e)
 {
-	const char *error = string_at(e, "block_error");
+	const char *error = string_at(e, "block_error"), *action = string_at(e, "action");
+	bool filtered = action && strcmp(action, "filter") == 0;
 	char text[CELL_LEN], span[32];
 
 	if (error)
 		snprintf(text, sizeof(text), "%s: %.80s", true_at(e, "blocked") ? "yes" : "no",
 		         error);
 	else if (true_at(e, "blocked") && json_is_integer(json_object_get(e, "block_expires_ms")))
-		snprintf(text, sizeof(text), "yes, %s left",
+		snprintf(text, sizeof(text), "%s, %s left", filtered ? "filtered" : "yes",
 		         verbs_format_span(number_at(e, "block_expires_ms"), span));
 	else
 		snprintf(text, sizeof(text), "%s", true_at(e, "blocked") ? "yes" : "no");
@@ -364,20 +366,21 @@ static void fill_block(char cells[static MAX_COLUMNS][CELL_LEN], const json_t *b
 
 	copy_visible(cells[0], CELL_LEN, string_at(b, "endpoint"));
 	copy_visible(cells[1], CELL_LEN, true_at(b, "manual") ? "manual" : string_at(b, "rule"));
-	copy_visible(cells[2], CELL_LEN, verbs_format_span(number_at(b, "expires_ms"), span));
-	snprintf(cells[3], CELL_LEN, "%" PRId64, number_at(b, "packets"));
-	snprintf(cells[4], CELL_LEN, "%" PRId64, number_at(b, "bytes"));
-	copy_visible(cells[5], CELL_LEN, string_at(b, "who"));
+	copy_visible(cells[2], CELL_LEN, string_at(b, "action"));
+	copy_visible(cells[3], CELL_LEN, verbs_format_span(number_at(b, "expires_ms"), span));
+	snprintf(cells[4], CELL_LEN, "%" PRId64, number_at(b, "packets"));
+	snprintf(cells[5], CELL_LEN, "%" PRId64, number_at(b, "bytes"));
+	copy_visible(cells[6], CELL_LEN, string_at(b, "who"));
 	snprintf(text, sizeof(text), "%s%s%s", ack ? "acknowledged by " : "", ack ? ack : "",
 	         ack && reason ? ": " : "");
 	snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s", reason ? reason : "");
-	copy_visible(cells[6], CELL_LEN, text);
+	copy_visible(cells[7], CELL_LEN, text);
 }
 
 void verbs_print_blocks(const json_t *answer, FILE *out)
 {
-	static const char *const heads[] = {"ENDPOINT", "RULE", "EXPIRES IN", "PACKETS",
-	                                    "BYTES",    "WHO",  "REASON"};
+	static const char *const heads[] = {"ENDPOINT", "RULE",  "ACTION", "EXPIRES IN",
+	                                    "PACKETS",  "BYTES", "WHO",    "REASON"};
 	const json_t *blocks = json_object_get(answer, "blocks"), *block;
 	struct table t;
 	size_t i;

@@ -204,9 +204,19 @@ void enforce_set_panic(struct agent *a, bool panic, const char *reason);
 void enforce_abandon(struct agent *a, struct watch *w);
 /* Frees the watch if nothing keeps it. */
 void enforce_drop_unused(struct agent *a, struct watch *w);
-/* Is this endpoint blocked, or would it be but for the mode? For people: "drop", "observe", ... */
+
+/* enforce_wanted.c */
+/* Has the kernel something else than what is wanted, and nothing is under way? */
+bool enforce_is_due(const struct agent *a, const struct watch *w);
+/* Is what is in the kernel a filter in front of the port, which cuts nobody off? */
+bool enforce_filters(const struct agent *a, const struct watch *w);
+/* Would the rule that wins filter this endpoint? */
+bool enforce_means_filter(const struct agent *a, const struct watch *w);
+/* Is it behind a standing filter, or in a moment, so that what it shows, it shows to us alone? */
+bool enforce_is_shielded(const struct agent *a, const struct watch *w);
+/* What does this endpoint meet, or would it but for the mode? "filter", "drop", "observe", ... */
 const char *enforce_action(const struct agent *a, const struct watch *w);
-/* Why there is no block though the rule says drop; NULL where there is nothing to explain. */
+/* Why it is not what the rule says; NULL where there is nothing to explain. */
 const char *enforce_reason(const struct agent *a, const struct watch *w,
                            char out[static BLAST_REASON_LEN]);
 
@@ -288,7 +298,7 @@ bool report_is_of_interest(const struct watch *w);
 /* Endpoints by what they are; whatever the status lists. */
 json_t *report_counts(const struct agent *a);
 /* Who listens there, and what its block has held off, into the watch's object. */
-void report_add_owner(json_t *watch, const struct watch *w);
+void report_add_owner(const struct agent *a, json_t *watch, const struct watch *w);
 json_t *report_listener(const struct listener *l);
 /* `all`: every one that is not probed, else some of them. */
 json_t *report_listeners(const struct agent *a, bool all);

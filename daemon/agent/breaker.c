@@ -10,9 +10,10 @@ static const char *const state_names[BREAKER_STATE_COUNT] = {
 };
 
 static const char *const alert_names[] = {
-    [BREAKER_ALERT_NONE] = "none",       [BREAKER_ALERT_OPENED] = "opened",
-    [BREAKER_ALERT_CLOSED] = "closed",   [BREAKER_ALERT_GONE] = "gone",
-    [BREAKER_ALERT_UNKNOWN] = "unknown", [BREAKER_ALERT_REMINDER] = "reminder",
+    [BREAKER_ALERT_NONE] = "none",         [BREAKER_ALERT_OPENED] = "opened",
+    [BREAKER_ALERT_CLOSED] = "closed",     [BREAKER_ALERT_GONE] = "gone",
+    [BREAKER_ALERT_UNKNOWN] = "unknown",   [BREAKER_ALERT_REMINDER] = "reminder",
+    [BREAKER_ALERT_FILTERED] = "filtered",
 };
 
 const char *breaker_state_name(enum breaker_state state)

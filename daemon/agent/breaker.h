@@ -61,6 +61,7 @@ enum breaker_alert {
 	BREAKER_ALERT_GONE,
 	BREAKER_ALERT_UNKNOWN,
 	BREAKER_ALERT_REMINDER,
+	BREAKER_ALERT_FILTERED, /* no breaker's own: opened, behind a standing filter */
 };
 
 /* What to do now. A plain value. */

@@ -19,72 +19,6 @@ enum {
 	RENEW_AT_MOST_MS = 5 * 60 * 1000,
 };
 
-/* The rule would close more than profiling, and does not say that it may. */
-static bool is_degraded(const struct agent *a, const struct watch *w)
-{
-	return !blast_may_block(&a->conf->breakers[w->rule], w->serves_known ? w->serves : NULL,
-	                        w->wall.in_kernel);
-}
-
-struct enforce_wanted enforce_find_wanted(const struct agent *a, const struct watch *w)
-{
-	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
-
-	if (a->panic)
-		return (struct enforce_wanted){0};
-	if (w->decision)
-		return (struct enforce_wanted){
-		    .block = w->decision->block,
-		    .rule = FIREWALL_RULE_MANUAL,
-		    .timeout_ms = w->decision_until_ms - clock_monotonic_ms(),
-		};
-	if (!w->configured || w->breaker.state == BREAKER_CLOSED ||
-	    a->conf->mode != CONF_MODE_ENFORCE || rule->action != CONF_ACTION_DROP ||
-	    is_degraded(a, w) || local_why_not_blocked(a, w))
-		return (struct enforce_wanted){0};
-	return (struct enforce_wanted){
-	    .block = true,
-	    .rule = w->rule + 1,
-	    /* Longer than any restart takes: crashing a process does not open the wall. */
-	    .timeout_ms = rule->open_for_ms + a->conf->firewall.slack_ms,
-	};
-}
-
-const char *enforce_action(const struct agent *a, const struct watch *w)
-{
-	if (w->wall.in_kernel)
-		return "drop";
-	if (w->wall.error)
-		return "refused";
-	if (a->panic)
-		return "panic";
-	if (w->decision)
-		return "none";
-	if (w->breaker.state == BREAKER_CLOSED)
-		return "none";
-	if (a->conf->breakers[w->rule].action == CONF_ACTION_ALERT || is_degraded(a, w) ||
-	    local_why_not_blocked(a, w))
-		return "alert";
-	return a->conf->mode == CONF_MODE_ENFORCE ? "none" : "observe";
-}
-
-const char *enforce_reason(const struct agent *a, const struct watch *w,
-                           char out[static BLAST_REASON_LEN])
-{
-	const struct conf_breaker *rule = &a->conf->breakers[w->rule];
-
-	if (w->wall.error)
-		return w->wall.error;
-	if (w->wall.in_kernel || a->panic || w->decision || w->breaker.state == BREAKER_CLOSED ||
-	    rule->action == CONF_ACTION_ALERT)
-		return NULL;
-	if (local_why_not_blocked(a, w))
-		return local_why_not_blocked(a, w);
-	if (!is_degraded(a, w))
-		return NULL;
-	return blast_reason(rule, w->serves_known ? w->serves : NULL, out);
-}
-
 void enforce_set_timer(struct agent *a, struct watch *w, struct event **timer,
                        event_callback_fn callback, int64_t in_ms)
 {
@@ -240,9 +174,34 @@ void enforce_owe(struct watch *w, enum breaker_alert alert)
 		w->owed = alert;
 }
 
+/*
+ * What shows behind a standing filter is no alarm: nobody but us sees it. What comes out from
+ * behind one is told as if it had just opened.
+ */
+static enum breaker_alert weigh_shield(const struct agent *a, struct watch *w)
+{
+	bool shielded = enforce_is_shielded(a, w);
+
+	if (w->owed == BREAKER_ALERT_OPENED && shielded) {
+		w->shielded = true;
+		return BREAKER_ALERT_FILTERED;
+	}
+	if (!w->shielded)
+		return w->owed;
+	if (w->breaker.state == BREAKER_CLOSED) {
+		w->shielded = false;
+		return BREAKER_ALERT_NONE;
+	}
+	/* While a person has decided, and until there is an answer after a restart. */
+	if (shielded || a->panic || w->decision || w->scheme == WATCH_SCHEME_UNKNOWN)
+		return BREAKER_ALERT_NONE;
+	w->shielded = false;
+	return BREAKER_ALERT_OPENED;
+}
+
 static void alert(struct agent *a, struct watch *w)
 {
-	enum breaker_alert owed = w->owed;
+	enum breaker_alert owed = weigh_shield(a, w);
 	char text[WATCH_NAME_LEN], buffer[BLAST_REASON_LEN];
 	const char *reason = enforce_reason(a, w, buffer);
 
@@ -250,12 +209,17 @@ static void alert(struct agent *a, struct watch *w)
 	if (owed == BREAKER_ALERT_NONE)
 		return;
 	if (owed == BREAKER_ALERT_OPENED && strcmp(enforce_action(a, w), "observe") == 0)
-		log_warning("would block %s (%s)", watch_name(w, text),
+		log_warning("would %s %s (%s)", enforce_means_filter(a, w) ? "filter" : "block",
+		            watch_name(w, text),
 		            a->conf->rollout.held_back ? "this host is not within enforce_percent"
 		                                       : "mode is observe");
-	log_warning("%s: breaker %s, %s; action: %s%s%s", watch_name(w, text),
-	            a->conf->breakers[w->rule].name, breaker_alert_name(owed), enforce_action(a, w),
-	            reason ? ": " : "", reason ? reason : "");
+	if (owed == BREAKER_ALERT_FILTERED)
+		log_info("%s is exposed, behind filter %s", watch_name(w, text),
+		         a->conf->breakers[w->rule].name);
+	else
+		log_warning("%s: breaker %s, %s; action: %s%s%s", watch_name(w, text),
+		            a->conf->breakers[w->rule].name, breaker_alert_name(owed),
+		            enforce_action(a, w), reason ? ": " : "", reason ? reason : "");
 	event_send(a, breaker_alert_name(owed), w, reason, NULL);
 }
 
@@ -328,7 +292,7 @@ void enforce_settled(struct watch *w, void *arg)
 	}
 	local_note_block(a, w);
 	verify_note_wall(a, w);
-	story_tell_wall(w);
+	story_tell_wall(w, enforce_filters(a, w));
 	if (!w->in_list)
 		settle_decision(w);
 	plan_renewal(a, w);
@@ -353,6 +317,7 @@ void enforce_abandon(struct agent *a, struct watch *w)
 	if (w->breaker.state != BREAKER_CLOSED)
 		enforce_owe(w, BREAKER_ALERT_GONE);
 	w->configured = false;
+	w->scheme = WATCH_SCHEME_UNKNOWN;
 	schedule_forget(a->schedule, w);
 	breaker_reset(&w->breaker);
 	watch_forget_finding(w);

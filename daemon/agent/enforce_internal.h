@@ -4,15 +4,17 @@
 
 #include "daemon/agent/agent.h"
 
-/* enforce.c */
+/* enforce_wanted.c */
 struct enforce_wanted {
 	bool block;
-	uint32_t rule; /* on the wire */
+	uint32_t rule; /* as wall_block() takes it */
 	int64_t timeout_ms;
 };
 
 /* One winner: panic, then a person, then the rule (docs/design.md). */
 struct enforce_wanted enforce_find_wanted(const struct agent *a, const struct watch *w);
+
+/* enforce.c */
 /* Applies what is wanted then, or forgets a block that nobody wants and that has run out. */
 void enforce_look_again(struct agent *a, struct watch *w, int64_t in_ms);
 /* Puts a copy of a decision in force, made now or restored. Returns false when out of memory. */

@@ -41,6 +41,7 @@ void enforce_restore_breaker(struct agent *a, struct watch *w, const struct stat
 	adopt_breaker(a, w);
 	w->breaker.opened_ms = row->opened_ms - offset;
 	w->high_risk = row->high_risk;
+	w->shielded = a->conf->breakers[w->rule].standing;
 }
 
 void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
@@ -65,16 +66,31 @@ static void adopt_decision(struct agent *a, struct watch *w, int64_t left_ms)
 	(void)enforce_hold(a, w, &d);
 }
 
+static bool is_standing(const struct agent *a, uint32_t rule)
+{
+	return rule > 0 && rule <= a->conf->n_breakers && a->conf->breakers[rule - 1].standing;
+}
+
 /* A block in the kernel that no person made: its breaker was open, and is. */
 static void adopt_block(struct agent *a, struct watch *w)
 {
 	if (!w->configured || w->decision || !w->wall.in_kernel ||
-	    w->wall.kernel_rule == FIREWALL_RULE_MANUAL || w->breaker.state != BREAKER_CLOSED)
+	    w->wall.kernel_rule == FIREWALL_RULE_MANUAL || w->breaker.state != BREAKER_CLOSED ||
+	    is_standing(a, w->wall.kernel_rule))
 		return;
 	adopt_breaker(a, w);
 	/* Events are written with the row: who has none, died before it was told. */
 	if (a->remembers && !w->saved)
 		enforce_owe(w, BREAKER_ALERT_OPENED);
+}
+
+/* It was put in for what it had answered. */
+static void adopt_scheme(const struct agent *a, struct watch *w)
+{
+	if (enforce_filters(a, w))
+		w->scheme = WATCH_SCHEME_PLAIN;
+	else if (w->wall.kernel_rule & WALL_FALLBACK && w->wall.kernel_rule != FIREWALL_RULE_ORPHAN)
+		w->scheme = WATCH_SCHEME_TLS;
 }
 
 void enforce_note_block(struct agent *a, const struct firewall_reply *block)
@@ -86,12 +102,13 @@ void enforce_note_block(struct agent *a, const struct firewall_reply *block)
 	w = a->adopted ? watch_set_find(a->watches, &e) : watch_set_get(a->watches, &e);
 	if (!w)
 		return;
-	wall_note_counters(a->wall, w, block);
+	wall_note_counters(a->wall, w, block, !enforce_filters(a, w));
 	w->wall.listed = true;
 	if (a->adopted)
 		return;
 	w->wall.in_kernel = true;
-	w->wall.kernel_rule = block->rule;
+	w->wall.kernel_rule = wall_rule(block->rule, block->fallback);
+	adopt_scheme(a, w);
 	w->wall.expires_ms = clock_monotonic_ms() + (int64_t)block->expires_ms;
 	if (block->rule == FIREWALL_RULE_MANUAL && !w->decision)
 		adopt_decision(a, w, (int64_t)block->expires_ms);

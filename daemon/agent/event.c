@@ -36,6 +36,28 @@ static json_t *breaker_to_json(const struct agent *a, const struct watch *w)
 	                 is_open ? opened : NULL, "open_until", is_open ? until : NULL);
 }
 
+static const char not_blocked[] = "; not blocked";
+
+static const char *describe_action(const struct agent *a, const struct watch *w, const char *action)
+{
+	bool filter = enforce_means_filter(a, w);
+
+	if (strcmp(action, "filter") == 0)
+		return a->conf->breakers[w->rule].filter.allow.count
+		           ? "; the port is filtered: only what the rule allows is served"
+		           : "; the port is filtered: profiling is refused, and the rest, such as "
+		             "/metrics, goes on";
+	if (strcmp(action, "drop") == 0)
+		return "; the port is blocked";
+	if (strcmp(action, "observe") != 0)
+		return not_blocked;
+	if (a->conf->rollout.held_back)
+		return filter ? "; not filtered, this host is not within enforce_percent"
+		              : "; not blocked, this host is not within enforce_percent";
+	return filter ? "; observing, so nothing is filtered (it would be)"
+	              : "; observing, so nothing is blocked (it would be)";
+}
+
 /* One sentence for those who read and do not parse. */
 static void describe(const struct agent *a, const struct watch *w, const char *event, char *out,
                      size_t size)
@@ -48,30 +70,27 @@ static void describe(const struct agent *a, const struct watch *w, const char *e
 	const char *done = "", *because = NULL;
 
 	if (strcmp(event, "opened") == 0 || strcmp(event, "reminder") == 0 ||
-	    strcmp(event, "escalated") == 0) {
+	    strcmp(event, "escalated") == 0 || strcmp(event, "filtered") == 0) {
 		impact_describe(a->impact, w, cut, sizeof(cut));
-		if (strcmp(action, "drop") == 0)
-			done = "; the port is blocked";
-		else if (strcmp(action, "observe") == 0)
-			done = a->conf->rollout.held_back
-			           ? "; not blocked, this host is not within enforce_percent"
-			           : "; observing, so nothing is blocked (it would be)";
-		else
-			done = "; not blocked";
-		because = strcmp(done, "; not blocked") == 0 ? why : NULL;
+		done = describe_action(a, w, action);
+		because = strcmp(done, not_blocked) == 0 ? why : NULL;
 	} else if (strcmp(event, "acknowledged") == 0 && w->ack) {
 		snprintf(cut, sizeof(cut), "; by %s until %s", w->ack->who,
 		         clock_format_wall(w->ack->until_ms, until));
 	} else if (strcmp(event, "ineffective") == 0) {
-		done = "; blocked, and still reachable: the traffic does not pass through nftables";
+		done = enforce_filters(a, w)
+		           ? "; filtered, and a stranger is served profiling all the same"
+		           : "; blocked, and still reachable: the traffic does not pass through "
+		             "nftables";
 	} else if (strcmp(event, "effective") == 0) {
-		done = "; the block holds now";
+		done = enforce_filters(a, w) ? "; the filter holds now" : "; the block holds now";
 	} else if (strcmp(event, "closed") == 0 || strcmp(event, "gone") == 0) {
 		if (w->wall.in_kernel)
 			done = w->decision ? "; blocked by hand, as before"
 			                   : "; the block could not be lifted";
 		else if (w->lifting)
-			done = "; the block is lifted";
+			done = enforce_means_filter(a, w) ? "; the filter is lifted"
+			                                  : "; the block is lifted";
 	}
 	watch_program(w, program);
 	snprintf(out, size, "pprofwall: %s: %s%s%s%s, %s%s%s%s%s%s", event, watch_name(w, endpoint),

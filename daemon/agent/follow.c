@@ -102,6 +102,11 @@ void follow_update(struct agent *a, struct watch *w)
 		forget(w);
 		return;
 	}
+	if (w->shielded) { /* nobody was alarmed */
+		if (w->follow_timer)
+			event_del(w->follow_timer);
+		return;
+	}
 	next = least(next_escalation(a, w), next_refresh(a, w, now));
 	if (w->ack)
 		next = least(next, w->ack_until_ms);

@@ -17,6 +17,7 @@ enum { PLACE_LEN = 64 };
 struct spared {
 	struct ifaddrs *local;
 	const struct conf_breaker *rule; /* NULL: none, or a person has decided */
+	bool filtered;                   /* what it does cuts nobody off */
 	struct prefix *named;            /* by files and names in its allow_from */
 	size_t n_named;
 };
@@ -41,6 +42,7 @@ static void spared_take_rule(struct spared *s, const struct agent *a, const stru
 	s->named = NULL;
 	s->n_named = 0;
 	s->rule = w && w->configured && !w->decision ? &a->conf->breakers[w->rule] : NULL;
+	s->filtered = s->rule && enforce_means_filter(a, w);
 	if (s->rule && s->rule->allow_dynamic)
 		(void)admit_merge(a->admit, w->rule, &s->named, &s->n_named);
 }
@@ -80,7 +82,9 @@ static const char *why_it_stays(const struct agent *a, const struct spared *s,
 	if (s->rule && (contains(s->rule->allow_from.items, s->rule->allow_from.count, peer) ||
 	                contains(s->named, s->n_named, peer)))
 		return "allow_from";
-	return is_local(s, peer) && !(s->rule && s->rule->seal_local) ? "this host" : NULL;
+	if (is_local(s, peer) && !(s->rule && s->rule->seal_local))
+		return "this host";
+	return s->filtered ? "the filter" : NULL;
 }
 
 static int compare_watch(const void *watches, size_t i, const void *key)

@@ -49,8 +49,10 @@ static void on_changed(struct watch *w, void *arg)
 		          w->ambiguous ? "; another container has this address, too" : "");
 	observe_reconsider(a, w);
 	/* One that may be blocked no more, or again. */
-	if (a->adopted && w->configured && w->breaker.state != BREAKER_CLOSED &&
-	    w->wall.in_kernel != !local_why_not_blocked(a, w))
+	if (a->adopted && w->configured &&
+	    ((w->breaker.state != BREAKER_CLOSED &&
+	      w->wall.in_kernel != !local_why_not_blocked(a, w)) ||
+	     enforce_is_due(a, w)))
 		enforce_apply(a, w);
 }
 
@@ -156,7 +158,7 @@ int local_set_helper(struct agent *a, int sock)
 static bool any_seals_loopback(const struct conf *conf)
 {
 	for (size_t i = 0; i < conf->n_breakers; i++) {
-		if (conf->breakers[i].seal_local && conf->breakers[i].action == CONF_ACTION_DROP)
+		if (conf->breakers[i].seal_local && conf->breakers[i].action != CONF_ACTION_ALERT)
 			return true;
 	}
 	return false;

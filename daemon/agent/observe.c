@@ -48,8 +48,8 @@ struct match_facts observe_facts(const struct watch *w)
 /* After a restart, the inventory has not said yet whose it is: the rule that it had holds. */
 static bool awaits_owner(const struct agent *a, const struct watch *w)
 {
-	return is_busy(w) && a->conf->scan.listeners && LIST_EMPTY(&w->claims) &&
-	       (!a->synced_ms || !w->targeted);
+	return (is_busy(w) || enforce_filters(a, w)) && a->conf->scan.listeners &&
+	       LIST_EMPTY(&w->claims) && (!a->synced_ms || !w->targeted);
 }
 
 static void set_rule(const struct agent *a, struct watch *w, unsigned rule)
@@ -60,6 +60,16 @@ static void set_rule(const struct agent *a, struct watch *w, unsigned rule)
 	story_add(w, "breaker %s is its winner now", a->conf->breakers[rule].name);
 }
 
+/* May the rule that it has go on? One that stands in front of all others comes in at once. */
+static bool keeps_rule(const struct agent *a, const struct watch *w,
+                       const struct match_facts *facts)
+{
+	unsigned standing = rules_find_standing(a->rules, facts);
+
+	return rules_fits_owner(a->rules, w->rule, facts) &&
+	       (standing == a->conf->n_breakers || standing >= w->rule);
+}
+
 /*
  * A rule once counting or open keeps its endpoint while the listener fits it, so that a server
  * cannot slip from rule to rule by answering differently.
@@ -68,7 +78,7 @@ static void choose_rule(const struct agent *a, struct watch *w, const struct fin
 {
 	struct match_facts facts = observe_facts(w);
 
-	if (awaits_owner(a, w) || (is_busy(w) && rules_fits_owner(a->rules, w->rule, &facts)))
+	if (awaits_owner(a, w) || (is_busy(w) && keeps_rule(a, w, &facts)))
 		return;
 	facts.finding = f;
 	set_rule(a, w, rules_choose(a->rules, &facts));
@@ -83,10 +93,11 @@ void observe_reconsider(struct agent *a, struct watch *w)
 		return;
 	/* After a restart there is no finding yet that could say more. */
 	if (is_busy(w) && !facts.finding && w->rule < a->conf->n_breakers &&
-	    rules_fits_owner(a->rules, w->rule, &facts))
+	    keeps_rule(a, w, &facts))
 		return;
 	set_rule(a, w, rules_choose(a->rules, &facts));
-	if (w->rule != before && w->breaker.state != BREAKER_CLOSED && a->adopted)
+	if (w->rule != before && a->adopted &&
+	    (w->breaker.state != BREAKER_CLOSED || enforce_is_due(a, w)))
 		enforce_apply(a, w);
 }
 
@@ -105,9 +116,32 @@ void observe_renumber(struct agent *a, const struct conf *old)
 		if (rule < a->conf->n_breakers && awaits_owner(a, w))
 			continue;
 		if (!is_busy(w) || rule == a->conf->n_breakers || facts.finding ||
-		    !rules_fits_owner(a->rules, rule, &facts))
+		    !keeps_rule(a, w, &facts))
 			set_rule(a, w, rules_choose(a->rules, &facts));
 	}
+}
+
+/* By what it answers: that decides whether a filter can stand in front of it. */
+static void note_scheme(struct agent *a, struct watch *w, const struct finding *f)
+{
+	enum watch_scheme before = w->scheme;
+	char text[WATCH_NAME_LEN];
+
+	if (!f->scheme)
+		return;
+	w->scheme = strcmp(f->scheme, "https") == 0 ? WATCH_SCHEME_TLS : WATCH_SCHEME_PLAIN;
+	if (w->scheme == before || a->conf->breakers[w->rule].action != CONF_ACTION_FILTER)
+		return;
+	story_tell(w, "it speaks %s", w->scheme == WATCH_SCHEME_TLS ? "TLS" : "plain HTTP");
+	if (w->scheme == WATCH_SCHEME_TLS)
+		log_warning("%s speaks TLS and is not filtered: breaker %s falls back to %s",
+		            watch_name(w, text), a->conf->breakers[w->rule].name,
+		            a->conf->breakers[w->rule].filter.fallback == CONF_ACTION_DROP
+		                ? "drop"
+		                : "alert");
+	if (before != WATCH_SCHEME_UNKNOWN && w->breaker.state != BREAKER_CLOSED &&
+	    w->owed == BREAKER_ALERT_NONE)
+		w->owed = BREAKER_ALERT_REMINDER;
 }
 
 static void remember(struct agent *a, struct watch *w, struct finding *f,
@@ -136,6 +170,9 @@ static void tell_risk(struct agent *a, struct watch *w, bool high_risk)
 	if (!high_risk || w->high_risk)
 		return;
 	w->high_risk = true;
+	/* To us, and to nobody else. */
+	if (enforce_is_shielded(a, w))
+		return;
 	record_event(a, w, "high_risk",
 	             "goroutine?debug=2 is readable: every stack, with file names and arguments",
 	             NULL);
@@ -174,7 +211,8 @@ static void note_serves(const struct agent *a, struct watch *w, const struct fin
 		memcpy(w->serves, text, sizeof(text));
 	w->serves_known = true;
 	/* A block goes that was made before this was known: that is told once it is gone. */
-	if (blocked && !blast_may_block(&a->conf->breakers[w->rule], w->serves, true) &&
+	if (blocked && !enforce_filters(a, w) &&
+	    !blast_may_block(&a->conf->breakers[w->rule], w->serves, true) &&
 	    w->owed == BREAKER_ALERT_NONE)
 		w->owed = BREAKER_ALERT_REMINDER;
 }
@@ -215,12 +253,17 @@ static void tell_transition(const struct agent *a, struct watch *w, enum breaker
  * Servers listen before they serve: some register their handlers later, or answer 503 for a while.
  * What has just begun to listen is asked again after as long as it has listened, from a second on.
  */
-static int64_t next_probe_in(struct watch *w, const struct breaker_conf *conf,
+static int64_t next_probe_in(const struct agent *a, struct watch *w,
+                             const struct breaker_conf *conf,
                              const struct breaker_decision *decision, int64_t now)
 {
+	bool filters = a->conf->breakers[w->rule].action == CONF_ACTION_FILTER;
 	int64_t in_ms = decision->next_probe_ms - now;
 	int64_t age_ms = w->young_since_ms ? now - w->young_since_ms : INT64_MAX;
 
+	/* Open or not: a server that speaks TLS from now on is not to be filtered for long. */
+	if (filters && in_ms > conf->interval_ms)
+		in_ms = conf->interval_ms;
 	if (w->breaker.state != BREAKER_CLOSED || age_ms >= conf->interval_ms)
 		return local_stretch(w, in_ms);
 	if (age_ms < 1000)
@@ -241,6 +284,7 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	if (finding) {
 		inside_note_finding(a, w, finding);
 		choose_rule(a, w, finding);
+		note_scheme(a, w, finding);
 		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
 		/* The inventory knows better who is gone; a server may be restarting. */
 		if (seen == BREAKER_GONE && w->listener && listeners_is_synced(a->listeners))
@@ -265,7 +309,7 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	tell_transition(a, w, before);
 	forget_risk(w, high_risk, seen);
 	note_serves(a, w, finding, seen);
-	schedule_probe_in(a->schedule, w, next_probe_in(w, &conf, &decision, now));
+	schedule_probe_in(a->schedule, w, next_probe_in(a, w, &conf, &decision, now));
 	if (w->breaker.state == BREAKER_CLOSED && !w->breaker.history && !decision.unblock)
 		record_forget_exposure(w);
 	/* Whoever has taken it on needs none. */
@@ -274,7 +318,7 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	enforce_owe(w, decision.alert);
 	/* Before anything is blocked. */
 	impact_consider(a->impact, w);
-	if (decision.block || decision.unblock)
+	if (decision.block || decision.unblock || enforce_is_due(a, w))
 		enforce_apply(a, w);
 	else if (w->owed != BREAKER_ALERT_NONE && !w->wall.pending)
 		enforce_settled(w, a);

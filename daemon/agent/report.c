@@ -10,7 +10,7 @@ enum { FEW_TARGETS = 256, PAGE_LEN = 2048 };
 
 static const char *const role_names[IPC_ROLE_RUNNER] = {
     [IPC_ROLE_AGENT] = "agent",   [IPC_ROLE_FIREWALL] = "firewall",   [IPC_ROLE_PROBER] = "prober",
-    [IPC_ROLE_SENDER] = "sender", [IPC_ROLE_INVENTORY] = "inventory",
+    [IPC_ROLE_SENDER] = "sender", [IPC_ROLE_INVENTORY] = "inventory", [IPC_ROLE_FILTER] = "filter",
 };
 
 static json_t *wall_time(int64_t wall_ms)
@@ -41,6 +41,8 @@ static json_t *processes_to_json(const struct agent *a)
 	for (int role = IPC_ROLE_FIREWALL; role < IPC_ROLE_RUNNER; role++) {
 		const struct agent_peer *peer = &a->peers[role];
 
+		if (role == IPC_ROLE_FILTER && !peer->connected && !conf_has_filter(a->conf))
+			continue;
 		json_array_append_new(list,
 		                      json_pack("{s:s, s:i, s:i, s:b}", "role", role_names[role],
 		                                "pid", peer->pid, "restarts", (int)peer->restarts,
@@ -133,7 +135,7 @@ json_t *report_watch(const struct agent *a, const struct watch *w)
 {
 	json_t *watch = watch_to_json(a, w);
 
-	report_add_owner(watch, w);
+	report_add_owner(a, watch, w);
 	return watch;
 }
 
@@ -218,8 +220,8 @@ json_t *report_blocks(const struct agent *a)
 		if (!w->wall.in_kernel)
 			continue;
 		json_t *block = json_pack(
-		    "{s:s, s:s?, s:b, s:s?, s:s?, s:I, s:I, s:I}", "endpoint",
-		    endpoint_format(&w->endpoint, endpoint), "rule",
+		    "{s:s, s:s, s:s?, s:b, s:s?, s:s?, s:I, s:I, s:I}", "endpoint",
+		    endpoint_format(&w->endpoint, endpoint), "action", enforce_action(a, w), "rule",
 		    d || !w->configured ? NULL : a->conf->breakers[w->rule].name, "manual",
 		    d != NULL, "reason", d ? d->reason : w->record.evidence, "who",
 		    d ? d->who : NULL, "expires_ms", (json_int_t)(w->wall.expires_ms - now),
@@ -236,9 +238,11 @@ static bool watches_listeners(const struct agent *a)
 	return a->conf && a->conf->scan.listeners;
 }
 
-/* The inventory is, if we are to watch listeners. */
+/* The inventory is, if we are to watch listeners, and the filter, if a rule filters. */
 static bool is_needed(const struct agent *a, int role)
 {
+	if (role == IPC_ROLE_FILTER)
+		return a->conf && conf_has_filter(a->conf);
 	return role != IPC_ROLE_INVENTORY || watches_listeners(a);
 }
 

@@ -48,6 +48,7 @@ bool report_is_of_interest(const struct watch *w)
 json_t *report_counts(const struct agent *a)
 {
 	size_t n = watch_set_count(a->watches), exposed = 0, blocked = 0, not_asked = 0;
+	size_t filtered = 0;
 	size_t states[BREAKER_STATE_COUNT] = {0};
 
 	for (size_t i = 0; i < n; i++) {
@@ -55,16 +56,18 @@ json_t *report_counts(const struct agent *a)
 
 		exposed += w->last && finding_is_exposed(w->last, SEVERITY_LOW);
 		blocked += w->wall.in_kernel;
+		filtered += enforce_filters(a, w);
 		not_asked += !w->seen;
 		states[w->breaker.state]++;
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "endpoints", (json_int_t)n, "exposed",
-	                 (json_int_t)exposed, "open", (json_int_t)states[BREAKER_OPEN], "half_open",
-	                 (json_int_t)states[BREAKER_HALF_OPEN], "blocked", (json_int_t)blocked,
-	                 "not_probed_yet", (json_int_t)not_asked);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "endpoints", (json_int_t)n,
+	                 "exposed", (json_int_t)exposed, "open", (json_int_t)states[BREAKER_OPEN],
+	                 "half_open", (json_int_t)states[BREAKER_HALF_OPEN], "blocked",
+	                 (json_int_t)blocked, "filtered", (json_int_t)filtered, "not_probed_yet",
+	                 (json_int_t)not_asked);
 }
 
-void report_add_owner(json_t *watch, const struct watch *w)
+void report_add_owner(const struct agent *a, json_t *watch, const struct watch *w)
 {
 	const struct listener *l = w->listener;
 	const struct owner *o = l ? l->owner : NULL;
@@ -78,6 +81,9 @@ void report_add_owner(json_t *watch, const struct watch *w)
 	json_object_set_new(watch, "packets",
 	                    w->wall.in_kernel ? json_integer((json_int_t)w->wall.packets)
 	                                      : json_null());
+	json_object_set_new(watch, "denied",
+	                    w->denied || enforce_filters(a, w) ? json_integer((json_int_t)w->denied)
+	                                                       : json_null());
 	json_object_set_new(watch, "process", o ? text_or_null(o->command) : json_null());
 	json_object_set_new(watch, "pid", o && o->pid ? json_integer(o->pid) : json_null());
 	json_object_set_new(watch, "uid", o ? json_integer((json_int_t)o->uid) : json_null());

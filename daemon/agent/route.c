@@ -91,6 +91,9 @@ static bool fits_event(const struct conf_alert *alert, const struct route_facts 
 
 	if (is(facts, "refresh") && alert->type != CONF_ALERT_ALERTMANAGER)
 		return false;
+	/* What is held off already, and may be every day's: only for those who ask. */
+	if (is(facts, "filtered") || is(facts, "denied"))
+		return has_event(list, facts->event);
 	return list->count == 0 || has_event(list, facts->event) ||
 	       ((is(facts, "escalated") || is(facts, "refresh")) && has_event(list, "opened"));
 }

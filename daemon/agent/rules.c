@@ -44,7 +44,8 @@ const char *rules_why_not(const struct rules *rules, size_t i, const struct matc
 {
 	const char *why = i < rules->count ? match_why_not(&rules->items[i], facts) : NULL;
 
-	if (!why && i < rules->count && facts->finding &&
+	/* A standing filter does not wait for findings. */
+	if (!why && i < rules->count && facts->finding && !rules->conf->breakers[i].standing &&
 	    !finding_is_exposed(facts->finding, rules->conf->breakers[i].severity))
 		why = severity_key;
 	return why;
@@ -56,6 +57,17 @@ bool rules_fits_owner(const struct rules *rules, size_t i, const struct match_fa
 
 	without.finding = NULL;
 	return !rules_why_not(rules, i, &without);
+}
+
+unsigned rules_find_standing(const struct rules *rules, const struct match_facts *facts)
+{
+	unsigned n = (unsigned)rules->conf->n_filters;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!rules_why_not(rules, i, facts))
+			return i;
+	}
+	return (unsigned)rules->count;
 }
 
 unsigned rules_choose(const struct rules *rules, const struct match_facts *facts)

@@ -20,6 +20,9 @@ void rules_free(struct rules *rules);
 const char *rules_why_not(const struct rules *rules, size_t i, const struct match_facts *facts);
 /* Do the conditions fit that the server's answers have no part in? */
 bool rules_fits_owner(const struct rules *rules, size_t i, const struct match_facts *facts);
+/* The first standing filter that fits, which nothing else is a winner over; else conf.n_breakers.
+ */
+unsigned rules_find_standing(const struct rules *rules, const struct match_facts *facts);
 /*
  * The first breaker that fits; else the first whose match does and whose severity is not reached;
  * else conf.n_breakers.

@@ -84,13 +84,14 @@ void story_add(struct watch *w, const char *format, ...)
 	va_end(args);
 }
 
-void story_tell_wall(struct watch *w)
+void story_tell_wall(struct watch *w, bool filters)
 {
-	if (w->wall.in_kernel != w->told_blocked) {
-		w->told_blocked = w->wall.in_kernel;
-		story_tell(w, w->wall.in_kernel ? "the block is in the kernel"
-		                                : "the block is lifted");
-	}
+	const char *what = !w->wall.in_kernel ? NULL : filters ? "filter" : "block";
+
+	if (what != w->told_wall)
+		story_tell(w, "the %s is %s", what ? what : w->told_wall,
+		           what ? "in the kernel" : "lifted");
+	w->told_wall = what;
 	if (w->wall.error && w->wall.error != w->told_error)
 		story_tell(w, "not blocked: %s", w->wall.error);
 	w->told_error = w->wall.error;

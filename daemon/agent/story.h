@@ -17,7 +17,7 @@ void story_tell(struct watch *w, const char *format, ...) __attribute__((format(
 /* Only if there is a story. */
 void story_add(struct watch *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What has become of the block, if that is news. */
-void story_tell_wall(struct watch *w);
+void story_tell_wall(struct watch *w, bool filters);
 void story_free(struct story *story);
 
 /* [{"time": ..., "what": ...}, ...], oldest first; a new reference. */

@@ -79,8 +79,9 @@ static int send_frame(struct wall *wall, uint16_t type, const void *body, size_t
 
 static void send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
 {
-	const struct wall_request about = {
-	    .watch = w, .verb = (enum firewall_verb)request->verb, .rule = request->rule};
+	const struct wall_request about = {.watch = w,
+	                                   .verb = (enum firewall_verb)request->verb,
+	                                   .rule = wall_rule(request->rule, request->fallback)};
 
 	request->version = FIREWALL_WIRE_VERSION;
 	request->generation = wall->generation;
@@ -109,7 +110,9 @@ static void set_address(struct firewall_request *request, const struct endpoint 
 
 static void send_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
 {
-	struct firewall_request request = {.verb = FIREWALL_BLOCK, .rule = rule};
+	struct firewall_request request = {.verb = FIREWALL_BLOCK,
+	                                   .rule = rule & ~WALL_FALLBACK,
+	                                   .fallback = (rule & WALL_FALLBACK) != 0};
 
 	request.timeout_ms = (uint64_t)timeout_ms;
 	if (request.timeout_ms < FIREWALL_TIMEOUT_MIN_MS)
@@ -348,12 +351,13 @@ void wall_ping(struct wall *wall)
 		channel_send(wall->firewall, IPC_PING, 0, NULL, 0);
 }
 
-void wall_note_counters(struct wall *wall, struct watch *w, const struct firewall_reply *block)
+void wall_note_counters(struct wall *wall, struct watch *w, const struct firewall_reply *block,
+                        bool dropped)
 {
 	/* A block that was taken out and put in again counts from zero. */
 	uint64_t before = block->packets >= w->wall.packets ? w->wall.packets : 0;
 
-	wall->stats.dropped_packets += block->packets - before;
+	wall->stats.dropped_packets += dropped ? block->packets - before : 0;
 	w->wall.packets = block->packets;
 	w->wall.bytes = block->bytes;
 }

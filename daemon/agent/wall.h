@@ -12,6 +12,17 @@
 /* An answer that takes longer is not waited for; less than the clients of the control socket. */
 enum { WALL_ANSWER_MS = 3500 };
 
+/*
+ * Beside the number of a rule that filters: not its filter, but that the port is cut, as it says
+ * for endpoints that no filter can read.
+ */
+#define WALL_FALLBACK UINT32_C(0x40000000)
+/* The rule of a request or a reply, with that. */
+static inline uint32_t wall_rule(uint32_t rule, uint8_t fallback)
+{
+	return fallback ? rule | WALL_FALLBACK : rule;
+}
+
 struct wall;
 
 struct wall_handlers {
@@ -55,7 +66,7 @@ int wall_set_firewall(struct wall *wall, int sock);
 /* Of the configuration that rules are numbered by. */
 void wall_set_generation(struct wall *wall, uint64_t generation);
 
-/* Inserts, or makes the timeout count from now. `rule` as on the wire. */
+/* Inserts, or makes the timeout count from now. `rule` as on the wire, or with WALL_FALLBACK. */
 void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms);
 void wall_unblock(struct wall *wall, struct watch *w);
 /* Settles what has waited for WALL_ANSWER_MS; to be called every now and then. */
@@ -90,5 +101,6 @@ struct wall_stats {
 	    dropped_packets; /* since the agent began; counters of blocks that are gone included */
 };
 void wall_get_stats(const struct wall *wall, struct wall_stats *out);
-/* Notes what a list said of a watch's block. */
-void wall_note_counters(struct wall *wall, struct watch *w, const struct firewall_reply *block);
+/* Notes what a list said of a watch's block; packets that go to a filter are not `dropped`. */
+void wall_note_counters(struct wall *wall, struct watch *w, const struct firewall_reply *block,
+                        bool dropped);

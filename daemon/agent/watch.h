@@ -24,6 +24,10 @@ enum verify_state {
 	VERIFY_UNPROVEN,    /* it cannot be tried: `why` */
 	VERIFY_STATE_COUNT
 };
+
+/* What an endpoint's last answer came by. */
+enum watch_scheme { WATCH_SCHEME_UNKNOWN = 0, WATCH_SCHEME_PLAIN, WATCH_SCHEME_TLS };
+
 struct block_item;
 struct listener;
 struct story;
@@ -56,7 +60,7 @@ struct watch {
 	bool ambiguous;            /* two containers have this address: never blocked */
 	int64_t appeared_ns; /* when the listener was seen, until the first block; or 0 (local.c) */
 	int64_t young_since_ms; /* it began to listen: asked more often at first; or 0 */
-	bool told_blocked;      /* of the wall, to the story */
+	const char *told_wall;  /* of the wall, to the story; static text */
 	const char *told_error; /* likewise; static text */
 	struct story *story;    /* owned; NULL while there is none to tell (story.c) */
 
@@ -64,6 +68,7 @@ struct watch {
 	struct finding *last;         /* owned; kept only where there is something to tell */
 	enum finding_verdict verdict; /* of the last probe, if `seen` */
 	bool seen;
+	enum watch_scheme scheme; /* a filter found in the kernel speaks for plain HTTP, too */
 	bool high_risk; /* its stacks were readable, which was told, and it was not clean since */
 	int64_t seen_wall_ms;
 	bool serves_known; /* since it is exposed; what it served once counts until it is clean */
@@ -87,8 +92,9 @@ struct watch {
 
 	/* deciding */
 	struct breaker breaker;
-	unsigned rule;                 /* index into conf.breakers */
-	bool saved;                    /* the state has a row of the breaker */
+	unsigned rule; /* index into conf.breakers */
+	bool shielded; /* it opened behind a standing filter: only who asks was told (enforce.c) */
+	bool saved;    /* the state has a row of the breaker */
 	struct state_manual *decision; /* owned; a person's, in force; or NULL */
 	bool decision_is_new;          /* the kernel has not answered for it yet */
 	bool decision_untold;          /* ... and there is no event of it yet */
@@ -127,7 +133,7 @@ struct watch {
 	/* the wall (wall.c; what is wanted of it, enforce.c) */
 	struct wall_slot {
 		bool in_kernel;
-		uint32_t kernel_rule; /* as on the wire */
+		uint32_t kernel_rule; /* as wall_block() took it */
 		int64_t expires_ms;
 		bool listed;  /* stood in the list that is just being read */
 		bool stale;   /* the last request was numbered by another configuration */
@@ -143,6 +149,7 @@ struct watch {
 		const char *error; /* why there is no block though one is wanted; static text */
 		uint64_t packets, bytes; /* of the block in the kernel, at the last look */
 	} wall;
+	uint64_t denied; /* requests that the filter in front of it has refused (filters.c) */
 	struct verify_slot {
 		enum verify_state state;
 		const char *why;         /* static text; of INEFFECTIVE and UNPROVEN */

@@ -31,6 +31,7 @@ static const struct {
     [IPC_ROLE_PROBER] = {"prober", "pprofwall-prober", true, "signatures.yaml"},
     [IPC_ROLE_SENDER] = {"sender", "pprofwall-sender", true, NULL},
     [IPC_ROLE_INVENTORY] = {"inventory", "pprofwall-inventory", true, NULL},
+    [IPC_ROLE_FILTER] = {"filter", "pprofwall-filter", true, "signatures.yaml"},
     [IPC_ROLE_RUNNER] = {"runner", "pprofwall-runner", true, NULL},
 };
 
@@ -58,7 +59,7 @@ int child_init(struct child *c, enum ipc_role role, struct child_identity identi
 	    .sock = -1,
 	    .peer = -1,
 	    .restarts_alone = roles[role].restarts_alone,
-	    .wanted = role != IPC_ROLE_RUNNER,
+	    .wanted = role != IPC_ROLE_RUNNER && role != IPC_ROLE_FILTER,
 	    .programs = -1,
 	    .data = -1,
 	};
@@ -68,7 +69,9 @@ int child_init(struct child *c, enum ipc_role role, struct child_identity identi
 	if (err < 0)
 		return err;
 	c->programs = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->programs < 0 || faccessat(c->programs, roles[role].program, X_OK, 0) < 0)
+	if (c->programs < 0)
+		return -errno;
+	if (role != IPC_ROLE_FILTER && faccessat(c->programs, roles[role].program, X_OK, 0) < 0)
 		return -errno;
 	if (roles[role].data)
 		c->data = open_data(roles[role].data);

@@ -110,8 +110,11 @@ static int find_users(const struct conf *conf, struct setup *s, char why[static 
 
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 		struct child_identity *id = &s->identities[role];
-		int err = sandbox_find_user(users[role], &id->uid, &id->gid);
+		int err;
 
+		if (!users[role])
+			continue;
+		err = sandbox_find_user(users[role], &id->uid, &id->gid);
 		if (err < 0) {
 			explain(
 			    why,

@@ -26,6 +26,8 @@ static const struct kind {
     {"quarantined", "251b4d4f60fb4619b7cf420df4194270", EVENT_PRIORITY_WARNING},
     {"ineffective", "692a997056634e7a9872632e35269946", EVENT_PRIORITY_CRITICAL},
     {"effective", "b73d7c059bed4c14ba5a6e68977fc568", EVENT_PRIORITY_INFO},
+    {"filtered", "294e5c67bc3c4deea7618b29ff3f36d0", EVENT_PRIORITY_INFO},
+    {"denied", "f99471e29e4a431ea2d0165ada2cd5f6", EVENT_PRIORITY_NOTICE},
     {"source_failed", "03b4109fcfd44bd9bf985315b42f61f8", EVENT_PRIORITY_WARNING},
     {"source_recovered", "0d2d4f08fb1e46bc837a6d6325974336", EVENT_PRIORITY_INFO},
     {"alerts_lost", "a1d89335b7034817b5ff0249902518ec", EVENT_PRIORITY_WARNING},

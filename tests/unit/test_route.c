@@ -100,6 +100,19 @@ static void tells_everything_where_nothing_is_asked(void **state)
 	end(&s);
 }
 
+static void tells_what_a_filter_has_held_off_by_name_alone(void **state)
+{
+	struct set s;
+
+	(void)state;
+	make(&s, (const char *const[]){"", "match: {severity: low}", "match: {events: [denied]}",
+	                               "match: {events: [filtered, opened]}", NULL});
+	assert_string_equal(choose_event(&s, "denied"), "2");
+	assert_string_equal(choose_event(&s, "filtered"), "3");
+	assert_string_equal(choose_event(&s, "opened"), "013");
+	end(&s);
+}
+
 static void asks_for_severity(void **state)
 {
 	struct set s;
@@ -127,6 +140,7 @@ static void asks_for_events(void **state)
 	make(&s, (const char *const[]){"match: {events: [opened]}",
 	                               "match: {events: [closed, source_failed]}", NULL});
 	assert_string_equal(choose(&s), "0");
+	assert_string_equal(choose_event(&s, "filtered"), "");
 	assert_string_equal(choose_event(&s, "closed"), "1");
 	assert_string_equal(choose_event(&s, "gone"), "");
 	assert_string_equal(choose_of_none(&s, "source_failed"), "1");
@@ -409,6 +423,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(tells_everything_where_nothing_is_asked),
+	    cmocka_unit_test(tells_what_a_filter_has_held_off_by_name_alone),
 	    cmocka_unit_test(asks_for_severity),
 	    cmocka_unit_test(asks_for_events),
 	    cmocka_unit_test(asks_for_endpoints),

@@ -72,12 +72,12 @@ static void test_tells_of_the_wall_once(void **state)
 	json_t *story;
 
 	(void)state;
-	story_tell_wall(&w);
-	story_tell_wall(&w);
+	story_tell_wall(&w, false);
+	story_tell_wall(&w, false);
 	w.wall.in_kernel = false;
 	w.wall.error = "the port is protected";
-	story_tell_wall(&w);
-	story_tell_wall(&w);
+	story_tell_wall(&w, false);
+	story_tell_wall(&w, false);
 	story = story_to_json(&w);
 	assert_int_equal(json_array_size(story), 3);
 	assert_string_equal(line(story, 0), "the block is in the kernel");

@@ -78,7 +78,8 @@ static void test_status(void **state)
 	    "listeners  3 in 2 namespaces (2 of the host, 1 in containers), 2 probed; noticed by "
 	    "polling, no events: no tracefs; NOT UP TO DATE\n"
 	    "           not probed: 0.0.0.0:22 (sshd): its port is protected\n"
-	    "endpoints  9 watched, 3 exposed; breakers: 2 open, 1 half-open; 1 blocked\n"
+	    "endpoints  9 watched, 3 exposed; breakers: 2 open, 1 half-open; 1 blocked, 0 "
+	    "filtered\n"
 	    "\n"
 	    "ENDPOINT       RULE     STATE                                    VERDICT    SEVERITY  "
 	    "RISK       BLOCKED                   LAST PROBE            NEXT PROBE  PROGRAM   "
@@ -142,22 +143,24 @@ static void test_explanation(void **state)
 static void test_blocks(void **state)
 {
 	auto_free char *none = render("{\"ok\":true,\"blocks\":[]}", verbs_print_blocks);
-	auto_free char *some =
-	    render("{\"ok\":true,\"blocks\":[{\"endpoint\":\"10.0.0.7:9100\",\"rule\":\"default\","
-	           "\"manual\":false,\"reason\":null,\"who\":null,\"expires_ms\":61000,"
-	           "\"packets\":17,\"bytes\":1020,\"ack_who\":\"bob\"},{\"endpoint\":\"[2001:db8::"
-	           "1]:6060\","
-	           "\"rule\":\"default\",\"manual\":true,\"reason\":\"r\\u00e9seau\","
-	           "\"who\":\"alice as root\",\"expires_ms\":3600000,\"packets\":0,\"bytes\":0}]}",
-	           verbs_print_blocks);
+	auto_free char *some = render(
+	    "{\"ok\":true,\"blocks\":[{\"endpoint\":\"10.0.0.7:9100\",\"rule\":\"default\","
+	    "\"manual\":false,\"action\":\"filter\",\"reason\":null,\"who\":null,\"expires_ms\":"
+	    "61000,"
+	    "\"packets\":17,\"bytes\":1020,\"ack_who\":\"bob\"},{\"endpoint\":\"[2001:db8::"
+	    "1]:6060\","
+	    "\"rule\":\"default\",\"manual\":true,\"action\":\"drop\",\"reason\":\"r\\u00e9seau\","
+	    "\"who\":\"alice as root\",\"expires_ms\":3600000,\"packets\":0,\"bytes\":0}]}",
+	    verbs_print_blocks);
 
 	(void)state;
 	assert_string_equal(none, "nothing is blocked\n");
 	assert_string_equal(
-	    some, "ENDPOINT            RULE     EXPIRES IN  PACKETS  BYTES  WHO            REASON\n"
-	          "10.0.0.7:9100       default  1m01s       17       1020   -              "
+	    some, "ENDPOINT            RULE     ACTION  EXPIRES IN  PACKETS  BYTES  WHO            "
+	          "REASON\n"
+	          "10.0.0.7:9100       default  filter  1m01s       17       1020   -              "
 	          "acknowledged by bob\n"
-	          "[2001:db8::1]:6060  manual   1h00m       0        0      alice as root  "
+	          "[2001:db8::1]:6060  manual   drop    1h00m       0        0      alice as root  "
 	          "r\xc3\xa9seau\n");
 }
 

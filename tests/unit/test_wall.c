@@ -41,7 +41,7 @@ static void on_found(const struct firewall_reply *block, void *arg)
 	struct bench *b = arg;
 
 	b->found++;
-	wall_note_counters(b->wall, b->watch, block);
+	wall_note_counters(b->wall, b->watch, block, true);
 }
 
 static void on_list_ended(bool complete, void *arg)
