@@ -75,26 +75,6 @@ static int read_again(void *arg)
 	return diag_list_listeners(&r->listeners);
 }
 
-static int compare_listener(const void *socket, const void *listener)
-{
-	return diag_compare(socket, &(*(struct table_listener *const *)listener)->socket);
-}
-
-static bool is_in(const struct table_netns *ns, const struct diag_socket *s)
-{
-	return ns->n_listeners && bsearch(s, ns->listeners, ns->n_listeners,
-	                                  sizeof(ns->listeners[0]), compare_listener);
-}
-
-static bool has_new(const struct table_netns *ns, const struct diag_list *list)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		if (!is_in(ns, &list->items[i]))
-			return true;
-	}
-	return false;
-}
-
 static int compare_sockets(const void *a, const void *b)
 {
 	return diag_compare(a, b);
@@ -123,31 +103,37 @@ static void note_mptcp(const struct table_netns *ns, const struct diag_list *mpt
 	}
 }
 
-bool dump_lacks_owners(const struct table_netns *ns)
+static bool lacks_owner(const struct table_listener *l)
 {
-	for (size_t i = 0; i < ns->n_listeners; i++) {
-		const struct table_listener *l = ns->listeners[i];
-
-		if (!l->owner.pid && l->owner_tries < OWNER_TRIES)
-			return true;
-	}
-	return false;
+	return !l->owner.pid && l->owner_tries < OWNER_TRIES;
 }
 
-/* The next of them from *at on; returns how many. */
-static size_t collect(const struct table_netns *ns, size_t *at, struct owner_search *searches)
+/* How many lack one, but no more than `most`. */
+static size_t count_lacking(const struct table_netns *ns, size_t most)
 {
 	size_t n = 0;
 
-	for (; *at < ns->n_listeners && n < SLICE; ++*at) {
-		struct table_listener *l = ns->listeners[*at];
+	for (size_t i = 0; i < ns->n_listeners && n < most; i++)
+		n += lacks_owner(ns->listeners[i]);
+	return n;
+}
 
-		if (l->owner.pid || l->owner_tries >= OWNER_TRIES)
-			continue;
-		if (l->held_inode)
+bool dump_lacks_owners(const struct table_netns *ns)
+{
+	return count_lacking(ns, 1) > 0;
+}
+
+/* The next `most` of them from *at on; returns how many. */
+static size_t collect(const struct table_netns *ns, size_t *at, struct owner_search *searches,
+                      size_t most)
+{
+	size_t n = 0;
+
+	for (; *at < ns->n_listeners && n < most; ++*at) {
+		const struct table_listener *l = ns->listeners[*at];
+
+		if (lacks_owner(l) && l->held_inode)
 			searches[n++] = (struct owner_search){.inode = l->held_inode};
-		else
-			l->owner_tries++;
 	}
 	return n;
 }
@@ -168,15 +154,13 @@ static void assign(struct table *t, const struct table_netns *ns, size_t from, s
 		struct owner_search wanted = {.inode = l->held_inode};
 		const struct owner_search *hit;
 
-		if (l->owner.pid)
+		if (!lacks_owner(l))
 			continue;
 		hit = bsearch(&wanted, searches, n, sizeof(*searches), compare_searches);
-		if (!hit)
-			continue;
-		if (hit->owner.pid) {
+		if (hit && hit->owner.pid) {
 			l->owner = hit->owner;
 			table_touch(t, l);
-		} else if (complete) {
+		} else if (complete && (hit || !l->held_inode)) {
 			l->owner_tries++;
 		}
 	}
@@ -185,28 +169,45 @@ static void assign(struct table *t, const struct table_netns *ns, size_t from, s
 bool dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
                       const struct namespaces *seen)
 {
+	size_t most = count_lacking(ns, SLICE), at = 0;
 	auto_free struct owner_search *searches = NULL;
-	size_t at = 0, from = 0, n;
 	bool complete = true;
 
-	if (!dump_lacks_owners(ns))
+	if (most == 0)
 		return true;
-	searches = calloc(SLICE, sizeof(*searches));
+	searches = calloc(most, sizeof(*searches));
 	if (!searches)
 		return true;
 	owner_walk_refill(&ns->walk);
 	/* Who is known from an event is looked for also when the rest has to wait. */
-	while ((complete || (ns->hint && ns->walk.hint_budget)) &&
-	       (n = collect(ns, &at, searches))) {
-		bool all;
+	while (at < ns->n_listeners && (complete || (ns->hint && ns->walk.hint_budget))) {
+		size_t from = at, n = collect(ns, &at, searches, most);
+		bool all = false;
 
-		qsort(searches, n, sizeof(*searches), compare_searches);
-		all = owner_find(p->proc_fd, seen, ns->ref.netns, ns->hint, &ns->walk, searches, n);
+		if (n)
+			qsort(searches, n, sizeof(*searches), compare_searches);
+		if (seen)
+			all = owner_find(p->proc_fd, seen, ns->ref.netns, ns->hint, &ns->walk,
+			                 searches, n);
+		else
+			owner_find_at(p->proc_fd, ns->hint, &ns->walk, searches, n);
 		assign(t, ns, from, at, searches, n, all);
 		complete = complete && all;
-		from = at;
 	}
 	return complete;
+}
+
+/*
+ * To ask for listeners of MPTCP costs more than all the rest, and every new one could be of it:
+ * unless who called listen() holds the socket itself. Kernels that do not know MPTCP have none.
+ */
+static void look_beneath(const struct dump_places *p, struct table *t, struct table_netns *ns,
+                         struct reading *r)
+{
+	if (ns->hint)
+		(void)dump_find_owners(p, t, ns, NULL);
+	if (dump_lacks_owners(ns) && dump_act_inside(p, &ns->ref, read_mptcp, r) == 0)
+		note_mptcp(ns, &r->mptcp);
 }
 
 int dump_netns(const struct dump_places *p, struct table *t, struct table_netns *ns,
@@ -222,16 +223,15 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
 		diag_list_free(&r.listeners);
 		err = dump_act_inside(p, &ns->ref, read_again, &r);
 	}
-	/* Who is new may be of MPTCP. Kernels that do not know it have none. */
-	if (err == 0 && has_new(ns, &r.listeners))
-		(void)dump_act_inside(p, &ns->ref, read_mptcp, &r);
+	ns->changes = 0;
 	if (err == 0) {
 		if (with_addresses)
 			table_set_addresses(t, ns, &r.addresses);
 		err = table_set_listeners(t, ns, &r.listeners, seen_ns);
 	}
 	if (err == 0) {
-		note_mptcp(ns, &r.mptcp);
+		if (ns->changes)
+			look_beneath(p, t, ns, &r);
 		(void)dump_find_owners(p, t, ns, seen);
 	}
 	diag_list_free(&r.listeners);
@@ -240,7 +240,8 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
 	return err;
 }
 
-void dump_check_owners(const struct dump_places *p, struct table *t, struct table_netns *ns)
+void dump_check_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
+                       int64_t since_ns)
 {
 	struct owner now = {0};
 	pid_t read = 0;
@@ -248,7 +249,7 @@ void dump_check_owners(const struct dump_places *p, struct table *t, struct tabl
 	for (size_t i = 0; i < ns->n_listeners; i++) {
 		struct table_listener *l = ns->listeners[i];
 
-		if (!l->owner.pid)
+		if (!l->owner.pid || l->seen_ns < since_ns)
 			continue;
 		if (read != l->owner.pid || now.start != l->owner.start) {
 			now = l->owner;

@@ -30,11 +30,18 @@ int dump_netns(const struct dump_places *p, struct table *t, struct table_netns 
                const struct namespaces *seen, int64_t seen_ns, bool with_addresses);
 /* Some of its listeners have no owner yet, and it is worth while to look again. */
 bool dump_lacks_owners(const struct table_netns *ns);
-/* Returns false when it had to stop: the next call goes on where this one did. */
+/*
+ * `seen` may be NULL: then only with who called listen(). Returns false when it had to stop: the
+ * next call goes on where this one did.
+ */
 bool dump_find_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
                       const struct namespaces *seen);
-/* Reads the owners of its listeners again; for those that are gone, another is to be looked for. */
-void dump_check_owners(const struct dump_places *p, struct table *t, struct table_netns *ns);
+/*
+ * Reads the owners again of listeners that were seen since then, in ns of CLOCK_MONOTONIC; for
+ * those that are gone, another is to be looked for.
+ */
+void dump_check_owners(const struct dump_places *p, struct table *t, struct table_netns *ns,
+                       int64_t since_ns);
 
 /* See inventory_act_inside(). */
 int dump_act_inside(const struct dump_places *p, const struct namespaces_ref *ref,

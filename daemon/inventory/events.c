@@ -24,9 +24,10 @@
 #define TRACEPOINT "events/sock/inet_sock_set_state/id"
 /*
  * TCP_LISTEN is 10, TCP_CLOSE 7: begins to listen, or ceases to. Nothing else wakes us: each
- * connection that is taken is a copy of the listener, and goes from 10 to TCP_SYN_RECV.
+ * connection that is taken is a copy of the listener, and goes from 10 to TCP_SYN_RECV. 6 is TCP:
+ * a listener of MPTCP has one of TCP beneath it, which is the one that we list.
  */
-#define FILTER "newstate == 10 || (oldstate == 10 && newstate == 7)"
+#define FILTER "protocol == 6 && (newstate == 10 || (oldstate == 10 && newstate == 7))"
 
 enum {
 	RING_PAGES = 2, /* for each CPU: some 340 records */

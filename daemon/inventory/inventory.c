@@ -73,7 +73,6 @@ int inventory_dump(struct inventory *inv, struct table_netns *ns, int64_t seen_n
 	bool with_addresses = now >= ns->addresses_due_ms;
 	int err;
 
-	ns->changes = 0;
 	err = dump_netns(&inv->places, &inv->table, ns, &inv->seen, seen_ns, with_addresses);
 	if (err == 0 && with_addresses)
 		ns->addresses_due_ms = now + ADDRESSES_GAP_MS;
@@ -109,7 +108,7 @@ static void on_slice(evutil_socket_t fd, short what, void *arg)
 
 		inv->cursor = TAILQ_NEXT(ns, link);
 		if (inv->check_owners)
-			dump_check_owners(&inv->places, &inv->table, ns);
+			dump_check_owners(&inv->places, &inv->table, ns, 0);
 		if (inventory_dump(inv, ns, inv->poll_began_ns) < 0)
 			inv->status.skipped++;
 		ns->expected = 0;

@@ -16,6 +16,9 @@ enum {
 	MAX_BY_OWNER = 1000,
 };
 
+/* Who listens may leave that to a child of his: what came in this time is looked at once more. */
+#define OWNER_SETTLES_NS INT64_C(10000000000)
+
 /* After an event: soon, should the first look be too early; and late, for who owns it now. */
 static const int follow_up_ms[] = {DUMP_GAP_MS, 1000};
 
@@ -112,8 +115,11 @@ void inventory_on_soon(evutil_socket_t fd, short what, void *arg)
 		if (clock_monotonic_ms() - now > SOON_MS)
 			break;
 		ns->due_ms = 0;
-		if (ns->follow_ups == ARRAY_LEN(follow_up_ms))
-			dump_check_owners(&inv->places, &inv->table, ns);
+		if (ns->follow_ups == ARRAY_LEN(follow_up_ms)) {
+			dump_check_owners(&inv->places, &inv->table, ns,
+			                  clock_monotonic_ns() - OWNER_SETTLES_NS);
+			ns->grew = false;
+		}
 		if (inventory_dump(inv, ns, ns->event_ns) < 0) {
 			/* Whom we had it from has ended; there may be others. */
 			inventory_poll_soon(inv);
@@ -121,9 +127,9 @@ void inventory_on_soon(evutil_socket_t fd, short what, void *arg)
 		}
 		inv->lacking = inv->lacking || dump_lacks_owners(ns);
 		ns->expected -= ns->expected < ns->changes ? ns->expected : ns->changes;
-		/* All is explained: only who owns it may still change. */
+		/* All is explained: only who owns what has come may still change. */
 		if (!ns->expected && ns->follow_ups == 0)
-			ns->follow_ups = 1;
+			ns->follow_ups = ns->grew ? 1 : ARRAY_LEN(follow_up_ms);
 		else if (ns->expected && ns->follow_ups > 0) {
 			/* A socket may live elsewhere than the task that calls listen() on it. */
 			ns->expected = 0;

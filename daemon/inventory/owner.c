@@ -160,6 +160,13 @@ void owner_walk_refill(struct owner_walk *w)
 	w->hint_budget = w->budget = BUDGET;
 }
 
+void owner_find_at(int proc_fd, pid_t pid, struct owner_walk *walk, struct owner_search *searches,
+                   size_t count)
+{
+	if (pid && walk->hint_budget)
+		(void)search_process(proc_fd, pid, &walk->hint_budget, searches, count);
+}
+
 bool owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
                 struct owner_walk *walk, struct owner_search *searches, size_t count)
 {

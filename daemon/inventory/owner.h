@@ -47,5 +47,8 @@ void owner_walk_refill(struct owner_walk *w);
  */
 bool owner_find(int proc_fd, const struct namespaces *all, uint64_t netns, pid_t hint,
                 struct owner_walk *walk, struct owner_search *searches, size_t count);
+/* With that process alone. */
+void owner_find_at(int proc_fd, pid_t pid, struct owner_walk *walk, struct owner_search *searches,
+                   size_t count);
 /* Reads it anew. Returns false when that process is gone. */
 bool owner_refresh(int proc_fd, struct owner *o);

@@ -195,6 +195,7 @@ static void update(struct table *t, struct table_netns *ns, struct table_listene
 		return;
 	/* One may have gone, and another come. */
 	ns->changes += more || !other ? more : 2;
+	ns->grew = ns->grew || other || n > l->n_sockets;
 	if (other) {
 		l->seen_ns = seen_ns;
 		l->owner = (struct owner){0};

@@ -48,6 +48,7 @@ struct table_netns {
 	unsigned follow_ups;
 	uint32_t expected; /* events that no change has explained yet */
 	uint32_t changes;  /* sockets that came or went; counted by table_set_listeners() */
+	bool grew;         /* some came; set there */
 	pid_t hint;
 	struct owner_walk walk;
 };

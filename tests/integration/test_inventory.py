@@ -215,9 +215,19 @@ class Listeners(InventoryTest):
         except OSError as err:
             self.skipTest(f"no MPTCP here: {err}")
         inventory = self.start()
-        inventory.wait_listener(self.host, Lab.TARGET, 7005, pid=os.getpid())
-        sock.close()
-        inventory.wait_gone(self.host, Lab.TARGET, 7005)
+        found = inventory.wait_listener(self.host, Lab.TARGET, 7005, pid=os.getpid())
+        for what in ("the same again", "a new one"):
+            with self.subTest(what):
+                sock.close()
+                if what == "a new one":
+                    inventory.wait_gone(self.host, Lab.TARGET, 7005)
+                old, sock = found, self.listen(Lab.TARGET, 7005, protocol=IPPROTO_MPTCP)
+
+                def owned():
+                    now = inventory.listeners.get((self.host, Lab.TARGET, 7005))
+                    return now if (now and now.pid == os.getpid() and
+                                   now.seen_ns > old.seen_ns) else None  # noqa: B023
+                found = inventory.wait(owned, 10, what)
 
     def test_addresses(self):
         run("ip", "-n", self.lab.name_of("target"), "link", "add", "kube-ipvs0", "type", "veth",
