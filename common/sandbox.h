@@ -51,7 +51,8 @@ enum sandbox_filter {
 	                            to other processes of the host */
 	SANDBOX_FILTER_FILES,    /* evidence: makes new files, and nothing else; no sockets */
 	SANDBOX_FILTER_KEEPER,   /* replaces files in folders that are open; no sockets */
-	SANDBOX_FILTER_NETLINK,  /* firewall: AF_NETLINK and the sockets it was given */
+	SANDBOX_FILTER_NETLINK,  /* AF_NETLINK and the sockets it was given */
+	SANDBOX_FILTER_WALL,     /* firewall: as above, and makes sockets that listen, for others */
 	SANDBOX_FILTER_INVENTORY, /* reads files, enters network namespaces, asks netlink */
 	SANDBOX_FILTER_FILTER,    /* new TCP sockets, and clients on those that listen; no files */
 	SANDBOX_FILTER_DISCOVER,  /* the sockets it was given (packet, netlink), and new TCP ones */

@@ -243,6 +243,32 @@ static int add_netlink(scmp_filter_ctx filter)
 }
 
 /*
+ * As above; and listening sockets for the filter process. None can be connected, nor one accepted:
+ * what strangers send is not for a process with CAP_NET_ADMIN.
+ */
+static int add_wall(scmp_filter_ctx filter)
+{
+	static const int protocols[] = {NETLINK_NETFILTER, NETLINK_SOCK_DIAG};
+	static const int calls[] = {
+	    SCMP_SYS(bind),        SCMP_SYS(listen), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt),
+	    SCMP_SYS(getsockname), SCMP_SYS(recv),   SCMP_SYS(recvfrom),   SCMP_SYS(recvmsg)};
+	const struct scmp_arg_cmp sendto_as_is = {3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0};
+	const struct scmp_arg_cmp sendmsg_as_is = {2, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0};
+	int rc = add_all(filter, SCMP_ACT_ALLOW, calls, ARRAY_LEN(calls));
+
+	if (rc == 0)
+		rc = add_inet(filter, SOCK_STREAM, IPPROTO_TCP);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(protocols); i++)
+		rc = add_socket(filter, AF_NETLINK, SOCK_RAW, protocols[i]);
+	if (rc == 0)
+		rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendto), 1,
+		                            &sendto_as_is);
+	return rc < 0 ? rc
+	              : seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), 1,
+	                                       &sendmsg_as_is);
+}
+
+/*
  * Reading files; into network namespaces, and no others; netlink to ask for sockets and addresses;
  * TCP sockets, made inside a namespace for the prober, or to connect from our own.
  */
@@ -315,6 +341,7 @@ static int add_rules(scmp_filter_ctx filter, enum sandbox_filter kind)
 	case SANDBOX_FILTER_DISCOVER: return add_discover(filter);
 	case SANDBOX_FILTER_FILTER: return add_filter(filter);
 	case SANDBOX_FILTER_NETLINK: return add_netlink(filter);
+	case SANDBOX_FILTER_WALL: return add_wall(filter);
 	case SANDBOX_FILTER_INVENTORY: return add_inventory(filter);
 	case SANDBOX_FILTER_NONE: break;
 	}

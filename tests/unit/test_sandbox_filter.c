@@ -214,6 +214,33 @@ static void be_netlink(int memfd)
 	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_AUDIT));
 }
 
+/* The firewall: listens for others. */
+static void be_wall(int memfd)
+{
+	struct sockaddr_in at = loopback;
+	socklen_t length = sizeof(at);
+	char text[8];
+	auto_close int netfilter = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+	auto_close int diag = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	auto_close int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_close int other = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	at.sin_addr.s_addr = htonl(loopback.sin_addr.s_addr);
+	check_runtime();
+	CHECK(netfilter >= 0 && diag >= 0 && listener >= 0 && other >= 0);
+	CHECK(bind(listener, (const struct sockaddr *)&at, sizeof(at)) == 0);
+	CHECK(listen(listener, 1) == 0);
+	CHECK(getsockname(listener, (struct sockaddr *)&at, &length) == 0);
+	CHECK(pread(memfd, text, sizeof(text), 0) == 4 && !memcmp(text, "conf", 4));
+	check_forbidden_everywhere();
+	CHECK_EPERM(accept(listener, NULL, NULL));
+	CHECK_EPERM(connect(other, (const struct sockaddr *)&at, sizeof(at)));
+	CHECK_EPERM(sendto(other, "x", 1, MSG_FASTOPEN, (const struct sockaddr *)&at, sizeof(at)));
+	CHECK_EPERM(open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+	CHECK_EPERM(socket(AF_INET, SOCK_DGRAM, 0));
+	CHECK_EPERM(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+}
+
 static void test_netlink(void **state)
 {
 	auto_close int memfd = memfd_create("conf", MFD_CLOEXEC);
@@ -221,6 +248,7 @@ static void test_netlink(void **state)
 	(void)state;
 	assert_int_equal(write(memfd, "conf", 4), 4);
 	assert_int_equal(run_filtered(SANDBOX_FILTER_NETLINK, be_netlink, memfd), 0);
+	assert_int_equal(run_filtered(SANDBOX_FILTER_WALL, be_wall, memfd), 0);
 }
 
 /* The discoverer: TCP, the sockets that it was given, no UDP. */
@@ -402,9 +430,10 @@ static void test_killed(void **state)
 {
 	void (*const calls[])(int) = {do_execve,  do_ptrace,   do_setuid,
 	                              do_unshare, do_io_uring, do_bpf};
-	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK,  SANDBOX_FILTER_SENDER,
-	                                       SANDBOX_FILTER_NETLINK,  SANDBOX_FILTER_KEEPER,
-	                                       SANDBOX_FILTER_DISCOVER, SANDBOX_FILTER_FILTER};
+	const enum sandbox_filter filters[] = {SANDBOX_FILTER_NETWORK, SANDBOX_FILTER_SENDER,
+	                                       SANDBOX_FILTER_NETLINK, SANDBOX_FILTER_WALL,
+	                                       SANDBOX_FILTER_KEEPER,  SANDBOX_FILTER_DISCOVER,
+	                                       SANDBOX_FILTER_FILTER};
 
 	(void)state;
 	for (size_t f = 0; f < ARRAY_LEN(filters); f++) {
