@@ -41,6 +41,10 @@ int table_adopt_block(const struct conf *conf, struct blocks *blocks, const stru
 	                      .rule = chain_rule_from_name(conf, e->chain)};
 
 	*taken = false;
+	/* Whose rule is gone is let go: nobody ever asked that it be refused. */
+	if (chain_is_filter(e->chain) && block.rule == BLOCKS_RULE_ORPHAN)
+		return 0;
+	block.fallback = !chain_is_filter(e->chain) && policy_may_fall_back(conf, block.rule);
 	if (!e->is_tcp || !e->expires_ms || policy_check_endpoint(conf, &e->endpoint, block.rule))
 		return 0;
 	*taken = is_deadline_ours(e);
@@ -99,6 +103,16 @@ static int adopt_allowed(struct table *t, const struct adoption *a, uint32_t rul
 	return allowed_set(a->shadow->allowed, rule, list, count);
 }
 
+static int adopt_drain(const struct dump_element *e, void *closure)
+{
+	const struct adoption *a = closure;
+	struct block *block = blocks_find(a->shadow->blocks, &e->endpoint);
+
+	if (block && e->is_tcp && e->expires_ms)
+		block->drain_until_ms = find_deadline(e, a->now_ms);
+	return 0;
+}
+
 /* Of both families; a table of ours without the set is not of our make. */
 static int adopt_set(struct table *t, struct adoption *a, const char *(*name)(sa_family_t),
                      int (*see)(const struct dump_element *, void *))
@@ -113,11 +127,15 @@ static int adopt_set(struct table *t, struct adoption *a, const char *(*name)(sa
 	return err;
 }
 
-/* All but the blocks: it is not much. */
+/* All but what is refused: it is not much. */
 static int adopt_lists(struct table *t, struct adoption *a)
 {
 	int err = adopt_set(t, a, set_ledger_name, adopt_ledger);
 
+	if (!err)
+		err = adopt_set(t, a, set_filter_name, adopt_block);
+	if (!err)
+		err = adopt_set(t, a, set_drain_name, adopt_drain);
 	for (uint32_t rule = 1; !err && rule <= a->conf->n_breakers; rule++)
 		if (a->conf->breakers[rule - 1].allow_dynamic)
 			err = adopt_allowed(t, a, rule);
@@ -188,8 +206,11 @@ int table_read_on(struct table *t, const struct conf *conf, struct shadow *shado
 static int claim(struct table *t, const struct conf *conf)
 {
 	const struct ledger_peers none = {0};
-	const struct ruleset_spec spec = {
-	    .conf = conf, .prober_uid = t->prober_uid, .persist = t->persist, .peers = &none};
+	const struct ruleset_spec spec = {.conf = conf,
+	                                  .prober_uid = t->prober_uid,
+	                                  .filter_uid = t->filter_uid,
+	                                  .persist = t->persist,
+	                                  .peers = &none};
 	const bool bridge = nft_bridge_table_exists(&t->nft) > 0;
 	auto_batch struct nft_batch batch = {0};
 	struct stamp found;

@@ -14,8 +14,10 @@
 struct block {
 	struct endpoint endpoint;
 	uint32_t rule; /* as in wire.h, or BLOCKS_RULE_ORPHAN */
+	bool fallback; /* of a rule that filters: this endpoint is refused nevertheless */
 	int64_t deadline_ms;
-	uint64_t packets; /* refused; as last read from the kernel */
+	int64_t drain_until_ms; /* connections from before may go on until then */
+	uint64_t packets;       /* refused, or given to the filter; as last read from the kernel */
 	uint64_t bytes;
 };
 

@@ -3,12 +3,13 @@
 
 #include "conf/conf_rollout.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/set.h"
 #include "daemon/firewall/state.h"
 
 #include <errno.h>
 #include <string.h>
 
-int firewall_new(uid_t prober_uid, struct firewall **out)
+int firewall_new(uid_t prober_uid, uid_t filter_uid, struct firewall **out)
 {
 	struct firewall *fw = calloc(1, sizeof(*fw));
 	int err;
@@ -16,7 +17,7 @@ int firewall_new(uid_t prober_uid, struct firewall **out)
 	if (!fw)
 		return -ENOMEM;
 	host_id_read(fw->host_id);
-	err = table_open(&fw->table, prober_uid);
+	err = table_open(&fw->table, prober_uid, filter_uid);
 	if (!err)
 		err = sever_open(&fw->diag);
 	if (!err)
@@ -45,6 +46,7 @@ void firewall_free(struct firewall *fw)
 	blocks_free(fw->shadow.blocks);
 	blocks_free(fw->shadow.ledger);
 	allowed_free(fw->shadow.allowed);
+	listeners_free(fw->shadow.listeners);
 	conf_free(fw->running);
 	conf_free(fw->candidate);
 	free(fw);
@@ -161,6 +163,10 @@ static struct blocks *translate_blocks(const struct firewall *fw, const struct c
 		struct block block = *list[i];
 
 		block.rule = translate_rule(fw->running, next, block.rule);
+		block.fallback &= policy_may_fall_back(next, block.rule);
+		/* Nobody ever asked that it be refused. */
+		if (block.rule == BLOCKS_RULE_ORPHAN && set_is_filtered(fw->running, list[i]))
+			continue;
 		if (policy_check_endpoint(next, &block.endpoint, block.rule) == FIREWALL_OK)
 			err = blocks_put(translated, &block);
 	}
@@ -171,36 +177,58 @@ static struct blocks *translate_blocks(const struct firewall *fw, const struct c
 	return translated;
 }
 
+static void free_own_parts(const struct shadow *shadow)
+{
+	blocks_free(shadow->blocks);
+	allowed_free(shadow->allowed);
+	listeners_free(shadow->listeners);
+}
+
 /* What the agent asked for, as it is to be under `next`. */
 static int translate_shadow(const struct firewall *fw, const struct conf *next, struct shadow *out)
 {
+	int err = 0;
+
 	*out = fw->shadow;
 	out->blocks = translate_blocks(fw, next);
 	out->allowed = allowed_translate(fw->shadow.allowed, fw->running, next);
-	if (out->blocks && out->allowed)
-		return 0;
-	blocks_free(out->blocks);
-	allowed_free(out->allowed);
-	return -ENOMEM;
+	out->listeners = listeners_new(next, fw->shadow.listeners);
+	if (!out->blocks || !out->allowed || !out->listeners)
+		err = -ENOMEM;
+	if (!err && fw->has_filter)
+		err = listeners_open(out->listeners, next->firewall.mark);
+	if (err)
+		free_own_parts(out);
+	return err;
 }
 
 /* Puts one of two shadows in force and forgets the other's own parts. */
 static void choose_shadow(struct firewall *fw, const struct shadow *chosen,
                           const struct shadow *other)
 {
-	blocks_free(other->blocks);
-	allowed_free(other->allowed);
+	free_own_parts(other);
 	fw->shadow = *chosen;
 }
 
 static int switch_first(struct firewall *fw, const struct conf *next, bool panic, int64_t now_ms)
 {
 	struct allowed *allowed = allowed_new(next);
+	struct listeners *listeners = listeners_new(next, NULL);
+	int err;
 
-	if (!allowed)
+	if (!allowed || !listeners) {
+		allowed_free(allowed);
+		listeners_free(listeners);
 		return -ENOMEM;
-	allowed_free(fw->shadow.allowed); /* of an attempt that failed */
+	}
+	/* Those of an attempt that failed. */
+	allowed_free(fw->shadow.allowed);
+	listeners_free(fw->shadow.listeners);
 	fw->shadow.allowed = allowed;
+	fw->shadow.listeners = listeners;
+	err = fw->has_filter ? listeners_open(listeners, next->firewall.mark) : 0;
+	if (err)
+		return err;
 	fw->table.persist = next->firewall.persist == CONF_PERSIST_AUTO;
 	if (panic || fw->panicked)
 		return firewall_panic(fw);
@@ -269,6 +297,52 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 	/* What it would leave meets no packet: no rule of ours sets the marks. */
 	(void)firewall_close_road(fw, fw->running);
 	*result = (struct ipc_result){0};
+}
+
+/* The filter process */
+
+static int replace_filters(struct firewall *fw, int64_t now_ms)
+{
+	int err;
+
+	if (!fw->running || !fw->table.installed || !conf_has_filter(fw->running))
+		return 0;
+	err = table_replace_filters(&fw->table, fw->running, &fw->shadow);
+	/* Then the table is not what we take it for. */
+	return err ? firewall_install(fw, now_ms) : 0;
+}
+
+int firewall_set_filter(struct firewall *fw, bool listening, int64_t now_ms)
+{
+	struct listeners *listeners;
+	int open_error = 0, err;
+
+	fw->has_filter = listening;
+	fw->shadow.deaf = false;
+	if (!fw->running)
+		return 0;
+	listeners = listeners_new(fw->running, NULL);
+	if (!listeners)
+		return -ENOMEM;
+	if (listening)
+		open_error = listeners_open(listeners, fw->running->firewall.mark);
+	listeners_free(fw->shadow.listeners);
+	fw->shadow.listeners = listeners;
+	err = replace_filters(fw, now_ms);
+	return err ? err : open_error;
+}
+
+int firewall_set_deaf(struct firewall *fw, bool deaf, int64_t now_ms)
+{
+	if (fw->shadow.deaf == deaf)
+		return 0;
+	fw->shadow.deaf = deaf;
+	return replace_filters(fw, now_ms);
+}
+
+bool firewall_take_news(struct firewall *fw, struct listener_news *out)
+{
+	return fw->shadow.listeners && listeners_take(fw->shadow.listeners, out);
 }
 
 /* Panic and the end */

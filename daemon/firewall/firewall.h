@@ -6,6 +6,7 @@
 #pragma once
 
 #include "conf/conf.h"
+#include "daemon/firewall/listeners.h"
 #include "daemon/firewall/wire.h"
 #include "daemon/ipc.h"
 
@@ -15,7 +16,7 @@ struct firewall;
  * Opens the netlink sockets: call it after privileges were dropped and before the system call
  * filter. Returns 0 or -errno.
  */
-int firewall_new(uid_t prober_uid, struct firewall **out);
+int firewall_new(uid_t prober_uid, uid_t filter_uid, struct firewall **out);
 /* Leaves the table as it is. */
 void firewall_free(struct firewall *fw);
 
@@ -49,6 +50,17 @@ void firewall_refresh_stamp(struct firewall *fw);
 int firewall_keep_road(struct firewall *fw, bool *restored);
 /* The parent's STOP: keeps or deletes the table, as the configuration says. */
 int firewall_stop(struct firewall *fw);
+
+/*
+ * The filter process. `listening`: there is one, which has no listeners yet; they are opened, and
+ * the table leads to them. Else there is none, and each rule's on_failure holds.
+ * Returns 0 or -errno.
+ */
+int firewall_set_filter(struct firewall *fw, bool listening, int64_t now_ms);
+/* It does not answer, or does again: on_failure holds meanwhile. Returns 0 or -errno. */
+int firewall_set_deaf(struct firewall *fw, bool deaf, int64_t now_ms);
+/* What it is to be told: to be asked for after either, and after a commit. */
+bool firewall_take_news(struct firewall *fw, struct listener_news *out);
 
 /* What every reply carries; result OK. */
 struct firewall_reply firewall_status(const struct firewall *fw);

@@ -10,7 +10,7 @@
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
-static void begin_base_chain(struct nft_batch *batch, const char *chain)
+void hooks_begin_base_chain(struct nft_batch *batch, const char *chain)
 {
 	const uint8_t tcp = IPPROTO_TCP;
 	struct rule r;
@@ -46,7 +46,7 @@ static void add_reply_lookups(struct nft_batch *batch, const char *chain)
 }
 
 /* Our own probes over loopback carry the mark that the output chain gave them. */
-static void accept_marked(struct nft_batch *batch, const char *chain, const struct hooks_spec *spec)
+void hooks_accept_marked(struct nft_batch *batch, const char *chain, const struct hooks_spec *spec)
 {
 	struct rule r;
 
@@ -118,8 +118,8 @@ void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec
 {
 	struct rule r;
 
-	begin_base_chain(batch, "prerouting");
-	accept_marked(batch, "prerouting", spec);
+	hooks_begin_base_chain(batch, "prerouting");
+	hooks_accept_marked(batch, "prerouting", spec);
 	/* A reply's destination may look like a blocked endpoint: a masqueraded connection can
 	 * have any source port. */
 	rule_begin(&r, batch, "prerouting");
@@ -130,8 +130,8 @@ void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec
 	drop_picked_up(batch, "prerouting");
 	add_lookup(batch, "prerouting", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_DESTINATION);
 
-	begin_base_chain(batch, "prerouting_nat");
-	accept_marked(batch, "prerouting_nat", spec);
+	hooks_begin_base_chain(batch, "prerouting_nat");
+	hooks_accept_marked(batch, "prerouting_nat", spec);
 	note_opening(batch, "prerouting_nat", spec, true);
 	add_lookup(batch, "prerouting_nat", RULE_REQUESTS, true, RULE_KEY_PACKET_DESTINATION);
 	/* Replies on loopback end with the client's own packets being refused; and among them are
@@ -165,23 +165,25 @@ static void accept_loopback_output(struct nft_batch *batch, const char *chain)
 	rule_end(&r);
 }
 
-static void mark_prober(struct nft_batch *batch, const struct hooks_spec *spec)
+/* The filter, too, asks the endpoint itself, where that is this host's own. */
+static void mark_own(struct nft_batch *batch, const struct hooks_spec *spec, uid_t uid)
 {
 	struct rule r;
 
-	if (spec->prober_uid == HOOKS_NO_PROBER)
+	if (uid == HOOKS_NO_PROBER)
 		return;
 	rule_begin(&r, batch, "output");
 	rule_match_interface(&r, NFT_META_OIF, RULE_LOOPBACK_IFINDEX);
-	rule_match_meta(&r, NFT_META_SKUID, &spec->prober_uid, sizeof(spec->prober_uid));
+	rule_match_meta(&r, NFT_META_SKUID, &uid, sizeof(uid));
 	rule_set_mark(&r, spec->conf->firewall.mark, spec->conf->firewall.mark_mask);
 	rule_end(&r);
 }
 
 void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
 {
-	begin_base_chain(batch, "output");
-	mark_prober(batch, spec);
+	hooks_begin_base_chain(batch, "output");
+	mark_own(batch, spec, spec->prober_uid);
+	mark_own(batch, spec, spec->filter_uid);
 	accept_prober(batch, "output", spec->prober_uid);
 	/* What goes over loopback is seen again in prerouting. */
 	accept_loopback_output(batch, "output");
@@ -193,7 +195,7 @@ void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
 	add_lookup(batch, "output", RULE_UNKNOWN_TRAFFIC, false, RULE_KEY_PACKET_SOURCE);
 	if (!spec->seal_local)
 		return;
-	begin_base_chain(batch, "output_nat");
+	hooks_begin_base_chain(batch, "output_nat");
 	accept_prober(batch, "output_nat", spec->prober_uid);
 	/* The host's own way to a published port: it begins towards loopback, where the address is
 	 * the host's, and ends in a container without passing prerouting. */
@@ -207,7 +209,7 @@ void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
  */
 void hooks_add_forward(struct nft_batch *batch)
 {
-	begin_base_chain(batch, "forward");
+	hooks_begin_base_chain(batch, "forward");
 	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_DESTINATION);
 	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_SOURCE);
 }

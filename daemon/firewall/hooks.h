@@ -13,6 +13,7 @@
 struct hooks_spec {
 	const struct conf *conf;
 	uid_t prober_uid; /* HOOKS_NO_PROBER: nobody is let through by uid */
+	uid_t filter_uid; /* of the filter process; HOOKS_NO_PROBER: none */
 	bool seal_local;  /* of any rule */
 	bool ledger;      /* new connections are counted */
 };
@@ -25,3 +26,7 @@ void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec
 void hooks_add_forward(struct nft_batch *batch);
 /* Chain "output", and with seal_local "output_nat". */
 void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec);
+
+/* How every chain that packets enter by begins: nothing but TCP; and our own probes pass. */
+void hooks_begin_base_chain(struct nft_batch *batch, const char *chain);
+void hooks_accept_marked(struct nft_batch *batch, const char *chain, const struct hooks_spec *spec);

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "daemon/firewall/road.h"
+#include "daemon/firewall/ruleset.h"
 #include "daemon/firewall/server.h"
 #include "daemon/firewall/standalone.h"
 #include "daemon/firewall/table.h"
@@ -23,7 +24,7 @@ enum { EXIT_NOT_THERE = 1, EXIT_UNKNOWN = 2 }; /* of --table-exists */
 
 struct options {
 	bool delete_table, table_exists;
-	uint32_t uid, gid, prober_uid; /* 0: not given */
+	uint32_t uid, gid, prober_uid, filter_uid; /* 0: not given */
 };
 
 AUTO_CLEANUP(firewall, struct firewall *, firewall_free)
@@ -125,7 +126,7 @@ static int help_daemon(const struct options *o)
 	    .gid = o->gid,
 	    .capabilities = capabilities,
 	    .n_capabilities = ARRAY_LEN(capabilities),
-	    .filter = SANDBOX_FILTER_NETLINK,
+	    .filter = SANDBOX_FILTER_WALL,
 	};
 	__attribute__((cleanup(cleanup_firewall))) struct firewall *fw = NULL;
 	auto_close int signal_fd = -1;
@@ -143,7 +144,7 @@ static int help_daemon(const struct options *o)
 		return EXIT_FAILURE;
 	}
 	/* Only now: a socket that was opened with other credentials is refused its requests. */
-	err = firewall_new(o->prober_uid, &fw);
+	err = firewall_new(o->prober_uid, o->filter_uid ? o->filter_uid : RULESET_NO_PROBER, &fw);
 	if (err)
 		return fail("netlink", err);
 	if (sandbox_filter(spec.filter, why)) {
@@ -157,9 +158,13 @@ static int help_daemon(const struct options *o)
 static bool read_options(int argc, char **argv, struct options *o)
 {
 	static const struct option known[] = {
-	    {"delete-table", no_argument, NULL, 'd'},     {"table-exists", no_argument, NULL, 'e'},
-	    {"uid", required_argument, NULL, 'u'},        {"gid", required_argument, NULL, 'g'},
-	    {"prober-uid", required_argument, NULL, 'p'}, {NULL, 0, NULL, 0},
+	    {"delete-table", no_argument, NULL, 'd'},
+	    {"table-exists", no_argument, NULL, 'e'},
+	    {"uid", required_argument, NULL, 'u'},
+	    {"gid", required_argument, NULL, 'g'},
+	    {"prober-uid", required_argument, NULL, 'p'},
+	    {"filter-uid", required_argument, NULL, 'f'},
+	    {NULL, 0, NULL, 0},
 	};
 	bool valid = true;
 	int option;
@@ -167,6 +172,7 @@ static bool read_options(int argc, char **argv, struct options *o)
 	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
 		uint32_t *number = option == 'u'   ? &o->uid
 		                   : option == 'g' ? &o->gid
+		                   : option == 'f' ? &o->filter_uid
 		                                   : &o->prober_uid;
 
 		if (option == 'd')
@@ -179,7 +185,8 @@ static bool read_options(int argc, char **argv, struct options *o)
 	if (!valid || optind != argc)
 		return false;
 	if (o->delete_table || o->table_exists)
-		return o->delete_table != o->table_exists && !o->uid && !o->gid && !o->prober_uid;
+		return o->delete_table != o->table_exists && !o->uid && !o->gid && !o->prober_uid &&
+		       !o->filter_uid;
 	return o->uid && o->gid && o->prober_uid;
 }
 
@@ -191,8 +198,9 @@ int main(int argc, char **argv)
 	if (standalone_is_meant(argc, argv))
 		return standalone_main(argc, argv);
 	if (!read_options(argc, argv, &o)) {
-		log_error("usage: pprofwall-firewall --uid N --gid N --prober-uid N | "
-		          "--delete-table | --table-exists");
+		log_error(
+		    "usage: pprofwall-firewall --uid N --gid N --prober-uid N [--filter-uid N] | "
+		    "--delete-table | --table-exists");
 		return EXIT_FAILURE;
 	}
 	if (o.delete_table)

@@ -49,6 +49,19 @@ static const struct conf_breaker *rule_breaker(const struct conf *conf, uint32_t
 	                                                                : NULL;
 }
 
+bool policy_is_filter(const struct conf *conf, uint32_t rule)
+{
+	const struct conf_breaker *breaker = rule_breaker(conf, rule);
+
+	return breaker && breaker->action == CONF_ACTION_FILTER;
+}
+
+bool policy_may_fall_back(const struct conf *conf, uint32_t rule)
+{
+	return policy_is_filter(conf, rule) &&
+	       rule_breaker(conf, rule)->filter.fallback == CONF_ACTION_DROP;
+}
+
 enum firewall_result policy_check_ledger(const struct endpoint *e)
 {
 	const bool bad =
@@ -83,13 +96,13 @@ enum firewall_result policy_check_block(const struct conf *conf,
 	struct endpoint e = policy_request_endpoint(request);
 	enum firewall_result result;
 
-	if (request->fallback)
+	if (request->fallback && !policy_may_fall_back(conf, request->rule))
 		return FIREWALL_BAD_RULE;
 	if (request->rule != FIREWALL_RULE_MANUAL) {
 		const struct conf_breaker *breaker = rule_breaker(conf, request->rule);
 
 		/* While observing, only a person blocks. */
-		if (!breaker || breaker->action != CONF_ACTION_DROP ||
+		if (!breaker || breaker->action == CONF_ACTION_ALERT ||
 		    conf->mode != CONF_MODE_ENFORCE)
 			return FIREWALL_BAD_RULE;
 	}

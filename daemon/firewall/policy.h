@@ -21,6 +21,10 @@ bool policy_is_protected_port(const struct conf *conf, uint16_t port);
  */
 enum firewall_result policy_check_endpoint(const struct conf *conf, const struct endpoint *e,
                                            uint32_t rule);
+/* Does this rule (numbered as in wire.h) give what it blocks to the filter process? */
+bool policy_is_filter(const struct conf *conf, uint32_t rule);
+/* And may it refuse, under this configuration, what cannot be filtered? */
+bool policy_may_fall_back(const struct conf *conf, uint32_t rule);
 /* May the ledger count who connects there? OK or BAD_ADDRESS. */
 enum firewall_result policy_check_ledger(const struct endpoint *e);
 /* May the agent say whom this rule lets through? OK or BAD_RULE. */

@@ -43,8 +43,7 @@ static int change_block(struct firewall *fw, const struct block *block, const st
 		if (remove)
 			ruleset_remove_block(&batch, fw->running, block, now_ms);
 		else
-			ruleset_put_block(&batch, fw->running, block,
-			                  present ? present->rule : block->rule, now_ms);
+			ruleset_put_block(&batch, fw->running, block, present, now_ms);
 		err = commit_change(fw, &batch, i == 0, now_ms);
 	}
 	return err;
@@ -77,13 +76,22 @@ static void note_cut(struct firewall *fw, const struct block *block)
 	fw->cuts[fw->n_cuts++] = *block;
 }
 
+/* A renewal finds nothing to end, and what is filtered is left to drain. */
+static void note_change(struct firewall *fw, const struct block *block, const struct block *present)
+{
+	if (present && present->rule == block->rule && present->fallback == block->fallback)
+		return;
+	if (!set_is_filtered(fw->running, block))
+		note_cut(fw, block);
+}
+
 static enum firewall_result serve_block(struct firewall *fw, const struct firewall_request *request,
                                         int64_t now_ms, int *error)
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
 	enum firewall_result result = check_block(fw, request, present, now_ms);
-	struct block block = {.endpoint = e, .rule = request->rule};
+	struct block block = {.endpoint = e, .rule = request->rule, .fallback = request->fallback};
 	int err;
 
 	if (result)
@@ -98,9 +106,7 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 		return from_kernel(err, error);
 	if (!present)
 		policy_rate_record(&fw->rate, now_ms);
-	/* A renewal finds nothing to end. */
-	if (!present || present->rule != block.rule)
-		note_cut(fw, &block);
+	note_change(fw, &block, present);
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);
 }
 
@@ -150,7 +156,7 @@ static int add_to_batch(struct firewall *fw, struct nft_batch *batch,
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
-	struct block block = {.endpoint = e, .rule = request->rule};
+	struct block block = {.endpoint = e, .rule = request->rule, .fallback = request->fallback};
 
 	*result = check_block(fw, request, present, now_ms);
 	if (*result)
@@ -160,11 +166,10 @@ static int add_to_batch(struct firewall *fw, struct nft_batch *batch,
 		block.packets = present->packets;
 		block.bytes = present->bytes;
 	}
-	ruleset_put_block(batch, fw->running, &block, present ? present->rule : block.rule, now_ms);
+	ruleset_put_block(batch, fw->running, &block, present, now_ms);
 	if (!present)
 		policy_rate_record(&fw->rate, now_ms);
-	if (!present || present->rule != block.rule)
-		note_cut(fw, &block);
+	note_change(fw, &block, present);
 	return blocks_put(fw->shadow.blocks, &block);
 }
 
@@ -368,6 +373,7 @@ static void name_block(struct firewall_reply *reply, const struct block *block)
 	reply->port = block->endpoint.port;
 	memcpy(reply->address, block->endpoint.address, sizeof(reply->address));
 	reply->rule = block->rule;
+	reply->fallback = block->fallback;
 	reply->packets = block->packets;
 	reply->bytes = block->bytes;
 }
@@ -502,6 +508,16 @@ static int take_expiration(const struct dump_element *e, void *closure)
 	return 0;
 }
 
+static int list_endpoints(struct listing *l, sa_family_t family)
+{
+	struct nft *nft = &l->fw->table.nft;
+	int err = dump_endpoints(nft, set_map_name(family), take_expiration, l);
+
+	if (!err && conf_has_filter(l->fw->running))
+		err = dump_endpoints(nft, set_filter_name(family), take_expiration, l);
+	return err;
+}
+
 int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **out, size_t *count)
 {
 	auto_free struct block **list = NULL;
@@ -514,8 +530,7 @@ int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **o
 	if (fw->table.installed && blocks_count(fw->shadow.blocks)) {
 		err = table_read_hits(&fw->table, fw->shadow.blocks);
 		for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
-			err = dump_endpoints(&fw->table.nft, set_map_name(families[i]),
-			                     take_expiration, &l);
+			err = list_endpoints(&l, families[i]);
 	}
 	if (blocks_list(fw->shadow.blocks, &list, &n))
 		return -ENOMEM;

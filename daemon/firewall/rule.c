@@ -220,6 +220,33 @@ void rule_match_tcp_not_opening(struct rule *r)
 	match_tcp_flags(r, TH_SYN | TH_ACK, NFT_CMP_NEQ, TH_SYN);
 }
 
+static void load_socket(struct rule *r, uint32_t key)
+{
+	struct nftnl_expr *e = add(r, "socket");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_KEY, key);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, NFT_REG32_00);
+}
+
+void rule_match_socket_transparent(struct rule *r)
+{
+	const uint8_t transparent = 1;
+
+	load_socket(r, NFT_SOCKET_TRANSPARENT);
+	compare(r, NFT_CMP_EQ, &transparent, sizeof(transparent));
+}
+
+void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask)
+{
+	const uint32_t zero = 0;
+
+	load_socket(r, NFT_SOCKET_MARK);
+	mask_bits(r, &mask, &zero, sizeof(mask));
+	compare(r, NFT_CMP_EQ, &mark, sizeof(mark));
+}
+
 void rule_match_local_destination(struct rule *r)
 {
 	const uint32_t local = RTN_LOCAL;
@@ -399,4 +426,34 @@ void rule_reject_with_reset(struct rule *r)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_REJECT_TYPE, NFT_REJECT_TCP_RST);
 	nftnl_expr_set_u8(e, NFTNL_EXPR_REJECT_CODE, 0);
+}
+
+static void load_value(struct rule *r, uint32_t reg, const void *value, uint32_t length)
+{
+	struct nftnl_expr *e = add(r, "immediate");
+
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg);
+	nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, value, length);
+}
+
+void rule_tproxy(struct rule *r, sa_family_t family, uint16_t port)
+{
+	const struct in_addr loopback4 = {htonl(INADDR_LOOPBACK)};
+	const uint16_t port_be = htons(port);
+	struct nftnl_expr *e;
+
+	if (family == AF_INET)
+		load_value(r, NFT_REG32_00, &loopback4, sizeof(loopback4));
+	else
+		load_value(r, NFT_REG32_00, &in6addr_loopback, sizeof(in6addr_loopback));
+	load_value(r, NFT_REG32_04, &port_be, sizeof(port_be));
+	e = add(r, "tproxy");
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_TPROXY_FAMILY,
+	                   family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_TPROXY_REG_ADDR, NFT_REG32_00);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_TPROXY_REG_PORT, NFT_REG32_04);
 }

@@ -53,6 +53,13 @@ void rule_match_tcp_rst(struct rule *r);
 void rule_match_tcp_opening(struct rule *r);
 /* Anything but that. */
 void rule_match_tcp_not_opening(struct rule *r);
+/*
+ * Of the socket that the packet belongs to, which may be a listener that has nothing to do with the
+ * filter: it has IP_TRANSPARENT; its mark is this one (of mask 0: there is one that has a mark at
+ * all, which those of connections that only begin or have ended have not).
+ */
+void rule_match_socket_transparent(struct rule *r);
+void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask);
 /* Packets to an address of this host. */
 void rule_match_local_destination(struct rule *r);
 
@@ -79,3 +86,9 @@ void rule_set_mark(struct rule *r, uint32_t mark, uint32_t mask);
 /* NF_ACCEPT, NF_DROP, NFT_RETURN; NFT_JUMP and NFT_GOTO with a chain. */
 void rule_verdict(struct rule *r, int code, const char *chain);
 void rule_reject_with_reset(struct rule *r);
+/*
+ * Gives the packet to the connection that it belongs to, or else to who listens on this port of
+ * 127.0.0.1 or ::1. Where that is nobody, or a socket without IP_TRANSPARENT, the rule's evaluation
+ * ends and the next rule comes. From prerouting hooks only.
+ */
+void rule_tproxy(struct rule *r, sa_family_t family, uint16_t port);

@@ -3,7 +3,9 @@
 
 #include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/divert.h"
 #include "daemon/firewall/hooks.h"
+#include "daemon/firewall/policy.h"
 #include "daemon/firewall/refuse.h"
 #include "daemon/firewall/set.h"
 #include "daemon/firewall/wire.h"
@@ -20,6 +22,8 @@ enum {
 	/* After conntrack (-200); before and after the translation of destinations (-100). */
 	PRIORITY_BEFORE_NAT = -150,
 	PRIORITY_AFTER_NAT = -90,
+	/* Behind the walls, and where packets have the addresses that sockets know them by. */
+	PRIORITY_DIVERT = -80,
 	PRIORITY_BRIDGE = -200, /* as ebtables' own filter */
 };
 
@@ -79,8 +83,11 @@ static void add_rules_own_chains(struct nft_batch *batch, const struct conf *con
 	char name[NFT_NAME_MAXLEN];
 
 	add_chain(batch, chain_name_of_rule(conf, BLOCKS_RULE_ORPHAN, name), -1, 0);
-	for (uint32_t rule = 0; rule <= conf->n_breakers; rule++)
+	for (uint32_t rule = 0; rule <= conf->n_breakers; rule++) {
 		add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
+		if (batch->family != NFPROTO_BRIDGE && policy_is_filter(conf, rule))
+			add_chain(batch, chain_name_of_filter(conf, rule, name), -1, 0);
+	}
 }
 
 static void add_chains(struct nft_batch *batch, const struct conf *conf,
@@ -96,6 +103,11 @@ static void add_chains(struct nft_batch *batch, const struct conf *conf,
 	add_chain(batch, "output", NF_INET_LOCAL_OUT, PRIORITY_BEFORE_NAT);
 	if (hooks->seal_local)
 		add_chain(batch, "output_nat", NF_INET_LOCAL_OUT, PRIORITY_AFTER_NAT);
+	if (!conf_has_filter(conf))
+		return;
+	add_chain(batch, DIVERT_END_CHAIN, -1, 0);
+	add_chain(batch, DIVERT_OWNER_CHAIN, -1, 0);
+	add_chain(batch, DIVERT_CHAIN, NF_INET_PRE_ROUTING, PRIORITY_DIVERT);
 }
 
 /*
@@ -167,6 +179,20 @@ static void add_protected(struct nft_batch *batch, const struct conf *conf, cons
 	add_list(batch, chain, "protect", "", &conf->protect.sources, add_sets, id);
 }
 
+/* Whom a breaker lets through, and with add_sets the sets of them. */
+static void add_allowed(struct nft_batch *batch, const struct ruleset_spec *spec, uint32_t rule,
+                        const char *chain, bool add_sets, uint32_t *id)
+{
+	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
+
+	add_list(batch, chain, "allow", b->name, &b->allow_from, add_sets, id);
+	for (size_t i = 0; spec->allowed && i < ARRAY_LEN(families); i++) {
+		const struct conf_prefixes said = allowed_get(spec->allowed, rule, families[i]);
+
+		add_list(batch, chain, RULESET_DYNAMIC, b->name, &said, add_sets, id);
+	}
+}
+
 /* The chain of a breaker, with the sets of whom it lets through. */
 static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec *spec,
                               uint32_t rule, bool protect, uint32_t *id)
@@ -178,13 +204,34 @@ static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec
 	refuse_begin_rule_chain(batch, chain, b->refuse, b->seal_local);
 	if (protect)
 		add_protected(batch, spec->conf, chain, false, id);
-	add_list(batch, chain, "allow", b->name, &b->allow_from, true, id);
-	for (size_t i = 0; spec->allowed && i < ARRAY_LEN(families); i++) {
-		const struct conf_prefixes said = allowed_get(spec->allowed, rule, families[i]);
-
-		add_list(batch, chain, RULESET_DYNAMIC, b->name, &said, true, id);
-	}
+	add_allowed(batch, spec, rule, chain, true, id);
 	refuse_end_rule_chain(batch, chain, b->refuse);
+}
+
+/* Its sets are there already. */
+static void add_filter_chain(struct nft_batch *batch, const struct ruleset_spec *spec,
+                             uint32_t rule)
+{
+	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
+	char chain[NFT_NAME_MAXLEN];
+
+	chain_name_of_filter(spec->conf, rule, chain);
+	divert_begin_rule_chain(batch, chain, b->seal_local);
+	add_protected(batch, spec->conf, chain, false, NULL);
+	add_allowed(batch, spec, rule, chain, false, NULL);
+	divert_end_rule_chain(batch, chain, b, listeners_find(spec->listeners, b->name));
+}
+
+void ruleset_replace_filters(struct nft_batch *batch, const struct ruleset_spec *spec)
+{
+	for (uint32_t rule = 1; rule <= spec->conf->n_breakers; rule++) {
+		char chain[NFT_NAME_MAXLEN];
+
+		if (!policy_is_filter(spec->conf, rule))
+			continue;
+		divert_clear_rule_chain(batch, chain_name_of_filter(spec->conf, rule, chain));
+		add_filter_chain(batch, spec, rule);
+	}
 }
 
 static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *spec, uint32_t id)
@@ -199,12 +246,15 @@ static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *
 		add_protected(batch, spec->conf, chain, i == 0, &id);
 		refuse_end_rule_chain(batch, chain, CONF_REFUSE_RESET);
 	}
-	for (uint32_t rule = 1; rule <= spec->conf->n_breakers; rule++)
+	for (uint32_t rule = 1; rule <= spec->conf->n_breakers; rule++) {
 		add_breaker_chain(batch, spec, rule, true, &id);
+		if (batch->family != NFPROTO_BRIDGE && policy_is_filter(spec->conf, rule))
+			add_filter_chain(batch, spec, rule);
+	}
 }
 
 /* The stamp and the ledger are in the daemon's own table alone. */
-static uint32_t add_sets(struct nft_batch *batch, bool ledger)
+static uint32_t add_sets(struct nft_batch *batch, bool ledger, bool filters)
 {
 	uint32_t id = 1;
 
@@ -213,6 +263,10 @@ static uint32_t add_sets(struct nft_batch *batch, bool ledger)
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
 		set_add(batch, set_map_name(families[i]), SET_BLOCKS, families[i], id++);
 		set_add(batch, set_hits_name(families[i]), SET_HITS, families[i], id++);
+		if (filters) {
+			set_add(batch, set_filter_name(families[i]), SET_BLOCKS, families[i], id++);
+			set_add(batch, set_drain_name(families[i]), SET_DRAIN, families[i], id++);
+		}
 		if (!ledger)
 			continue;
 		set_add(batch, set_ledger_name(families[i]), SET_LEDGER, families[i], id++);
@@ -253,7 +307,7 @@ static void add_bridge_table(struct nft_batch *batch, const struct ruleset_spec 
 	add_table(batch, spec->persist);
 	add_rules_own_chains(batch, spec->conf);
 	add_chain(batch, "forward", NF_BR_FORWARD, PRIORITY_BRIDGE);
-	next_id = add_sets(batch, false);
+	next_id = add_sets(batch, false, false);
 	add_rule_chains(batch, spec, next_id);
 	hooks_add_forward(batch);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
@@ -266,21 +320,25 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
                        struct block *const *blocks, size_t count, int64_t now_ms)
 {
 	const struct conf *conf = spec->conf;
+	const bool filters = conf_has_filter(conf);
 	const struct hooks_spec hooks = {.conf = conf,
 	                                 .prober_uid = spec->prober_uid,
+	                                 .filter_uid = filters ? spec->filter_uid : HOOKS_NO_PROBER,
 	                                 .seal_local = is_any_sealed(conf),
 	                                 .ledger = spec->peers != NULL};
 	uint32_t next_id;
 
 	add_table(batch, spec->persist);
 	add_chains(batch, conf, &hooks);
-	next_id = add_sets(batch, hooks.ledger);
+	next_id = add_sets(batch, hooks.ledger, filters);
 	refuse_add_chain(batch, CONF_REFUSE_RESET);
 	refuse_add_chain(batch, CONF_REFUSE_DROP);
 	add_rule_chains(batch, spec, next_id);
 	/* The rules first: for each that looks a map up the kernel goes through its elements. */
 	hooks_add_prerouting(batch, &hooks);
 	hooks_add_output(batch, &hooks);
+	if (filters)
+		divert_add_chains(batch, &hooks);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], blocks, count, now_ms);
 	if (hooks.ledger)
@@ -303,46 +361,52 @@ void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t
  * Adding what is there already succeeds and does not extend its timeout; deleting what has expired
  * fails, and the transaction with it. Adding before deleting is right in both cases.
  */
-static void replace_block(struct nft_batch *batch, const struct conf *conf,
-                          const struct block *block, uint32_t present_rule, int64_t now_ms)
+static void take_out(struct nft_batch *batch, const struct conf *conf, const struct block *block,
+                     int64_t now_ms)
 {
 	struct block present = *block;
 	struct block *list[] = {&present};
 
-	present.rule = present_rule;
 	set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, block->endpoint.family, list, 1, now_ms);
 	set_put_blocks(batch, conf, NFT_MSG_DELSETELEM, block->endpoint.family, list, 1, now_ms);
 }
 
 static void put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
-                      uint32_t present_rule, int64_t now_ms)
+                      const struct block *present, int64_t now_ms)
 {
-	struct block next = *block;
+	struct block next = *block, before = *block;
 	struct block *list[] = {&next};
 
-	replace_block(batch, conf, block, present_rule, now_ms);
+	/* It is to be there until it is deleted, whatever is left of the present one's time. */
+	if (present) {
+		before = *present;
+		before.deadline_ms = block->deadline_ms;
+		if (before.drain_until_ms > now_ms)
+			before.drain_until_ms = block->deadline_ms;
+	}
+	take_out(batch, conf, &before, now_ms);
 	set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, block->endpoint.family, list, 1, now_ms);
 }
 
 void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
-                       uint32_t present_rule, int64_t now_ms)
+                       const struct block *present, int64_t now_ms)
 {
-	put_block(batch, conf, block, present_rule, now_ms);
+	put_block(batch, conf, block, present, now_ms);
 	if (!batch->bridge)
 		return;
 	batch->family = NFPROTO_BRIDGE;
-	put_block(batch, conf, block, present_rule, now_ms);
+	put_block(batch, conf, block, present, now_ms);
 	batch->family = NFPROTO_INET;
 }
 
 void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
                           const struct block *block, int64_t now_ms)
 {
-	replace_block(batch, conf, block, block->rule, now_ms);
+	take_out(batch, conf, block, now_ms);
 	if (!batch->bridge)
 		return;
 	batch->family = NFPROTO_BRIDGE;
-	replace_block(batch, conf, block, block->rule, now_ms);
+	take_out(batch, conf, block, now_ms);
 	batch->family = NFPROTO_INET;
 }
 

@@ -9,6 +9,7 @@
 #include "daemon/firewall/allowed.h"
 #include "daemon/firewall/blocks.h"
 #include "daemon/firewall/ledger.h"
+#include "daemon/firewall/listeners.h"
 #include "daemon/firewall/nft.h"
 
 #define RULESET_NO_PROBER ((uid_t)-1)
@@ -16,9 +17,11 @@
 struct ruleset_spec {
 	const struct conf *conf;
 	uid_t prober_uid; /* RULESET_NO_PROBER: nobody is let through by uid */
+	uid_t filter_uid; /* of the filter process; the same */
 	bool persist;     /* owned and persistent, else a plain table */
 	/* What the daemon's table has besides blocks; NULL and 0 elsewhere. */
 	const struct allowed *allowed;
+	const struct listeners *listeners; /* of the filter process; NULL: there is none */
 	const struct ledger_peers
 	    *peers;                  /* NULL: there is no ledger; else what it counted so far */
 	struct block *const *ledger; /* endpoints that are counted; without rules */
@@ -39,11 +42,17 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 void ruleset_add_rule(struct nft_batch *batch, const struct conf *conf, uint32_t rule);
 
 /*
- * Inserts or refreshes one block. `present_rule` is that of the element that may be there: a
- * verdict other than the present one is EBUSY.
+ * Writes the chains anew that lead to the filter process, in a table that is there already: it
+ * listens elsewhere, or does not answer.
+ */
+void ruleset_replace_filters(struct nft_batch *batch, const struct ruleset_spec *spec);
+
+/*
+ * Inserts or refreshes one block. `present` is the one that may be there, or NULL: a verdict other
+ * than that of the present one is EBUSY.
  */
 void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
-                       uint32_t present_rule, int64_t now_ms);
+                       const struct block *present, int64_t now_ms);
 /* Removes one block, whether or not the kernel has expired it just now. */
 void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
                           const struct block *block, int64_t now_ms);

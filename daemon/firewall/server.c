@@ -8,6 +8,7 @@
 #include "daemon/firewall/peer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -21,7 +22,7 @@ enum {
 
 struct server {
 	struct firewall *fw;
-	struct peer parent, agent;
+	struct peer parent, agent, filter;
 	bool serving;      /* after the first COMMIT */
 	bool cannot_sever; /* and it was said */
 	int road_error;    /* that was said last */
@@ -37,6 +38,32 @@ static void announce(struct server *s, enum firewall_result result)
 		(void)peer_send(&s->agent, FIREWALL_EVENT, 0, &event, sizeof(event));
 }
 
+/* The filter */
+
+/* It may be gone: then its end is read, and tells us so. */
+static void tell_filter(struct server *s)
+{
+	struct listener_news news;
+
+	while (firewall_take_news(s->fw, &news))
+		(void)peer_send_fd(&s->filter, news.type, 0, &news.listener, sizeof(news.listener),
+		                   news.fd);
+}
+
+static void set_filter(struct server *s, int fd)
+{
+	int err;
+
+	if (s->filter.fd >= 0)
+		close(s->filter.fd);
+	peer_fini(&s->filter);
+	s->filter.fd = fd;
+	err = firewall_set_filter(s->fw, fd >= 0, clock_monotonic_ms());
+	if (err)
+		log_error("what is filtered cannot be led to the filter: %s", strerror(-err));
+	tell_filter(s);
+}
+
 /* The parent */
 
 static int commit(struct server *s, uint64_t seq, const struct ipc_conf *id)
@@ -49,6 +76,7 @@ static int commit(struct server *s, uint64_t seq, const struct ipc_conf *id)
 	if (result.error)
 		log_error("configuration %llu: %s", (unsigned long long)id->generation,
 		          result.text);
+	tell_filter(s);
 	err = peer_send(&s->parent, IPC_CHILD_CONF, seq, &result, sizeof(result));
 	if (err || !first)
 		return err;
@@ -83,6 +111,20 @@ static bool read_conf_id(const struct frame *f, struct ipc_conf *id)
 	return id->panic <= 1 && !id->again && !memcmp(id->zero, zero, sizeof(zero));
 }
 
+/* A filter process, in place of the one before. */
+static int take_peer(struct server *s, struct frame *f)
+{
+	int flags;
+
+	if (f->length != sizeof(struct ipc_peer) || f->fd < 0)
+		return -EPROTO;
+	flags = fcntl(f->fd, F_GETFL);
+	if (flags < 0 || fcntl(f->fd, F_SETFL, flags | O_NONBLOCK))
+		return -EPROTO;
+	set_filter(s, steal_fd(&f->fd));
+	return 0;
+}
+
 static int handle_parent(struct server *s, struct frame *f)
 {
 	struct ipc_conf id;
@@ -91,6 +133,8 @@ static int handle_parent(struct server *s, struct frame *f)
 		return peer_send(&s->parent, IPC_PONG, f->seq, NULL, 0);
 	if (f->type == IPC_PARENT_STOP && !f->length)
 		return stop(s);
+	if (f->type == IPC_PARENT_PEER)
+		return take_peer(s, f);
 	if (f->fd >= 0 && f->type != IPC_PARENT_CONF)
 		return -EPROTO;
 	if (!read_conf_id(f, &id))
@@ -356,10 +400,9 @@ static int read_peer(struct server *s, struct peer *peer, const char *name,
 	if (err == 0)
 		return -EPIPE;
 	if (err > 0) {
-		auto_close int fd = f->fd;
-
 		err = handle(s, f);
-		(void)fd;
+		if (f->fd >= 0)
+			close(steal_fd(&f->fd));
 	}
 	if (err == -EPROTO)
 		log_error("the %s broke the protocol; the table stays", name);
@@ -403,6 +446,23 @@ static int serve_agent(struct server *s, short revents, struct frame *f)
 	return 0;
 }
 
+static int handle_filter(struct server *s, struct frame *f)
+{
+	(void)s;
+	return f->type == IPC_PONG && !f->length && f->fd < 0 ? 0 : -EPROTO;
+}
+
+/* Whatever becomes of it is its own affair, and the parent's. */
+static void serve_filter(struct server *s, short revents, struct frame *f)
+{
+	int err = serve_peer(s, &s->filter, revents, "filter", handle_filter, f);
+
+	if (!err)
+		return;
+	log_warning("the filter is gone: %s", strerror(-err));
+	set_filter(s, -1);
+}
+
 /* What the agent asks waits until all blocks are known; the parent and signals need not. */
 static int turn(struct server *s, int signal_fd, struct frame *f)
 {
@@ -412,6 +472,7 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 	    {.fd = firewall_monitor_fd(s->fw), .events = POLLIN},
 	    {.fd = s->parent.fd, .events = peer_events(&s->parent, true)},
 	    {.fd = reading ? -1 : s->agent.fd, .events = peer_events(&s->agent, s->serving)},
+	    {.fd = s->filter.fd, .events = peer_events(&s->filter, true)},
 	};
 	int err = 0;
 
@@ -426,6 +487,9 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 		err = serve_parent(s, fds[2].revents, f);
 	if (!err && fds[3].revents)
 		err = serve_agent(s, fds[3].revents, f);
+	/* The parent may have brought another one meanwhile. */
+	if (!err && fds[4].revents && fds[4].fd == s->filter.fd)
+		serve_filter(s, fds[4].revents, f);
 	if (!err && reading)
 		err = firewall_read_on(s->fw, clock_monotonic_ms());
 	return err;
@@ -439,9 +503,12 @@ int server_run(struct firewall *fw, int parent_fd, int agent_fd, int signal_fd)
 
 	peer_init(&s.parent, parent_fd);
 	peer_init(&s.agent, agent_fd);
+	peer_init(&s.filter, -1);
 	while (!err)
 		err = turn(&s, signal_fd, f);
 	peer_fini(&s.parent);
 	peer_fini(&s.agent);
+	peer_fini(&s.filter);
+	cleanup_close(&s.filter.fd);
 	return err == STOPPED ? 0 : err;
 }

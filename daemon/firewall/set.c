@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/policy.h"
 #include "daemon/firewall/wire.h"
 
 #include <errno.h>
@@ -31,6 +32,16 @@ AUTO_CLEANUP(nftnl_set, struct nftnl_set *, nftnl_set_free)
 const char *set_map_name(sa_family_t family)
 {
 	return family == AF_INET ? "block4" : "block6";
+}
+
+const char *set_filter_name(sa_family_t family)
+{
+	return family == AF_INET ? "filter4" : "filter6";
+}
+
+const char *set_drain_name(sa_family_t family)
+{
+	return family == AF_INET ? "drain4" : "drain6";
 }
 
 const char *set_hits_name(sa_family_t family)
@@ -122,6 +133,7 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 		break;
 	case SET_BLOCKS:
 	case SET_HITS:
+	case SET_DRAIN:
 	case SET_LEDGER: describe_endpoints(set, kind, family); break;
 	case SET_PEERS: describe_peers(set, family); break;
 	case SET_STAMP: describe_stamp(set); break;
@@ -177,9 +189,10 @@ void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name, 
 
 /* Blocks */
 
-static struct nftnl_set_elem *new_element(const struct block *block, uint16_t type, int64_t now_ms)
+static struct nftnl_set_elem *new_element(const struct endpoint *e, int64_t deadline_ms,
+                                          uint16_t type, int64_t now_ms)
 {
-	const struct nft_key key = nft_key_from_endpoint(&block->endpoint);
+	const struct nft_key key = nft_key_from_endpoint(e);
 	struct nftnl_set_elem *element = nftnl_set_elem_alloc();
 
 	if (!element)
@@ -187,7 +200,7 @@ static struct nftnl_set_elem *new_element(const struct block *block, uint16_t ty
 	nftnl_set_elem_set(element, NFTNL_SET_ELEM_KEY, key.bytes, key.length);
 	if (type == NFT_MSG_NEWSETELEM) {
 		/* 0 would be "never": what is about to expire gets another millisecond. */
-		int64_t left_ms = block->deadline_ms - now_ms;
+		int64_t left_ms = deadline_ms - now_ms;
 
 		nftnl_set_elem_set_u64(element, NFTNL_SET_ELEM_TIMEOUT,
 		                       left_ms > 0 ? (uint64_t)left_ms : 1);
@@ -195,32 +208,47 @@ static struct nftnl_set_elem *new_element(const struct block *block, uint16_t ty
 	return element;
 }
 
-static bool add_jump(struct nftnl_set *set, const struct block *block, const struct conf *conf,
-                     uint16_t type, int64_t now_ms)
+bool set_is_filtered(const struct conf *conf, const struct block *block)
 {
-	struct nftnl_set_elem *element = new_element(block, type, now_ms);
-	char chain[NFT_NAME_MAXLEN];
+	return !block->fallback && policy_is_filter(conf, block->rule);
+}
+
+/* The lists of one message each, which are filled together. */
+struct lists {
+	struct nft_batch *batch;
+	const struct conf *conf;
+	uint16_t type;
+	int64_t now_ms;
+	struct nftnl_set *map, *filter, *hits, *drain;
+	size_t n_map, n_filter, n_hits, n_drain;
+};
+
+static bool add_jump(const struct lists *l, struct nftnl_set *set, const struct block *block,
+                     const char *chain)
+{
+	struct nftnl_set_elem *element =
+	    new_element(&block->endpoint, block->deadline_ms, l->type, l->now_ms);
 
 	if (!element)
 		return false;
 	nftnl_set_elem_set_u32(element, NFTNL_SET_ELEM_VERDICT, (uint32_t)NFT_JUMP);
-	nftnl_set_elem_set_str(element, NFTNL_SET_ELEM_CHAIN,
-	                       chain_name_of_rule(conf, block->rule, chain));
+	nftnl_set_elem_set_str(element, NFTNL_SET_ELEM_CHAIN, chain);
 	nftnl_set_elem_add(set, element);
 	return true;
 }
 
 /* A counter has a part for each processor, so that it costs more than all the rest. */
-static bool add_hits(struct nftnl_set *set, const struct block *block, uint16_t type, bool counted,
-                     int64_t now_ms)
+static bool add_hits(struct lists *l, const struct block *block)
 {
-	struct nftnl_set_elem *element = new_element(block, type, now_ms);
+	struct nftnl_set_elem *element =
+	    new_element(&block->endpoint, block->deadline_ms, l->type, l->now_ms);
 	struct nftnl_expr *counter;
 
 	if (!element)
 		return false;
-	nftnl_set_elem_add(set, element);
-	if (!counted || type != NFT_MSG_NEWSETELEM)
+	nftnl_set_elem_add(l->hits, element);
+	l->n_hits++;
+	if (l->batch->family == NFPROTO_BRIDGE || l->type != NFT_MSG_NEWSETELEM)
 		return true;
 	counter = nftnl_expr_alloc("counter");
 	if (!counter)
@@ -231,32 +259,81 @@ static bool add_hits(struct nftnl_set *set, const struct block *block, uint16_t 
 	return true;
 }
 
+static bool add_refused(struct lists *l, const struct block *block)
+{
+	char chain[NFT_NAME_MAXLEN];
+
+	if (!add_jump(l, l->map, block, chain_name_of_rule(l->conf, block->rule, chain)))
+		return false;
+	l->n_map++;
+	return add_hits(l, block);
+}
+
+static bool add_filtered(struct lists *l, const struct block *block)
+{
+	char chain[NFT_NAME_MAXLEN];
+
+	if (l->batch->family == NFPROTO_BRIDGE) {
+		const struct conf_breaker *breaker = &l->conf->breakers[block->rule - 1];
+
+		return breaker->filter.on_failure == CONF_ON_FAILURE_OPEN || add_refused(l, block);
+	}
+	if (!add_jump(l, l->filter, block, chain_name_of_filter(l->conf, block->rule, chain)))
+		return false;
+	l->n_filter++;
+	if (block->drain_until_ms > l->now_ms) {
+		struct nftnl_set_elem *element =
+		    new_element(&block->endpoint, block->drain_until_ms, l->type, l->now_ms);
+
+		if (!element)
+			return false;
+		nftnl_set_elem_add(l->drain, element);
+		l->n_drain++;
+	}
+	return add_hits(l, block);
+}
+
+static void put_some(struct nft_batch *batch, uint16_t type, struct nftnl_set *set, size_t count)
+{
+	if (count)
+		put_elements(batch, type, set);
+}
+
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms)
 {
-	const bool counted = batch->family != NFPROTO_BRIDGE;
-
 	for (size_t i = 0; i < count;) {
 		auto_set struct nftnl_set *map = new_set(batch, set_map_name(family));
+		auto_set struct nftnl_set *filter = new_set(batch, set_filter_name(family));
 		auto_set struct nftnl_set *hits = new_set(batch, set_hits_name(family));
-		size_t n = 0;
+		auto_set struct nftnl_set *drain = new_set(batch, set_drain_name(family));
+		struct lists l = {.batch = batch,
+		                  .conf = conf,
+		                  .type = type,
+		                  .now_ms = now_ms,
+		                  .map = map,
+		                  .filter = filter,
+		                  .hits = hits,
+		                  .drain = drain};
 
-		if (!map || !hits)
+		if (!map || !filter || !hits || !drain)
 			return;
-		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
-			if (blocks[i]->endpoint.family != family)
-				continue;
-			if (!add_jump(map, blocks[i], conf, type, now_ms) ||
-			    !add_hits(hits, blocks[i], type, counted, now_ms)) {
+		for (; i < count && l.n_map + l.n_filter < ELEMENTS_A_MESSAGE; i++) {
+			bool added = true;
+
+			if (blocks[i]->endpoint.family == family)
+				added = set_is_filtered(conf, blocks[i])
+				            ? add_filtered(&l, blocks[i])
+				            : add_refused(&l, blocks[i]);
+			if (!added) {
 				batch->failed = true;
 				return;
 			}
-			n++;
 		}
-		if (!n)
-			return;
-		put_elements(batch, type, map);
-		put_elements(batch, type, hits);
+		put_some(batch, type, map, l.n_map);
+		put_some(batch, type, filter, l.n_filter);
+		put_some(batch, type, hits, l.n_hits);
+		put_some(batch, type, drain, l.n_drain);
 	}
 }
 
@@ -276,7 +353,8 @@ void set_put_ledger(struct nft_batch *batch, uint16_t type, sa_family_t family,
 
 			if (endpoints[i]->endpoint.family != family)
 				continue;
-			element = new_element(endpoints[i], type, now_ms);
+			element = new_element(&endpoints[i]->endpoint, endpoints[i]->deadline_ms,
+			                      type, now_ms);
 			if (!element) {
 				batch->failed = true;
 				return;

@@ -12,6 +12,7 @@ enum set_kind {
 	SET_BLOCKS,    /* endpoint : verdict, with timeouts */
 	SET_HITS,      /* endpoint, with timeouts and counters */
 	SET_LEDGER,    /* endpoint, with timeouts */
+	SET_DRAIN,     /* the same */
 	SET_PEERS,     /* client, endpoint, which rules add and count */
 	SET_STAMP,     /* what the table says of itself */
 };
@@ -30,9 +31,14 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 void set_put_prefixes(struct nft_batch *batch, uint16_t type, const char *name, unsigned bits,
                       const struct prefix *items, size_t count);
 
+/* Is this block one that gives its endpoint to the filter process? */
+bool set_is_filtered(const struct conf *conf, const struct block *block);
+
 /*
- * The elements of one family's blocks, in the map and in the set of counters, which on bridges
- * counts nothing; `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family
+ * The elements of one family's blocks, in the map that they belong to, in the set of counters,
+ * which on bridges counts nothing, and in that of connections from before, while those may go on.
+ * On bridges nothing can be filtered: it is refused there, or let through, as the rule says of a
+ * filter that fails. `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family
  * are passed over.
  */
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
@@ -48,8 +54,10 @@ void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct led
 /* The only element of the stamp, in place of the one that is there. */
 void set_put_stamp(struct nft_batch *batch, const uint8_t key[static SET_STAMP_BYTES]);
 
-/* "block4", "hits6", "ledger4", "peers6" */
+/* "block4", "filter6", "drain4", "hits6", "ledger4", "peers6" */
 const char *set_map_name(sa_family_t family);
+const char *set_filter_name(sa_family_t family);
+const char *set_drain_name(sa_family_t family);
 const char *set_hits_name(sa_family_t family);
 const char *set_ledger_name(sa_family_t family);
 const char *set_peers_name(sa_family_t family);

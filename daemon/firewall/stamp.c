@@ -32,6 +32,7 @@ int stamp_take_fingerprint(const struct ruleset_spec *spec, bool bridge,
 	SHA2_CTX sha;
 
 	fixed.allowed = NULL;
+	fixed.listeners = NULL;
 	fixed.ledger = NULL;
 	fixed.n_ledger = 0;
 	fixed.peers = spec->peers ? &none : NULL;

@@ -199,8 +199,7 @@ static int try_block(struct nft *nft, struct state *s, const struct standalone_r
 		struct block block = make_block(s, request, i, rule);
 		const struct block *present = blocks_find(s->blocks, &block.endpoint);
 
-		ruleset_put_block(&batch, &s->conf, &block, present ? present->rule : rule,
-		                  s->now_ms);
+		ruleset_put_block(&batch, &s->conf, &block, present, s->now_ms);
 	}
 	return nft_batch_commit(nft, &batch);
 }

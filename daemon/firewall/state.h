@@ -16,6 +16,7 @@ struct firewall {
 	bool panicked;
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
 	struct policy_rate rate;   /* of new blocks */
+	bool has_filter;           /* there is a filter process */
 	struct mnl_socket *diag;   /* for severing */
 	struct block *cuts;        /* new blocks, until firewall_sever() */
 	size_t n_cuts;

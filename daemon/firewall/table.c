@@ -15,9 +15,9 @@ enum {
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
-int table_open(struct table *t, uid_t prober_uid)
+int table_open(struct table *t, uid_t prober_uid, uid_t filter_uid)
 {
-	*t = (struct table){.prober_uid = prober_uid, .monitor_fd = -1};
+	*t = (struct table){.prober_uid = prober_uid, .filter_uid = filter_uid, .monitor_fd = -1};
 	return nft_open(&t->nft);
 }
 
@@ -136,13 +136,32 @@ int table_refresh_stamp(struct table *t)
 	return nft_batch_commit(&t->nft, &batch);
 }
 
+static struct ruleset_spec make_spec(const struct table *t, const struct conf *conf,
+                                     const struct shadow *shadow)
+{
+	return (struct ruleset_spec){.conf = conf,
+	                             .prober_uid = t->prober_uid,
+	                             .filter_uid = t->filter_uid,
+	                             .persist = t->persist,
+	                             .allowed = shadow->allowed,
+	                             .listeners = shadow->deaf ? NULL : shadow->listeners};
+}
+
+int table_replace_filters(struct table *t, const struct conf *conf, const struct shadow *shadow)
+{
+	const struct ruleset_spec spec = make_spec(t, conf, shadow);
+	auto_batch struct nft_batch batch = {0};
+
+	nft_batch_init(&t->nft, &batch);
+	ruleset_replace_filters(&batch, &spec);
+	table_stamp(t, &batch);
+	return nft_batch_commit(&t->nft, &batch);
+}
+
 static int try_install(struct table *t, const struct conf *conf, const struct shadow *shadow,
                        int64_t now_ms)
 {
-	struct ruleset_spec spec = {.conf = conf,
-	                            .prober_uid = t->prober_uid,
-	                            .persist = t->persist,
-	                            .allowed = shadow->allowed};
+	struct ruleset_spec spec = make_spec(t, conf, shadow);
 	auto_free struct block **blocks = NULL, **ledger = NULL;
 	auto_batch struct nft_batch batch = {0};
 	auto_peers struct ledger_peers peers = {0};

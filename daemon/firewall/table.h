@@ -8,21 +8,24 @@
 #include "daemon/firewall/allowed.h"
 #include "daemon/firewall/blocks.h"
 #include "daemon/firewall/dump.h"
+#include "daemon/firewall/listeners.h"
 #include "daemon/firewall/nft.h"
 #include "daemon/firewall/stamp.h"
 
 /* What the agent has asked for: from it the table is made whenever it has to be. */
 struct shadow {
 	struct blocks *blocks;
-	struct blocks *ledger;   /* endpoints that are counted, with deadlines; rule is 0 */
-	struct allowed *allowed; /* NULL until there is a configuration */
+	struct blocks *ledger;       /* endpoints that are counted, with deadlines; rule is 0 */
+	struct allowed *allowed;     /* NULL until there is a configuration */
+	struct listeners *listeners; /* the same */
+	bool deaf;                   /* nobody answers behind them */
 };
 
 struct reading; /* of the blocks that an earlier helper has left */
 
 struct table {
 	struct nft nft;
-	uid_t prober_uid;
+	uid_t prober_uid, filter_uid;
 	int monitor_fd; /* -1 while the table is owned, or there is none */
 	bool touched;   /* by somebody else, in a transaction whose end we have not seen */
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
@@ -36,7 +39,7 @@ struct table {
 };
 
 /* Opens the socket for requests; the monitor's when it is needed. */
-int table_open(struct table *t, uid_t prober_uid);
+int table_open(struct table *t, uid_t prober_uid, uid_t filter_uid);
 /* Leaves the table as it is. */
 void table_close(struct table *t);
 
@@ -53,6 +56,12 @@ int table_delete(struct table *t);
 int table_delete_of(struct nft *nft, uint8_t family);
 /* Reads what is waiting at the monitor; *touched: somebody changed the table, or may have. */
 int table_read_monitor(struct table *t, bool *touched);
+
+/*
+ * Writes the chains that lead to the filter process anew, by what the shadow says of it. Cheap, and
+ * no block is touched.
+ */
+int table_replace_filters(struct table *t, const struct conf *conf, const struct shadow *shadow);
 
 /* Reads the counters of all blocks. */
 int table_read_hits(struct table *t, struct blocks *blocks);

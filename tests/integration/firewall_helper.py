@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 
+import filter_fake
 import frames
 from lab import Process, program
 
@@ -29,7 +30,7 @@ FW_REQUEST, FW_REPLY, FW_EVENT, FW_ALLOW, FW_PEERS = range(160, 165)
 MANUAL, ORPHAN = 0, 0xFFFFFFFF
 
 Reply = collections.namedtuple(
-    "Reply", "version result port family zero address rule error expires_ms packets bytes blocks "
+    "Reply", "version result port family fallback address rule error expires_ms packets bytes blocks "
              "reconciliations persist panicked recent")
 Peer = collections.namedtuple("Peer", "connections idle_ms expires_ms")
 UID, PROBER_UID = 64103, 64102
@@ -53,7 +54,8 @@ class Helper:
         self.events = []
         self.process = Process(
             ["ip", "netns", "exec", lab.name_of(namespace), program("pprofwall-firewall"),
-             "--uid", UID, "--gid", UID, "--prober-uid", PROBER_UID],
+             "--uid", UID, "--gid", UID, "--prober-uid", PROBER_UID,
+             "--filter-uid", filter_fake.UID],
             **frames.handed_over(self.parent, self.agent))
         self.parent.theirs.close()
         self.agent.theirs.close()
@@ -101,10 +103,11 @@ class Helper:
 
     # The agent's side
 
-    def ask(self, verb, address=None, port=0, rule=MANUAL, timeout_ms=0, generation=None):
+    def ask(self, verb, address=None, port=0, rule=MANUAL, timeout_ms=0, generation=None,
+            fallback=0):
         """The reply; for LIST, all of them."""
         family, raw = pack_address(address) if address else (0, bytes(16))
-        body = REQUEST.pack(VERSION, verb, port, family, 0, raw, rule, 0,
+        body = REQUEST.pack(VERSION, verb, port, family, fallback, raw, rule, 0,
                             self.generation if generation is None else generation, timeout_ms)
         seq = self.agent.send(FW_REQUEST, body)
         replies = [self._reply(seq)]
@@ -166,6 +169,10 @@ class Helper:
         kind, _, body = self.agent.receive()
         assert kind == FW_EVENT
         return Reply._make(REPLY.unpack(body))
+
+    def filter(self, lab, *rules, namespace="target"):
+        """A filter process for this helper, which has the listeners of these rules."""
+        return filter_fake.Filter(lab, self, namespace).expect(*rules)
 
     def block(self, address, port, rule=1, timeout_ms=60_000, **kwargs):
         return self.ask(BLOCK, address, port, rule, timeout_ms, **kwargs)
