@@ -122,7 +122,7 @@ static bool step(struct connection *c)
 		moved = answer_step(c);
 		if (c->over == OVER_NOT && c->mode == CONNECTION_HTTP)
 			moved |= request_step(c);
-		return moved;
+		return moved || c->mode != CONNECTION_HTTP;
 	case CONNECTION_RELAY: return relay_step(c);
 	case CONNECTION_CLOSING: return closing_step(c);
 	}

@@ -73,6 +73,7 @@ static bool read_status_line(struct http_text line, struct response_head *h)
 		return false;
 	h->minor = at[7] == '1';
 	h->status = (unsigned)((at[9] - '0') * 100 + (at[10] - '0') * 10 + (at[11] - '0'));
+	h->reason = (struct http_text){at + line.length, 0};
 	if (line.length > 13)
 		h->reason = (struct http_text){at + 13, line.length - 13};
 	return h->status >= 100;
@@ -244,7 +245,7 @@ static bool take_size(struct response_body *b, char c)
 }
 
 /* Any byte of an extension or a trailer but a CR, behind which `then` comes. */
-static bool take_of_line(struct response_body *b, char c, int then)
+static bool take_of_line(struct response_body *b, char c, enum response_chunk then)
 {
 	if (c == '\r')
 		b->state = then;

@@ -51,22 +51,25 @@ enum http_read response_head_read(const char *bytes, size_t length, bool to_head
 size_t response_write_head(const struct response_head *head, unsigned minor, bool keep_alive,
                            char *out);
 
+/* Of chunked content: what comes next. */
+enum response_chunk {
+	RESPONSE_SIZE = 0,
+	RESPONSE_EXTENSION,
+	RESPONSE_SIZE_LF,
+	RESPONSE_DATA,
+	RESPONSE_DATA_CR,
+	RESPONSE_DATA_LF,
+	RESPONSE_TRAILER, /* at the beginning of a line */
+	RESPONSE_TRAILER_LINE,
+	RESPONSE_TRAILER_LF,
+	RESPONSE_LAST_LF,
+	RESPONSE_OVER,
+};
+
 struct response_body {
 	enum response_framing framing;
 	uint64_t left;
-	enum {
-		RESPONSE_SIZE = 0,
-		RESPONSE_EXTENSION,
-		RESPONSE_SIZE_LF,
-		RESPONSE_DATA,
-		RESPONSE_DATA_CR,
-		RESPONSE_DATA_LF,
-		RESPONSE_TRAILER, /* at the beginning of a line */
-		RESPONSE_TRAILER_LINE,
-		RESPONSE_TRAILER_LF,
-		RESPONSE_LAST_LF,
-		RESPONSE_OVER,
-	} state;
+	enum response_chunk state;
 	unsigned digits;
 	unsigned line; /* bytes of extensions, or of trailers */
 };
