@@ -69,9 +69,7 @@ int child_init(struct child *c, enum ipc_role role, struct child_identity identi
 	if (err < 0)
 		return err;
 	c->programs = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->programs < 0)
-		return -errno;
-	if (role != IPC_ROLE_FILTER && faccessat(c->programs, roles[role].program, X_OK, 0) < 0)
+	if (c->programs < 0 || faccessat(c->programs, roles[role].program, X_OK, 0) < 0)
 		return -errno;
 	if (roles[role].data)
 		c->data = open_data(roles[role].data);
@@ -113,10 +111,9 @@ static void take_usual_priority(void)
 		(void)setpriority(PRIO_PROCESS, 0, 0);
 }
 
-void child_run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
-                       const char *config_path)
+void child_run_program(const struct child *c, int sock, int peer, const char *config_path)
 {
-	char uid[16], gid[16], prober[16];
+	char uid[16], gid[16], prober[16], filter[16];
 	const char *argv[10] = {roles[c->role].program, "--uid", uid, "--gid", gid};
 	size_t n = 5;
 	int programs = place_descriptors(c, sock, peer);
@@ -129,10 +126,13 @@ void child_run_program(const struct child *c, int sock, int peer, uid_t prober_u
 		_exit(126);
 	snprintf(uid, sizeof(uid), "%u", c->identity.uid);
 	snprintf(gid, sizeof(gid), "%u", c->identity.gid);
-	snprintf(prober, sizeof(prober), "%u", prober_uid);
+	snprintf(prober, sizeof(prober), "%u", c->prober_uid);
+	snprintf(filter, sizeof(filter), "%u", c->filter_uid);
 	if (c->role == IPC_ROLE_FIREWALL) {
 		argv[n++] = "--prober-uid";
 		argv[n++] = prober;
+		argv[n++] = "--filter-uid";
+		argv[n++] = filter;
 	}
 	if (c->role == IPC_ROLE_AGENT) {
 		argv[n++] = "--config";
@@ -149,7 +149,7 @@ void child_run_program(const struct child *c, int sock, int peer, uid_t prober_u
 	_exit(127);
 }
 
-int child_start(struct child *c, uid_t prober_uid, const char *config_path, int64_t now_ms)
+int child_start(struct child *c, const char *config_path, int64_t now_ms)
 {
 	int parent_pair[2] = {-1, -1}, agent_pair[2] = {-1, -1};
 	auto_close int parent_end = -1, child_end = -1, agent_end = -1, peer_end = -1;
@@ -171,7 +171,7 @@ int child_start(struct child *c, uid_t prober_uid, const char *config_path, int6
 	if (pid < 0)
 		return c->spawner ? pid : -errno;
 	if (pid == 0)
-		child_run_program(c, child_end, peer_end, prober_uid, config_path);
+		child_run_program(c, child_end, peer_end, config_path);
 	c->pid = pid;
 	c->sock = steal_fd(&parent_end);
 	c->peer = steal_fd(&agent_end);
@@ -201,7 +201,10 @@ void child_record_death(struct child *c, int wait_status, int64_t now_ms)
 int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, int fd,
                    struct ipc_result *result)
 {
-	int64_t deadline = clock_monotonic_ms() + CHILD_ANSWER_TIMEOUT_MS;
+	/* The filter checks nothing that others do not: nobody waits long for it. */
+	int64_t deadline =
+	    clock_monotonic_ms() +
+	    (c->role == IPC_ROLE_FILTER ? FILTER_ANSWER_TIMEOUT_MS : CHILD_ANSWER_TIMEOUT_MS);
 	auto_free struct frame *f = malloc(sizeof(*f));
 	int err;
 

@@ -23,8 +23,9 @@ struct child {
 	int peer;            /* its peer's end of peer <-> child until it was sent, or -1 */
 	bool ready;          /* IPC_CHILD_READY came */
 	bool restarts_alone; /* not agent and firewall: their death ends the service */
-	bool wanted;         /* the runner: the sender has asked for it */
-	bool verify;         /* inventory: to make a network namespace of its own */
+	bool wanted; /* the runner: the sender has asked for it; the filter: some rule filters */
+	bool verify; /* inventory: to make a network namespace of its own */
+	uid_t prober_uid, filter_uid; /* firewall: whose packets pass our own wall */
 	unsigned restarts;
 	int exit_status;       /* wait(2) status of the one before */
 	int64_t started_ms;    /* CLOCK_MONOTONIC */
@@ -42,26 +43,27 @@ struct child {
 
 struct spawner;
 
-/* "agent", "firewall", "prober", "sender", "inventory", "runner" */
+/* "agent", "firewall", "prober", "sender", "inventory", "filter", "runner" */
 const char *child_role_name(enum ipc_role role);
 
 /* Fills the struct; finds the program beside our own. Returns 0 or -errno. */
 int child_init(struct child *c, enum ipc_role role, struct child_identity identity);
 /*
  * Starts the program with its sockets as descriptors 3 and 4, its data as 5, everything else
- * closed. `prober_uid` is for the firewall, `config_path` for messages. Returns 0 or -errno.
+ * closed. `config_path` is for messages. Returns 0 or -errno.
  */
-int child_start(struct child *c, uid_t prober_uid, const char *config_path, int64_t now_ms);
+int child_start(struct child *c, const char *config_path, int64_t now_ms);
 /* In the child, between fork and exec; does not return. */
-_Noreturn void child_run_program(const struct child *c, int sock, int peer, uid_t prober_uid,
+_Noreturn void child_run_program(const struct child *c, int sock, int peer,
                                  const char *config_path);
 /* The process is gone: closes the sockets and works out when to start another. */
 void child_record_death(struct child *c, int wait_status, int64_t now_ms);
 
 /*
- * Sends a request and waits up to CHILD_ANSWER_TIMEOUT_MS for the IPC_CHILD_CONF that answers it.
+ * Sends a request and waits up to CHILD_ANSWER_TIMEOUT_MS (FILTER_ANSWER_TIMEOUT_MS for the filter)
+ * for the IPC_CHILD_CONF that answers it.
  * Returns 0 or -errno, with the child's own words (or ours, when it did not answer) in *result.
  */
-enum { CHILD_ANSWER_TIMEOUT_MS = 5000 };
+enum { CHILD_ANSWER_TIMEOUT_MS = 5000, FILTER_ANSWER_TIMEOUT_MS = 2000 };
 int child_ask_conf(struct child *c, uint16_t type, const struct ipc_conf *conf, int fd,
                    struct ipc_result *result);

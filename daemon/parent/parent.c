@@ -5,6 +5,8 @@
 #include "common/frame.h"
 #include "common/log.h"
 #include "common/sandbox.h"
+#include "daemon/parent/distribute.h"
+#include "daemon/parent/filter.h"
 #include "daemon/parent/notify.h"
 
 #include <errno.h>
@@ -14,33 +16,22 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <zlib.h>
 
 enum { STOP_GRACE_MS = 3000 }; /* of each child; agent and sender flush for at most two seconds */
-
-/* Firewall first, since only there can the kernel say no; the agent last, when all others follow.
- */
-static const enum ipc_role commit_order[] = {IPC_ROLE_FIREWALL, IPC_ROLE_RUNNER, IPC_ROLE_SENDER,
-                                             IPC_ROLE_AGENT};
-
-static uint32_t checksum(int fd)
-{
-	uint8_t chunk[4096];
-	uLong crc = crc32(0, NULL, 0);
-	off_t at = 0;
-	ssize_t n;
-
-	while ((n = pread(fd, chunk, sizeof(chunk), at)) > 0) {
-		crc = crc32(crc, chunk, (uInt)n);
-		at += n;
-	}
-	explicit_bzero(chunk, sizeof(chunk));
-	return (uint32_t)crc;
-}
 
 static int send_to_agent(struct parent *p, uint16_t type, const void *body, size_t length, int fd)
 {
 	return frame_send(p->children[IPC_ROLE_AGENT].sock, type, 0, body, length, fd);
+}
+
+/* One that nobody wants any more has not failed. */
+static void record_death(struct child *c, int status)
+{
+	child_record_death(c, status, clock_monotonic_ms());
+	if (c->wanted)
+		return;
+	c->restarts--;
+	c->backoff_ms = 0;
 }
 
 /* Gives the agent its end of the socket to a child; the sender, if the child is the runner. */
@@ -57,57 +48,8 @@ static int introduce(struct parent *p, struct child *c)
 	    frame_send(p->children[other].sock, IPC_PARENT_PEER, 0, &peer, sizeof(peer), c->peer);
 
 	close(steal_fd(&c->peer));
-	return err;
-}
-
-/*
- * A child that was told to take a configuration and does not say whether it has may take it later,
- * when the others have gone back to the old one. So it must not live on.
- */
-static int commit(struct child *c, const struct ipc_conf *conf, struct ipc_result *result)
-{
-	int err = child_ask_conf(c, IPC_PARENT_COMMIT, conf, -1, result);
-	bool refused = err < 0 && result->error == err;
-
-	if (err == 0 || (refused && c->role == IPC_ROLE_FIREWALL))
-		return err;
-	log_error("the %s process has not taken the configuration; killed",
-	          child_role_name(c->role));
-	kill(c->pid, SIGKILL);
-	return c->restarts_alone ? 0 : err; /* not worth taking back what others did */
-}
-
-/*
- * All or nothing: everybody checks the same bytes, then everybody takes them. The firewall commits
- * first; when the kernel refuses there, nobody else has moved.
- */
-static int distribute(struct parent *p, int fd, const struct ipc_conf *conf,
-                      struct ipc_result *result)
-{
-	int err = 0;
-
-	/* The agent checks first: it knows what cannot change without a restart. */
-	for (size_t i = ARRAY_LEN(commit_order); err == 0 && i-- > 0;) {
-		struct child *c = &p->children[commit_order[i]];
-
-		/* One that is being restarted gets the configuration in force then. */
-		if (c->pid > 0 || !c->restarts_alone)
-			err = child_ask_conf(c, IPC_PARENT_CONF, conf, fd, result);
-	}
-	for (size_t i = 0; err == 0 && i < ARRAY_LEN(commit_order); i++) {
-		struct child *c = &p->children[commit_order[i]];
-
-		if (c->pid > 0 || !c->restarts_alone)
-			err = commit(c, conf, result);
-	}
-	if (err == 0)
-		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(commit_order); i++) {
-		const struct child *c = &p->children[commit_order[i]];
-
-		if (c->sock >= 0)
-			frame_send(c->sock, IPC_PARENT_ABORT, 0, conf, sizeof(*conf), -1);
-	}
+	if (err == 0 && c->role == IPC_ROLE_FILTER)
+		err = filter_join_firewall(c, &p->children[IPC_ROLE_FIREWALL]);
 	return err;
 }
 
@@ -117,14 +59,71 @@ static struct ipc_conf next_conf(struct parent *p, int fd)
 
 	return (struct ipc_conf){
 	    .generation = generation,
-	    .crc32 = checksum(fd),
+	    .crc32 = distribute_checksum(fd),
 	    /* Of the start: a reload must not bring back a panic that was resumed since. */
 	    .panic = p->setup.panic && generation == 1,
 	};
 }
 
+/*
+ * Before the others hear of rules that filter: what these catch has somewhere to go at once. One
+ * that was told to end may do so halfway through the configuration.
+ */
+static int want_filter(struct parent *p, struct ipc_result *result)
+{
+	struct child *c = &p->children[IPC_ROLE_FILTER];
+	int err = 0;
+
+	if (c->pid > 0 && p->filter_is_ending) {
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, NULL, 0);
+		record_death(c, 0);
+	}
+	p->filter_due_ms = 0;
+	p->filter_is_ending = false;
+	if (!c->wanted && c->pid == 0) {
+		err = child_start(c, p->config_path, clock_monotonic_ms());
+		if (err == 0)
+			err = introduce(p, c);
+	}
+	c->wanted = c->wanted || err == 0;
+	if (err < 0)
+		snprintf(result->text, sizeof(result->text), "the filter process: %s",
+		         strerror(-err));
+	return err;
+}
+
+static void let_filter_end(struct parent *p, int64_t linger_ms)
+{
+	struct child *c = &p->children[IPC_ROLE_FILTER];
+
+	if (c->wanted)
+		p->filter_due_ms = clock_monotonic_ms() + linger_ms;
+	c->wanted = false;
+}
+
+static void end_filter_when_due(struct parent *p)
+{
+	struct child *c = &p->children[IPC_ROLE_FILTER];
+	int64_t now = clock_monotonic_ms();
+
+	if (!p->filter_due_ms || p->filter_due_ms > now)
+		return;
+	p->filter_due_ms = 0;
+	if (c->pid <= 0)
+		return;
+	if (p->filter_is_ending) {
+		kill(c->pid, SIGKILL);
+		return;
+	}
+	frame_send(c->sock, IPC_PARENT_STOP, 0, NULL, 0, -1);
+	p->filter_is_ending = true;
+	p->filter_due_ms = now + STOP_GRACE_MS;
+}
+
 static void reload(struct parent *p)
 {
+	bool filtered = p->children[IPC_ROLE_FILTER].wanted, filters;
 	struct ipc_result result = {0};
 	auto_close int fd = setup_read_config(p->config_path);
 	_Static_assert((int)CONF_ERROR_LEN == (int)IPC_TEXT_LEN, "one line, one length");
@@ -134,10 +133,17 @@ static void reload(struct parent *p)
 	notify_reloading();
 	if (fd < 0)
 		snprintf(result.text, sizeof(result.text), "%s: %s", p->config_path, strerror(-fd));
+	filters = err == 0 && filter_is_needed(p->config_path, fd);
+	if (filters)
+		err = want_filter(p, &result);
 	if (err == 0) {
 		conf = next_conf(p, fd);
-		err = distribute(p, fd, &conf, &result);
+		err = distribute_conf(p->children, fd, &conf, &result);
 	}
+	if (err < 0 && !filtered)
+		let_filter_end(p, 0);
+	else if (err == 0 && !filters)
+		let_filter_end(p, FILTER_LINGER_MS);
 	if (err < 0) {
 		log_error("reload refused, the running configuration stays: %s", result.text);
 		result.error = err;
@@ -156,6 +162,11 @@ static void say_how_it_ended(const struct child *c, int status)
 {
 	const char *then = c->restarts_alone ? "" : "; the service ends, blocks stay in the kernel";
 
+	if (!c->wanted && WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		log_info("the %s process (pid %d) has ended: nothing is left for it",
+		         child_role_name(c->role), c->pid);
+		return;
+	}
 	if (WIFSIGNALED(status))
 		log_error("the %s process (pid %d) was killed by signal %d (%s)%s",
 		          child_role_name(c->role), c->pid, WTERMSIG(status),
@@ -185,10 +196,17 @@ static bool reap(struct parent *p)
 				continue;
 			say_how_it_ended(c, status);
 			go_on = go_on && c->restarts_alone;
-			child_record_death(c, status, clock_monotonic_ms());
+			record_death(c, status);
 		}
 	}
 	return go_on;
+}
+
+/* Of those that are restarted alone. */
+static bool takes_configuration(const struct child *c)
+{
+	return c->role == IPC_ROLE_SENDER || c->role == IPC_ROLE_RUNNER ||
+	       c->role == IPC_ROLE_FILTER;
 }
 
 /* Starts a child that was due, and hands it what its forerunner had. */
@@ -196,9 +214,9 @@ static void restart(struct parent *p, struct child *c)
 {
 	struct ipc_conf conf = {.generation = p->generation, .crc32 = p->config_crc32, .again = 1};
 	struct ipc_result result = {0};
-	int err = child_start(c, 0, p->config_path, clock_monotonic_ms());
+	int err = child_start(c, p->config_path, clock_monotonic_ms());
 
-	if (err == 0 && (c->role == IPC_ROLE_SENDER || c->role == IPC_ROLE_RUNNER)) {
+	if (err == 0 && takes_configuration(c)) {
 		err = child_ask_conf(c, IPC_PARENT_CONF, &conf, p->config_fd, &result);
 		if (err == 0)
 			err = child_ask_conf(c, IPC_PARENT_COMMIT, &conf, -1, &result);
@@ -251,7 +269,9 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 		/* Mostly it has ended, and SIGCHLD says the rest. Who only hangs up must end too.
 		 */
 		close(steal_fd(&c->sock));
-		kill(c->pid, SIGKILL);
+		/* A filter that was told to end has its time: end_filter_when_due(). */
+		if (c->role != IPC_ROLE_FILTER || !p->filter_is_ending)
+			kill(c->pid, SIGKILL);
 		return true;
 	}
 	if (got < 0)
@@ -272,6 +292,9 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 	} else if (f->type == IPC_CHILD_BLIND && f->length == 0 && c->role == IPC_ROLE_AGENT) {
 		if (p->children[IPC_ROLE_PROBER].pid > 0)
 			kill(p->children[IPC_ROLE_PROBER].pid, SIGKILL);
+	} else if (f->type == IPC_CHILD_DEAF && f->length == 0 && c->role == IPC_ROLE_FIREWALL) {
+		if (p->children[IPC_ROLE_FILTER].pid > 0)
+			kill(p->children[IPC_ROLE_FILTER].pid, SIGKILL);
 	} else if (f->type == IPC_CHILD_RUNNER && f->length == 0 && c->role == IPC_ROLE_SENDER) {
 		want_runner(p);
 	} else if (f->type != IPC_CHILD_CONF) { /* one may come after its deadline */
@@ -282,13 +305,14 @@ static bool read_child(struct parent *p, struct child *c, struct frame *f)
 
 /*
  * One after the other: the sender, whose last answers the agent writes down; then the agent, so
- * that nothing new is asked of those that are ending.
+ * that nothing new is asked of those that are ending. The filter ends after the firewall: what is
+ * no longer sent to it needs no new connection of it, and it has time for what is under way.
  */
 static int stop_all(struct parent *p)
 {
-	static const enum ipc_role order[] = {IPC_ROLE_SENDER,   IPC_ROLE_AGENT,
-	                                      IPC_ROLE_PROBER,   IPC_ROLE_RUNNER,
-	                                      IPC_ROLE_FIREWALL, IPC_ROLE_INVENTORY};
+	static const enum ipc_role order[] = {IPC_ROLE_SENDER,   IPC_ROLE_AGENT,    IPC_ROLE_PROBER,
+	                                      IPC_ROLE_RUNNER,   IPC_ROLE_FIREWALL, IPC_ROLE_FILTER,
+	                                      IPC_ROLE_INVENTORY};
 	int exit_status = 0;
 
 	notify_stopping();
@@ -336,9 +360,13 @@ static int stop_all(struct parent *p)
 static int start_all(struct parent *p, char why[static CONF_ERROR_LEN])
 {
 	struct child *inventory = &p->children[IPC_ROLE_INVENTORY];
+	struct child *firewall = &p->children[IPC_ROLE_FIREWALL];
 	int err;
 
+	firewall->prober_uid = p->setup.identities[IPC_ROLE_PROBER].uid;
+	firewall->filter_uid = p->setup.identities[IPC_ROLE_FILTER].uid;
 	inventory->verify = p->conf->firewall.verify;
+	p->children[IPC_ROLE_FILTER].wanted = conf_has_filter(p->conf);
 	err = spawner_start(&p->spawner, inventory);
 	if (err < 0)
 		snprintf(why, CONF_ERROR_LEN, "fork: %s", strerror(-err));
@@ -347,8 +375,7 @@ static int start_all(struct parent *p, char why[static CONF_ERROR_LEN])
 
 		if (!c->wanted)
 			continue;
-		err = child_start(c, p->setup.identities[IPC_ROLE_PROBER].uid, p->config_path,
-		                  clock_monotonic_ms());
+		err = child_start(c, p->config_path, clock_monotonic_ms());
 		if (err < 0)
 			snprintf(why, CONF_ERROR_LEN, "%.400s: %s", c->program, strerror(-err));
 	}
@@ -396,7 +423,7 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 	if (err == 0) {
 		conf = next_conf(p, p->config_fd);
 		p->config_crc32 = conf.crc32;
-		err = distribute(p, p->config_fd, &conf, &result);
+		err = distribute_conf(p->children, p->config_fd, &conf, &result);
 	}
 	if (err < 0)
 		snprintf(why, CONF_ERROR_LEN, "%s", result.text[0] ? result.text : strerror(-err));
@@ -407,18 +434,24 @@ int parent_start(struct parent *p, char why[static CONF_ERROR_LEN])
 /* The runner, not before there is a sender to serve. */
 static bool awaits_restart(const struct parent *p, const struct child *c)
 {
-	return c->pid == 0 && c->restarts_alone && c->restart_at_ms &&
+	return c->pid == 0 && c->wanted && c->restarts_alone && c->restart_at_ms &&
 	       (c->role != IPC_ROLE_RUNNER || p->children[IPC_ROLE_SENDER].ready);
 }
 
-/* Milliseconds until a restart is due; -1 for none. */
-static int next_restart_in(const struct parent *p)
+static int64_t left_until(int64_t at_ms, int64_t now_ms)
 {
-	int64_t now = clock_monotonic_ms(), next = -1;
+	return at_ms > now_ms ? at_ms - now_ms : 0;
+}
+
+/* Milliseconds until a restart, or the filter's end, is due; -1 for none. */
+static int next_due_in(const struct parent *p)
+{
+	int64_t now = clock_monotonic_ms();
+	int64_t next = p->filter_due_ms ? left_until(p->filter_due_ms, now) : -1;
 
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 		const struct child *c = &p->children[role];
-		int64_t in = c->restart_at_ms > now ? c->restart_at_ms - now : 0;
+		int64_t in = left_until(c->restart_at_ms, now);
 
 		if (awaits_restart(p, c) && (next < 0 || in < next))
 			next = in;
@@ -456,7 +489,7 @@ int parent_run(struct parent *p)
 		for (int role = 0; role < IPC_ROLE_COUNT; role++)
 			fds[role + 1] =
 			    (struct pollfd){.fd = p->children[role].sock, .events = POLLIN};
-		if (poll(fds, ARRAY_LEN(fds), next_restart_in(p)) < 0 && errno != EINTR) {
+		if (poll(fds, ARRAY_LEN(fds), next_due_in(p)) < 0 && errno != EINTR) {
 			log_error("poll: %s", strerror(errno));
 			return 1;
 		}
@@ -466,6 +499,7 @@ int parent_run(struct parent *p)
 			return 1;
 		if (end > 0)
 			return stop_all(p);
+		end_filter_when_due(p);
 		for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 			struct child *c = &p->children[role];
 

@@ -21,6 +21,9 @@ struct parent {
 	uint64_t generation;
 	uint32_t config_crc32;
 	bool ready; /* systemd was told */
+	/* The filter that no rule needs any more: when it is told to end, then killed; or 0. */
+	int64_t filter_due_ms;
+	bool filter_is_ending; /* it was told */
 };
 
 /* Starts all children and gives them the configuration. Returns 0 or -errno with `why`. */

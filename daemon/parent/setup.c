@@ -105,16 +105,14 @@ static int find_users(const struct conf *conf, struct setup *s, char why[static 
 	    [IPC_ROLE_PROBER] = conf->users.prober,
 	    [IPC_ROLE_SENDER] = conf->users.sender,
 	    [IPC_ROLE_INVENTORY] = conf->users.inventory,
+	    [IPC_ROLE_FILTER] = conf->users.filter,
 	    [IPC_ROLE_RUNNER] = conf->users.runner,
 	};
 
 	for (int role = 0; role < IPC_ROLE_COUNT; role++) {
 		struct child_identity *id = &s->identities[role];
-		int err;
+		int err = sandbox_find_user(users[role], &id->uid, &id->gid);
 
-		if (!users[role])
-			continue;
-		err = sandbox_find_user(users[role], &id->uid, &id->gid);
 		if (err < 0) {
 			explain(
 			    why,

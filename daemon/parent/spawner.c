@@ -72,7 +72,7 @@ static _Noreturn void serve(struct child *c)
 		pid = clone_sibling();
 		if (pid == 0) {
 			c->data = fds[2];
-			child_run_program(c, fds[0], fds[1], 0, NULL);
+			child_run_program(c, fds[0], fds[1], NULL);
 		}
 		if (pid < 0)
 			pid = -errno;

@@ -41,9 +41,9 @@ control:
   socket: "{directory}/run/control.sock"
 state:
   directory: "{directory}/state"
-# The demo makes no users: any six uids that nobody else has.
+# The demo makes no users: any uids that nobody else has.
 users: {{agent: "64101", prober: "64102", firewall: "64103", sender: "64104",
-        inventory: "64106", runner: "64107"}}
+        inventory: "64106", runner: "64107", filter: "64108"}}
 """
 
 

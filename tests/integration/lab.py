@@ -634,7 +634,7 @@ class Lab:
             "on_stop": "keep",
             "control": {"socket": os.path.join(self.directory, "run", "control.sock")},
             "state": {"directory": os.path.join(self.directory, "state")},
-            "users": {**self.USERS, "runner": "64107"},
+            "users": {**self.USERS, "runner": "64107", "filter": "64108"},
         }
         return merge(config, changes)
 

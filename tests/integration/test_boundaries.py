@@ -38,6 +38,7 @@ ALLOWED = {
     # Netlink, but never the packet filter.
     "libexec/pprofwall/pprofwall-inventory": BASE | DROP | LOOP | {"libmnl.so.0"},
     "libexec/pprofwall/pprofwall-runner": BASE | DROP | LOOP | YAML,
+    # Hostile requests: neither Netlink nor HTTP of anybody else's.
     "libexec/pprofwall/pprofwall-filter": BASE | DROP | LOOP | YAML,
 }
 
