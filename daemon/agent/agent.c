@@ -50,6 +50,8 @@ static void take_peer(struct agent *a, struct frame *f)
 		err = outbox_set_sender(a->outbox, sock);
 	else if (peer.role == IPC_ROLE_INVENTORY)
 		err = local_set_helper(a, sock);
+	else if (peer.role == IPC_ROLE_FILTER)
+		err = filters_set_process(a->filters, sock);
 	else
 		close(sock);
 	if (err < 0)
@@ -225,6 +227,7 @@ static void ping_peers(struct agent *a)
 	wall_ping(a->wall);
 	outbox_ping(a->outbox);
 	inventory_ping(a->inventory);
+	filters_ping(a->filters);
 }
 
 /* `pprofwall panic` leaves its marker even when we were stopped while it ran. */
@@ -281,6 +284,7 @@ static void tick(struct agent *a, int64_t now)
 	admit_tick(a->admit, now);
 	verify_tick(a, now);
 	local_tick(a);
+	filters_tick(a->filters, now);
 	if (!a->adopted)
 		return;
 	look_for_panic(a);
@@ -376,6 +380,8 @@ static int make_parts(struct agent *a, int parent_sock)
 	if (err == 0)
 		err = logins_new(a, &a->logins);
 	if (err == 0)
+		err = filters_new(a, &a->filters);
+	if (err == 0)
 		err = channel_new(a->base, parent_sock, &parent, &a->parent);
 	return err;
 }
@@ -408,6 +414,7 @@ static void free_parts(struct agent *a)
 	outbox_free(a->outbox);
 	impact_free(a->impact);
 	logins_free(a->logins); /* the inventory's talk, which may still answer it, is over */
+	filters_free(a->filters);
 	targets_free(a->targets);
 	if (a->state)
 		state_close(a->state);

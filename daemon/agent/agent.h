@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "daemon/agent/admit.h"
 #include "daemon/agent/control_server.h"
+#include "daemon/agent/filters.h"
 #include "daemon/agent/http_server.h"
 #include "daemon/agent/impact.h"
 #include "daemon/agent/inventory.h"
@@ -18,6 +19,7 @@
 #include "daemon/agent/logins.h"
 #include "daemon/agent/metrics.h"
 #include "daemon/agent/outbox.h"
+#include "daemon/agent/refusals.h"
 #include "daemon/agent/route.h"
 #include "daemon/agent/schedule.h"
 #include "daemon/agent/state.h"
@@ -93,6 +95,7 @@ struct agent {
 	bool swept;        /* what was expected of it, and did not come, has been let go */
 	struct impact *impact;
 	struct logins *logins;
+	struct filters *filters;
 	struct state *state;
 	struct event *written;            /* the state has written something (record.c) */
 	struct watch_queue untold;        /* what waits for the state */
@@ -276,6 +279,8 @@ void event_refresh(struct agent *a, const struct watch *w);
 /* Of a file or name in allow_from, not of an endpoint; takes over `rules`. */
 void event_send_source(struct agent *a, const char *event, const char *source, json_t *rules,
                        const char *reason);
+/* Of requests that the filter in front of it has refused. */
+void event_send_refusal(struct agent *a, struct watch *w, const struct refusal *refusal);
 /* For outbox_handlers: `alerts_lost`. */
 json_t *event_describe_loss(const struct state_loss *loss, void *arg);
 /* For outbox_test(). */

@@ -182,6 +182,33 @@ void event_send(struct agent *a, const char *event, struct watch *w, const char 
 	send_event(a, &facts, make_endpoint_event(a, event, w, reason, who));
 }
 
+void event_send_refusal(struct agent *a, struct watch *w, const struct refusal *refusal)
+{
+	char client[ENDPOINT_TEXT_LEN], endpoint[WATCH_NAME_LEN], text[512];
+	const char *reason = filter_reason_name(refusal->reason);
+	struct route_facts facts = follow_facts(w, "denied");
+	struct route_choice chosen[CONF_MAX_ALERTS];
+	json_t *json;
+
+	endpoint_format_address(&refusal->client, client);
+	story_tell(w, "filter: %llu of %s refused (%s)%s%s", (unsigned long long)refusal->count,
+	           client, reason, refusal->path[0] ? ": " : "", refusal->path);
+	snprintf(text, sizeof(text),
+	         "pprofwall: denied: %s: %llu request%s of %s refused by the filter (%s)%s%s",
+	         watch_name(w, endpoint), (unsigned long long)refusal->count,
+	         refusal->count == 1 ? "" : "s", client, reason,
+	         refusal->path[0] ? ", the last for " : "", refusal->path);
+	if (!choose(a, &facts, chosen))
+		return; /* as a rule nobody asks for it */
+	json = make_endpoint_event(a, facts.event, w, NULL, NULL);
+	json_object_set_new(json, "text", json_string(text));
+	json_object_set_new(json, "denied",
+	                    json_pack("{s:s, s:s, s:s?, s:I}", "client", client, "reason", reason,
+	                              "path", refusal->path[0] ? refusal->path : NULL, "count",
+	                              (json_int_t)refusal->count));
+	send_event(a, &facts, json);
+}
+
 void event_refresh(struct agent *a, const struct watch *w)
 {
 	struct route_facts facts = follow_facts(w, "refresh");

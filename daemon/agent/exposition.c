@@ -196,7 +196,8 @@ static void write_processes(struct evbuffer *out, const struct agent *a)
 	} rows[] = {{"firewall", IPC_ROLE_FIREWALL, false},
 	            {"prober", IPC_ROLE_PROBER, true},
 	            {"sender", IPC_ROLE_SENDER, true},
-	            {"inventory", IPC_ROLE_INVENTORY, true}};
+	            {"inventory", IPC_ROLE_INVENTORY, true},
+	            {"filter", IPC_ROLE_FILTER, true}};
 
 	metrics_family(out, "pprofwall_process_up", METRICS_GAUGE,
 	               "1 for a process of the daemon that answers, or that nothing needs.");
@@ -309,6 +310,7 @@ void exposition_write(struct evbuffer *out, void *arg)
 	write_firewall(out, a);
 	admit_expose(a->admit, out);
 	write_walls(out, a);
+	filters_expose(a->filters, out);
 	write_alerts(out, a);
 	write_processes(out, a);
 	write_ready(out, a);

@@ -204,6 +204,7 @@ json_t *report_status(const struct agent *a, const struct report_range *range)
 	json_object_set_new(status, "listeners", report_listeners(a, range->all));
 	json_object_set_new(status, "allow_from", admit_report(a->admit));
 	json_object_set_new(status, "rollout", rollout_to_json(a));
+	json_object_set_new(status, "filter", filters_report(a->filters));
 	return status;
 }
 

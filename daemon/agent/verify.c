@@ -84,6 +84,8 @@ static const char *find_objection(const struct agent *a, const struct watch *w)
 {
 	if (endpoint_is_loopback(&w->endpoint))
 		return "only this host itself reaches it";
+	if (enforce_filters(a, w))
+		return "a filter answers everybody";
 	if (is_let_through(a, w))
 		return "allow_from or protect.sources lets the connection that would tell pass";
 	return NULL;

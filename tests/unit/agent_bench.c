@@ -147,7 +147,7 @@ struct bench *bench_new(void)
 	struct bench *b = calloc(1, sizeof(*b));
 
 	assert_non_null(b);
-	b->parent = b->firewall = b->prober = b->sender = b->inventory = -1;
+	b->parent = b->firewall = b->prober = b->sender = b->inventory = b->filter = -1;
 	snprintf(b->directory, sizeof(b->directory), "/tmp/pprofwall-unit-XXXXXX");
 	assert_non_null(mkdtemp(b->directory));
 	snprintf(b->socket, sizeof(b->socket), "%s/control.sock", b->directory);
@@ -237,7 +237,8 @@ static void close_peers(struct bench *b)
 	cleanup_close(&b->prober);
 	cleanup_close(&b->sender);
 	cleanup_close(&b->inventory);
-	b->parent = b->firewall = b->prober = b->sender = b->inventory = -1;
+	cleanup_close(&b->filter);
+	b->parent = b->firewall = b->prober = b->sender = b->inventory = b->filter = -1;
 }
 
 void bench_kill(struct bench *b)
@@ -267,6 +268,12 @@ void bench_new_sender(struct bench *b)
 {
 	close(b->sender);
 	b->sender = introduce(b, IPC_ROLE_SENDER, 1);
+}
+
+void bench_new_filter(struct bench *b)
+{
+	cleanup_close(&b->filter);
+	b->filter = introduce(b, IPC_ROLE_FILTER, 0);
 }
 
 void bench_kill_prober(struct bench *b)

@@ -23,7 +23,7 @@ enum { BENCH_MAX_BLOCKS = 8 };
 
 struct bench {
 	pid_t pid;
-	int parent, firewall, prober, sender, inventory; /* our ends */
+	int parent, firewall, prober, sender, inventory, filter; /* our ends */
 	uint64_t generation, prober_restarts;
 	/* What LIST answers; the test sets it. */
 	struct firewall_reply blocks[BENCH_MAX_BLOCKS];
@@ -49,6 +49,8 @@ void bench_reload(struct bench *b, const char *extra);
 void bench_check(struct bench *b, const char *extra);
 void bench_commit(struct bench *b);
 void bench_new_sender(struct bench *b);
+/* The first one, or a successor. */
+void bench_new_filter(struct bench *b);
 void bench_kill_prober(struct bench *b);
 void bench_new_prober(struct bench *b);
 
