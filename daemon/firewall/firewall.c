@@ -57,9 +57,32 @@ int firewall_monitor_fd(const struct firewall *fw)
 	return fw->table.monitor_fd;
 }
 
+bool firewall_is_reading(const struct firewall *fw)
+{
+	return fw->table.reading != NULL;
+}
+
+int firewall_read_on(struct firewall *fw, int64_t now_ms)
+{
+	int more = table_read_on(&fw->table, fw->running, &fw->shadow, now_ms);
+
+	return more > 0 ? 0 : more;
+}
+
+static int finish_reading(struct firewall *fw, int64_t now_ms)
+{
+	int err = 0;
+
+	while (!err && firewall_is_reading(fw))
+		err = firewall_read_on(fw, now_ms);
+	return err;
+}
+
 int firewall_install(struct firewall *fw, int64_t now_ms)
 {
-	return table_install(&fw->table, fw->running, &fw->shadow, now_ms);
+	int err = finish_reading(fw, now_ms);
+
+	return err ? err : table_install(&fw->table, fw->running, &fw->shadow, now_ms);
 }
 
 int firewall_read_monitor(struct firewall *fw, int64_t now_ms, bool *restored)
@@ -75,18 +98,6 @@ int firewall_read_monitor(struct firewall *fw, int64_t now_ms, bool *restored)
 		*restored = true;
 	}
 	return err;
-}
-
-bool firewall_is_reading(const struct firewall *fw)
-{
-	return fw->table.reading != NULL;
-}
-
-int firewall_read_on(struct firewall *fw, int64_t now_ms)
-{
-	int more = table_read_on(&fw->table, fw->running, &fw->shadow, now_ms);
-
-	return more > 0 ? 0 : more;
 }
 
 /* Configurations */
@@ -244,11 +255,9 @@ static int switch_table(struct firewall *fw, const struct conf *next, bool panic
 
 	if (!fw->running)
 		return switch_first(fw, next, panic, now_ms);
-	while (!panic && firewall_is_reading(fw)) {
-		err = firewall_read_on(fw, now_ms);
-		if (err)
-			return err;
-	}
+	err = panic ? 0 : finish_reading(fw, now_ms);
+	if (err)
+		return err;
 	(void)table_read_hits(&fw->table, fw->shadow.blocks);
 	err = translate_shadow(fw, next, &after);
 	if (err)

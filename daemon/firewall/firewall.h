@@ -73,7 +73,7 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
  * reply of its own. As many as are there at once: a transaction costs the more the more blocks
  * there are, whatever it changes.
  */
-enum { FIREWALL_BLOCKS_AT_ONCE = 8192 };
+enum { FIREWALL_BLOCKS_AT_ONCE = 100000 }; /* firewall.max_blocks is no more */
 void firewall_serve_blocks(struct firewall *fw, const struct firewall_request *requests,
                            struct firewall_reply *replies, size_t count, int64_t now_ms);
 /*

@@ -59,6 +59,7 @@ struct nft_batch {
 	bool failed;
 	const char *table;
 	bool bridge;    /* as that of struct nft */
+	bool exclusive; /* elements that are added must not be there yet: EEXIST */
 	uint8_t family; /* of the messages to come: NFPROTO_INET at first, or NFPROTO_BRIDGE */
 };
 

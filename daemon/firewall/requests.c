@@ -49,9 +49,9 @@ static int change_block(struct firewall *fw, const struct block *block, const st
 	return err;
 }
 
-static enum firewall_result check_block(const struct firewall *fw,
-                                        const struct firewall_request *request,
-                                        const struct block *present, int64_t now_ms)
+enum firewall_result firewall_check_block(const struct firewall *fw,
+                                          const struct firewall_request *request,
+                                          const struct block *present, int64_t now_ms)
 {
 	enum firewall_result result;
 
@@ -77,7 +77,8 @@ static void note_cut(struct firewall *fw, const struct block *block)
 }
 
 /* A renewal finds nothing to end, and what is filtered is left to drain. */
-static void note_change(struct firewall *fw, const struct block *block, const struct block *present)
+void firewall_note_change(struct firewall *fw, const struct block *block,
+                          const struct block *present)
 {
 	if (present && present->rule == block->rule && present->fallback == block->fallback)
 		return;
@@ -85,18 +86,25 @@ static void note_change(struct firewall *fw, const struct block *block, const st
 		note_cut(fw, block);
 }
 
+struct block firewall_make_block(const struct firewall_request *request, int64_t now_ms)
+{
+	return (struct block){.endpoint = policy_request_endpoint(request),
+	                      .rule = request->rule,
+	                      .fallback = request->fallback,
+	                      .deadline_ms = now_ms + (int64_t)request->timeout_ms};
+}
+
 static enum firewall_result serve_block(struct firewall *fw, const struct firewall_request *request,
                                         int64_t now_ms, int *error)
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
-	enum firewall_result result = check_block(fw, request, present, now_ms);
-	struct block block = {.endpoint = e, .rule = request->rule, .fallback = request->fallback};
+	enum firewall_result result = firewall_check_block(fw, request, present, now_ms);
+	struct block block = firewall_make_block(request, now_ms);
 	int err;
 
 	if (result)
 		return result;
-	block.deadline_ms = now_ms + (int64_t)request->timeout_ms;
 	if (present && dump_get_hits(&fw->table.nft, &e, &block.packets, &block.bytes)) {
 		block.packets = present->packets;
 		block.bytes = present->bytes;
@@ -106,7 +114,7 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 		return from_kernel(err, error);
 	if (!present)
 		policy_rate_record(&fw->rate, now_ms);
-	note_change(fw, &block, present);
+	firewall_note_change(fw, &block, present);
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);
 }
 
@@ -144,48 +152,6 @@ int firewall_sever(struct firewall *fw, size_t *ended)
 	fw->cuts = NULL;
 	fw->n_cuts = 0;
 	return err;
-}
-
-/*
- * Puts one of several into their transaction. What is refused is in *result; the rest is in the
- * shadow at once, as the cap and the next of them are to see it.
- */
-static int add_to_batch(struct firewall *fw, struct nft_batch *batch,
-                        const struct firewall_request *request, enum firewall_result *result,
-                        int64_t now_ms)
-{
-	const struct endpoint e = policy_request_endpoint(request);
-	const struct block *present = blocks_find(fw->shadow.blocks, &e);
-	struct block block = {.endpoint = e, .rule = request->rule, .fallback = request->fallback};
-
-	*result = check_block(fw, request, present, now_ms);
-	if (*result)
-		return 0;
-	block.deadline_ms = now_ms + (int64_t)request->timeout_ms;
-	if (present && dump_get_hits(&fw->table.nft, &e, &block.packets, &block.bytes)) {
-		block.packets = present->packets;
-		block.bytes = present->bytes;
-	}
-	ruleset_put_block(batch, fw->running, &block, present, now_ms);
-	if (!present)
-		policy_rate_record(&fw->rate, now_ms);
-	note_change(fw, &block, present);
-	return blocks_put(fw->shadow.blocks, &block);
-}
-
-static int try_blocks(struct firewall *fw, const struct firewall_request *requests,
-                      enum firewall_result *results, size_t count, int64_t now_ms)
-{
-	auto_batch struct nft_batch batch;
-	int err = 0;
-
-	nft_batch_init(&fw->table.nft, &batch);
-	for (size_t i = 0; !err && i < count; i++)
-		err = add_to_batch(fw, &batch, &requests[i], &results[i], now_ms);
-	if (err)
-		return err;
-	table_stamp(&fw->table, &batch);
-	return nft_batch_commit(&fw->table.nft, &batch);
 }
 
 static enum firewall_result serve_unblock(struct firewall *fw, const struct endpoint *e,
@@ -378,9 +344,9 @@ static void name_block(struct firewall_reply *reply, const struct block *block)
 	reply->bytes = block->bytes;
 }
 
-static struct firewall_reply make_reply(const struct firewall *fw,
-                                        const struct firewall_request *request,
-                                        enum firewall_result result, int error, int64_t now_ms)
+struct firewall_reply firewall_make_reply(const struct firewall *fw,
+                                          const struct firewall_request *request,
+                                          enum firewall_result result, int error, int64_t now_ms)
 {
 	struct firewall_reply reply = firewall_status(fw);
 	const struct endpoint e = policy_request_endpoint(request);
@@ -419,70 +385,10 @@ struct firewall_reply firewall_serve(struct firewall *fw, const struct firewall_
 	case FIREWALL_STATUS: break;
 	default: result = FIREWALL_MALFORMED;
 	}
-	reply = make_reply(fw, request, result, error, now_ms);
+	reply = firewall_make_reply(fw, request, result, error, now_ms);
 	if (request->verb == FIREWALL_STATUS)
 		reply.recent = (uint32_t)policy_rate_count(&fw->rate, now_ms);
 	return reply;
-}
-
-static void keep_shadow(struct firewall *fw, const struct firewall_request *requests, size_t count,
-                        struct block *kept, bool *was_there)
-{
-	for (size_t i = 0; i < count; i++) {
-		const struct endpoint e = policy_request_endpoint(&requests[i]);
-		const struct block *present = blocks_find(fw->shadow.blocks, &e);
-
-		was_there[i] = present != NULL;
-		kept[i] = present ? *present : (struct block){.endpoint = e};
-	}
-}
-
-/* From the end: what came first for an endpoint is what it was before. */
-static void restore_shadow(struct firewall *fw, size_t count, const struct block *kept,
-                           const bool *was_there)
-{
-	for (size_t i = count; i-- > 0;) {
-		if (was_there[i])
-			(void)blocks_put(fw->shadow.blocks, &kept[i]); /* its place is there */
-		else
-			blocks_remove(fw->shadow.blocks, &kept[i].endpoint);
-	}
-}
-
-/* Returns 0, or -errno and nothing has changed but the count of new blocks in the last minute. */
-static int serve_together(struct firewall *fw, const struct firewall_request *requests,
-                          struct firewall_reply *replies, size_t count, int64_t now_ms)
-{
-	auto_free enum firewall_result *results = calloc(count, sizeof(*results));
-	auto_free struct block *kept = calloc(count, sizeof(*kept));
-	auto_free bool *was_there = calloc(count, sizeof(*was_there));
-	const struct policy_rate rate = fw->rate;
-	int err;
-
-	if (!results || !kept || !was_there)
-		return -ENOMEM;
-	keep_shadow(fw, requests, count, kept, was_there);
-	err = try_blocks(fw, requests, results, count, now_ms);
-	if (err) {
-		restore_shadow(fw, count, kept, was_there);
-		fw->n_cuts = 0;
-		fw->rate = rate;
-		return err;
-	}
-	for (size_t i = 0; i < count; i++)
-		replies[i] = make_reply(fw, &requests[i], results[i], 0, now_ms);
-	return 0;
-}
-
-void firewall_serve_blocks(struct firewall *fw, const struct firewall_request *requests,
-                           struct firewall_reply *replies, size_t count, int64_t now_ms)
-{
-	blocks_expire(fw->shadow.blocks, now_ms);
-	if (count > 1 && fw->table.installed &&
-	    serve_together(fw, requests, replies, count, now_ms) == 0)
-		return;
-	for (size_t i = 0; i < count; i++)
-		replies[i] = firewall_serve(fw, &requests[i], now_ms);
 }
 
 struct listing {

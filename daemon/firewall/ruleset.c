@@ -371,19 +371,24 @@ static void take_out(struct nft_batch *batch, const struct conf *conf, const str
 	set_put_blocks(batch, conf, NFT_MSG_DELSETELEM, block->endpoint.family, list, 1, now_ms);
 }
 
+/* It is to be there until it is deleted, whatever is left of its time. */
+static struct block outlive(const struct block *present, const struct block *next, int64_t now_ms)
+{
+	struct block before = *present;
+
+	before.deadline_ms = next->deadline_ms;
+	if (before.drain_until_ms > now_ms)
+		before.drain_until_ms = next->deadline_ms;
+	return before;
+}
+
 static void put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
                       const struct block *present, int64_t now_ms)
 {
-	struct block next = *block, before = *block;
+	const struct block before = present ? outlive(present, block, now_ms) : *block;
+	struct block next = *block;
 	struct block *list[] = {&next};
 
-	/* It is to be there until it is deleted, whatever is left of the present one's time. */
-	if (present) {
-		before = *present;
-		before.deadline_ms = block->deadline_ms;
-		if (before.drain_until_ms > now_ms)
-			before.drain_until_ms = block->deadline_ms;
-	}
 	take_out(batch, conf, &before, now_ms);
 	set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, block->endpoint.family, list, 1, now_ms);
 }
@@ -396,6 +401,55 @@ void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const s
 		return;
 	batch->family = NFPROTO_BRIDGE;
 	put_block(batch, conf, block, present, now_ms);
+	batch->family = NFPROTO_INET;
+}
+
+/* Those that are to be there until they are deleted, and those that come in their place. */
+struct lists {
+	struct block **gone, **next;
+	size_t n_gone, n_next;
+};
+
+static void put_lists(struct nft_batch *batch, const struct conf *conf, const struct lists *l,
+                      int64_t now_ms)
+{
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], l->gone, l->n_gone,
+		               now_ms);
+		set_put_blocks(batch, conf, NFT_MSG_DELSETELEM, families[i], l->gone, l->n_gone,
+		               now_ms);
+		batch->exclusive = true;
+		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], l->next, l->n_next,
+		               now_ms);
+		batch->exclusive = false;
+	}
+}
+
+void ruleset_put_blocks(struct nft_batch *batch, const struct conf *conf,
+                        const struct ruleset_change *changes, size_t count, int64_t now_ms)
+{
+	auto_free struct block *before = calloc(count + 1, sizeof(*before));
+	auto_free struct block **gone = calloc(count + 1, sizeof(struct block *));
+	auto_free struct block **next = calloc(count + 1, sizeof(struct block *));
+	struct lists l = {.gone = gone, .next = next};
+
+	if (!before || !gone || !next) {
+		batch->failed = true;
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		next[l.n_next++] = changes[i].next;
+		if (!changes[i].present)
+			continue;
+		before[l.n_gone] = outlive(changes[i].present, changes[i].next, now_ms);
+		gone[l.n_gone] = &before[l.n_gone];
+		l.n_gone++;
+	}
+	put_lists(batch, conf, &l, now_ms);
+	if (!batch->bridge)
+		return;
+	batch->family = NFPROTO_BRIDGE;
+	put_lists(batch, conf, &l, now_ms);
 	batch->family = NFPROTO_INET;
 }
 

@@ -53,6 +53,15 @@ void ruleset_replace_filters(struct nft_batch *batch, const struct ruleset_spec 
  */
 void ruleset_put_block(struct nft_batch *batch, const struct conf *conf, const struct block *block,
                        const struct block *present, int64_t now_ms);
+/*
+ * The same for many, at the least cost. Where nothing is `present` there must be nothing: EEXIST.
+ */
+struct ruleset_change {
+	const struct block *present; /* or NULL */
+	struct block *next;
+};
+void ruleset_put_blocks(struct nft_batch *batch, const struct conf *conf,
+                        const struct ruleset_change *changes, size_t count, int64_t now_ms);
 /* Removes one block, whether or not the kernel has expired it just now. */
 void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
                           const struct block *block, int64_t now_ms);

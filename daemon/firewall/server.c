@@ -16,8 +16,9 @@
 enum {
 	STOPPED = 1, /* of handlers: an orderly end */
 	GATHER_FROM = 16,
-	GATHER_PAUSE_MS = 1, /* and one more for so many blocks: */
+	GATHER_PAUSE_MS = 1, /* and one more for so many blocks that there are, or are new: */
 	GATHER_BLOCKS_A_MS = 10000,
+	GATHER_NEW_A_MS = 1000,
 };
 
 struct server {
@@ -306,11 +307,44 @@ static int read_monitor(struct server *s)
 
 /* The BLOCKs that lie in the agent's socket, one after the other. */
 struct gathered {
-	size_t count;
-	struct firewall_request requests[FIREWALL_BLOCKS_AT_ONCE];
-	struct firewall_reply replies[FIREWALL_BLOCKS_AT_ONCE];
-	uint64_t seqs[FIREWALL_BLOCKS_AT_ONCE];
+	size_t count, size;
+	struct firewall_request *requests;
+	struct firewall_reply *replies;
+	uint64_t *seqs;
 };
+
+static void gathered_fini(struct gathered *g)
+{
+	free(g->requests);
+	free(g->replies);
+	free(g->seqs);
+}
+#define auto_gathered __attribute__((cleanup(gathered_fini)))
+
+static bool grow(void *array, size_t count, size_t size)
+{
+	void **place = array, *grown = reallocarray(*place, count, size);
+
+	if (grown)
+		*place = grown;
+	return grown != NULL;
+}
+
+/* Is there room for one more? */
+static bool make_room(struct gathered *g)
+{
+	const size_t size = g->size ? 2 * g->size : GATHER_FROM;
+
+	if (g->count < g->size)
+		return true;
+	if (g->count == FIREWALL_BLOCKS_AT_ONCE ||
+	    !grow(&g->requests, size, sizeof(*g->requests)) ||
+	    !grow(&g->replies, size, sizeof(*g->replies)) ||
+	    !grow(&g->seqs, size, sizeof(*g->seqs)))
+		return false;
+	g->size = size;
+	return true;
+}
 
 static bool is_block(const struct frame *f, struct firewall_request *out)
 {
@@ -342,7 +376,8 @@ static bool more_will_come(const struct server *s, size_t count)
 {
 	struct pollfd agent = {.fd = s->agent.fd, .events = POLLIN};
 	const uint32_t blocks = firewall_status(s->fw).blocks;
-	const int pause_ms = GATHER_PAUSE_MS + (int)(blocks / GATHER_BLOCKS_A_MS);
+	const int pause_ms =
+	    GATHER_PAUSE_MS + (int)(blocks / GATHER_BLOCKS_A_MS) + (int)(count / GATHER_NEW_A_MS);
 
 	return count >= GATHER_FROM && poll(&agent, 1, pause_ms) == 1;
 }
@@ -352,10 +387,9 @@ static int gather_blocks(struct server *s, struct frame *f, struct gathered *g)
 {
 	int got = 1;
 
-	while (got > 0 && g->count < FIREWALL_BLOCKS_AT_ONCE &&
-	       is_block(f, &g->requests[g->count])) {
+	while (got > 0 && is_block(f, &g->requests[g->count])) {
 		g->seqs[g->count++] = f->seq;
-		if (g->count == FIREWALL_BLOCKS_AT_ONCE)
+		if (!make_room(g))
 			return 0;
 		got = frame_recv(s->agent.fd, f);
 		if (got == -EAGAIN && more_will_come(s, g->count))
@@ -369,18 +403,14 @@ static int gather_blocks(struct server *s, struct frame *f, struct gathered *g)
 /* For the agent's frames: BLOCKs together, everything else one by one. */
 static int handle_agent_frames(struct server *s, struct frame *f)
 {
-	auto_free struct gathered *g = NULL;
+	auto_gathered struct gathered g = {0};
 	struct firewall_request request;
 	int got, err;
 
-	if (!is_block(f, &request))
+	if (!is_block(f, &request) || !make_room(&g))
 		return handle_agent(s, f);
-	g = malloc(sizeof(*g));
-	if (!g)
-		return handle_agent(s, f);
-	g->count = 0;
-	got = gather_blocks(s, f, g);
-	err = serve_gathered(s, g);
+	got = gather_blocks(s, f, &g);
+	err = serve_gathered(s, &g);
 	if (err || got <= 0)
 		return err ? err : got;
 	err = handle_agent(s, f);

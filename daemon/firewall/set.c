@@ -147,8 +147,9 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 
 static void put_elements(struct nft_batch *batch, uint16_t type, struct nftnl_set *set)
 {
+	const uint16_t create = batch->exclusive ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_CREATE;
 	struct nlmsghdr *message =
-	    nft_batch_message(batch, type, type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0);
+	    nft_batch_message(batch, type, type == NFT_MSG_NEWSETELEM ? create : 0);
 
 	if (!message)
 		return;

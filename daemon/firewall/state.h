@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The helper's state, for firewall.c and requests.c alone: the two halves of firewall.h. */
+/*
+ * The helper's state, for those alone who do what firewall.h says: firewall.c, requests.c and
+ * together.c.
+ */
 #pragma once
 
 #include "common/host_id.h"
@@ -28,6 +31,19 @@ struct firewall {
 int firewall_install(struct firewall *fw, int64_t now_ms);
 /* Undoes a panic. Returns 0 or -errno. */
 int firewall_resume(struct firewall *fw, int64_t now_ms);
+
+/* May a BLOCK be? `present` is what is blocked there already, or NULL. */
+enum firewall_result firewall_check_block(const struct firewall *fw,
+                                          const struct firewall_request *request,
+                                          const struct block *present, int64_t now_ms);
+/* The block that it asks for; nothing is counted yet. */
+struct block firewall_make_block(const struct firewall_request *request, int64_t now_ms);
+/* It is in the kernel in place of `present` (or NULL): connections that it cuts are to be ended. */
+void firewall_note_change(struct firewall *fw, const struct block *block,
+                          const struct block *present);
+struct firewall_reply firewall_make_reply(const struct firewall *fw,
+                                          const struct firewall_request *request,
+                                          enum firewall_result result, int error, int64_t now_ms);
 
 /*
  * The road to the filter, for endpoints that are not this host's own. Whether a configuration's
