@@ -141,7 +141,7 @@ static bool read_head(struct connection *c)
 		connection_abort(c);
 	if (c->over == OVER_NOT && c->answer.phase == ANSWER_NONE)
 		finish(c);
-	return used > 0 || c->up.readable;
+	return used > 0 || c->up.readable || c->up.ended;
 }
 
 static bool read_body(struct connection *c)
@@ -175,7 +175,7 @@ static void watch(struct connection *c)
 {
 	struct http_text bytes;
 
-	if (c->up.fd < 0 || !c->up.readable)
+	if (c->up.fd < 0 || (!c->up.readable && !c->up.ended))
 		return;
 	if (link_read(&c->up, c->service->scratch, 1, false, &bytes) != 0 || c->up.ended)
 		upstream_close(c);

@@ -233,6 +233,12 @@ enum http_read http_head_read(const char *bytes, size_t length, size_t *scanned,
 	return wrong ? blame(fault, wrong) : HTTP_READ_DONE;
 }
 
+bool http_head_has_body(const struct http_head *head)
+{
+	return head->framing == HTTP_FRAMING_CHUNKED ||
+	       (head->framing == HTTP_FRAMING_LENGTH && head->content_length > 0);
+}
+
 bool http_head_ends_here(const struct http_head *head, const struct http_field *field)
 {
 	static const char *const always[] = {

@@ -66,6 +66,8 @@ enum http_read { HTTP_READ_MORE = 0, HTTP_READ_DONE, HTTP_READ_BAD };
 enum http_read http_head_read(const char *bytes, size_t length, size_t *scanned,
                               struct http_head *out, enum http_fault *fault);
 
+/* Are there bytes to come, behind the head, that belong to this request? */
+bool http_head_has_body(const struct http_head *head);
 /* The first field of that name (in lower case), or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, const char *name);
 /*

@@ -48,8 +48,7 @@ static void keep_for_again(struct connection *c, const struct http_head *head, c
 {
 	free(c->server.again);
 	c->server.again = NULL;
-	if (c->server.served == 0 || head->framing != HTTP_FRAMING_NONE ||
-	    !is_idempotent(head->method))
+	if (c->server.served == 0 || http_head_has_body(head) || !is_idempotent(head->method))
 		return;
 	c->server.again = malloc(length);
 	if (!c->server.again)
@@ -69,7 +68,7 @@ static void forward(struct connection *c, const struct http_head *head)
 		return;
 	keep_for_again(c, head, s->head, piece.iov_len);
 	http_body_begin(&c->request.body, head);
-	c->request.phase = head->framing == HTTP_FRAMING_NONE ? REQUEST_SENT : REQUEST_BODY;
+	c->request.phase = http_head_has_body(head) ? REQUEST_BODY : REQUEST_SENT;
 	c->request.discard = false;
 	answer_expect(c);
 	if (link_send(&c->up, &piece, 1) < 0)
@@ -84,7 +83,8 @@ static void begin_request(struct connection *c, const struct http_head *head)
 	c->request.count++;
 	c->request.scanned = 0;
 	c->request.minor = head->minor;
-	c->request.to_head = http_text_is(head->method, "head");
+	/* Methods are what they are in their own case (RFC 9110, 9.1): "head" has a body. */
+	c->request.to_head = head->method.length == 4 && memcmp(head->method.at, "HEAD", 4) == 0;
 	c->request.keep_alive = head->keep_alive && !s->stopping;
 	c->request.expects_continue = head->expects_continue;
 	if (http_path_decode(head->path, s->path, &length)) {
@@ -93,7 +93,7 @@ static void begin_request(struct connection *c, const struct http_head *head)
 		connection_deny(c, FILTER_DENIED_PATH, s->path, length);
 		/* A body that nobody reads would be taken for the next request. */
 		connection_reply(c, REPLY_FORBIDDEN,
-		                 c->request.keep_alive && head->framing == HTTP_FRAMING_NONE);
+		                 c->request.keep_alive && !http_head_has_body(head));
 	} else {
 		forward(c, head);
 	}
@@ -134,7 +134,7 @@ static bool read_head(struct connection *c)
 	}
 	if (rc < 0)
 		connection_abort(c);
-	return c->request.scanned == 0 || c->down.readable;
+	return c->request.scanned == 0 || c->down.readable || c->down.ended;
 }
 
 /* Content, in the framing that it came in. */

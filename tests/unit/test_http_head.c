@@ -212,6 +212,21 @@ static void what_belongs_to_a_connection_ends_here(void **state)
 		assert_int_equal(http_head_ends_here(&head, &head.fields[i]), ends[i]);
 }
 
+static void a_length_of_zero_is_no_body(void **state)
+{
+	struct http_head none = accept_head("GET / HTTP/1.1\r\n" HOST END);
+	struct http_head zero = accept_head("PUT / HTTP/1.1\r\nContent-Length: 0\r\n" HOST END);
+	struct http_head one = accept_head("PUT / HTTP/1.1\r\nContent-Length: 1\r\n" HOST END);
+	struct http_head chunks =
+	    accept_head("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" HOST END);
+
+	(void)state;
+	assert_false(http_head_has_body(&none));
+	assert_false(http_head_has_body(&zero));
+	assert_true(http_head_has_body(&one));
+	assert_true(http_head_has_body(&chunks));
+}
+
 /* Nothing is decided before it is there, and each limit holds while bytes trickle in. */
 static void limits_hold_byte_by_byte(void **state)
 {
@@ -257,6 +272,7 @@ int main(void)
 	    cmocka_unit_test(fields_are_fields),
 	    cmocka_unit_test(framing_is_beyond_doubt),
 	    cmocka_unit_test(what_belongs_to_a_connection_ends_here),
+	    cmocka_unit_test(a_length_of_zero_is_no_body),
 	    cmocka_unit_test(limits_hold_byte_by_byte),
 	};
 
