@@ -39,7 +39,8 @@ def outcomes(raw):
 
 
 def replay(driver):
-    cases = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
+    with open(CORPUS, encoding="utf-8", newline="\n") as lines:
+        cases = [json.loads(line) for line in lines]
     asked = b"".join(
         struct.pack("=IBB", len(case["Stream"]) + 2, case["Policy"], case["Step"])
         + case["Stream"].encode("latin-1") for case in cases)

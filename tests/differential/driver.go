@@ -26,6 +26,7 @@ type testCase struct {
 type outcome struct {
 	verdict, fault byte
 	keepAlive      bool
+	toHead         bool
 	sent           []byte
 }
 
@@ -107,7 +108,7 @@ func (d *driver) receive() ([]outcome, error) {
 	}
 	for len(rest) >= 8 {
 		n := binary.NativeEndian.Uint32(rest[4:])
-		results = append(results, outcome{rest[0], rest[1], rest[2] != 0, rest[8 : 8+n]})
+		results = append(results, outcome{rest[0], rest[1], rest[2] != 0, rest[3] != 0, rest[8 : 8+n]})
 		rest = rest[8+n:]
 	}
 	return results, nil

@@ -23,6 +23,8 @@ var (
 	replay   = flag.String("replay", "", "only run this corpus")
 	start    = flag.String("start", "", "begin with this corpus")
 	grow     = flag.String("grow", "", "begin with this corpus, and write it anew with what behaves otherwise")
+	serving  = flag.String("serve", "", "be the server, on these addresses, comma-separated")
+	network  = flag.String("network", "", "speak to the filter that stands before a server at this address")
 	limit    = flag.Int("limit", 400, "so many cases, the smallest, are kept: half with a request that is passed on, half without")
 )
 
@@ -169,6 +171,9 @@ func (f *fuzzer) replay(entries []entry) {
 
 func main() {
 	flag.Parse()
+	if *serving != "" {
+		serve(*serving)
+	}
 	d, err := startDriver(*program, *known)
 	fatal(err)
 	f := &fuzzer{driver: d, server: newMemoryServer(), tally: newTally(), known: map[string]testCase{},
@@ -180,6 +185,12 @@ func main() {
 		} else if name != "" && (name != *grow || !os.IsNotExist(err)) {
 			fatal(err)
 		}
+	}
+	if *network != "" {
+		if !f.network(*network) {
+			os.Exit(1)
+		}
+		return
 	}
 	if *replay == "" {
 		for n := int64(0); time.Since(began) < *duration; n++ {

@@ -5,8 +5,8 @@
  *
  *   case:    u32 length of the rest; u8 policy (0: what is
  *            denied by default, 1: an allow-list); u8 step (so many bytes at a time; 0: all); bytes
- *   outcome: u32 length of the rest; for each request: u8 verdict, u8 fault, u8 keep_alive, u8 0,
- *            u32 length of what is sent to the server; that
+ *   outcome: u32 length of the rest; for each request: u8 verdict, u8 fault, u8 keep_alive, u8
+ * to_head, u32 length of what is sent to the server; that
  */
 #include "common/cleanup.h"
 #include "daemon/filter/http_body.h"
@@ -33,7 +33,7 @@ enum verdict {
 
 struct request {
 	struct http_head head;
-	bool denied;
+	bool to_head;
 	FILE *to; /* what the server gets */
 };
 
@@ -74,7 +74,7 @@ static enum http_read read_body(struct request *r, const char *bytes, size_t len
 		found = http_body_read(&body, bytes + *used, left < step ? left : step, &n,
 		                       &content, fault);
 		*used += n;
-		if (r->denied || content.length == 0)
+		if (content.length == 0)
 			continue;
 		if (is_chunked)
 			put_chunk_size(r->to, content.length);
@@ -82,7 +82,7 @@ static enum http_read read_body(struct request *r, const char *bytes, size_t len
 		if (is_chunked)
 			fputs("\r\n", r->to);
 	} while (found == HTTP_READ_MORE && n > 0);
-	if (found == HTTP_READ_DONE && is_chunked && !r->denied)
+	if (found == HTTP_READ_DONE && is_chunked)
 		fputs(HTTP_LAST_CHUNK, r->to);
 	return found;
 }
@@ -102,16 +102,19 @@ static enum verdict serve(struct request *r, const struct policy *policy, const 
 	}
 	if (found != HTTP_READ_DONE)
 		return found == HTTP_READ_BAD ? VERDICT_REFUSED : VERDICT_NO_HEAD;
+	r->to_head = r->head.method.length == 4 && memcmp(r->head.method.at, "HEAD", 4) == 0;
 	*fault = http_path_decode(r->head.path, path, &path_length);
 	if (*fault)
 		return VERDICT_REFUSED;
-	r->denied = !policy_allows(policy, path, path_length);
-	if (!r->denied)
-		put_head(r->to, &r->head);
+	if (!policy_allows(policy, path, path_length)) {
+		*used = r->head.length;
+		return VERDICT_DENIED;
+	}
+	put_head(r->to, &r->head);
 	found = read_body(r, bytes + r->head.length, length - r->head.length, step, used, fault);
 	*used += r->head.length;
 	if (found == HTTP_READ_DONE)
-		return r->denied ? VERDICT_DENIED : VERDICT_FORWARDED;
+		return VERDICT_FORWARDED;
 	if (found == HTTP_READ_BAD)
 		return VERDICT_CUT;
 	return VERDICT_UNENDED;
@@ -124,9 +127,11 @@ static void put_number(FILE *to, size_t number)
 	fwrite(&n, sizeof(n), 1, to);
 }
 
+/* The body of a request that is denied is not read: then it is the last. */
 static bool goes_on(enum verdict verdict, const struct http_head *head)
 {
-	return (verdict == VERDICT_FORWARDED || verdict == VERDICT_DENIED) && head->keep_alive;
+	return head->keep_alive && (verdict == VERDICT_FORWARDED ||
+	                            (verdict == VERDICT_DENIED && !http_head_has_body(head)));
 }
 
 static void run_case(const struct policy *policy, size_t step, const char *bytes, size_t length,
@@ -150,7 +155,7 @@ static void run_case(const struct policy *policy, size_t step, const char *bytes
 		fputc((int)verdict, out);
 		fputc((int)fault, out);
 		fputc(r.head.keep_alive, out);
-		fputc(0, out);
+		fputc(r.to_head, out);
 		put_number(out, n_sent);
 		fwrite(sent, 1, n_sent, out);
 		bytes += used;
