@@ -28,6 +28,13 @@ const char *chain_name_of_filter(const struct conf *conf, uint32_t rule,
 	return text;
 }
 
+const char *chain_name_of_seal(const struct conf *conf, uint32_t rule,
+                               char text[static NFT_NAME_MAXLEN])
+{
+	snprintf(text, NFT_NAME_MAXLEN, "seal_%s", conf->breakers[rule - 1].name);
+	return text;
+}
+
 bool chain_is_filter(const char *name)
 {
 	return !strncmp(name, FILTER_PREFIX, strlen(FILTER_PREFIX));

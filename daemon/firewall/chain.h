@@ -15,6 +15,9 @@ const char *chain_name_of_rule(const struct conf *conf, uint32_t rule,
 /* Of a rule that filters, for which chain_name_of_rule() is that of its fallback. Returns text. */
 const char *chain_name_of_filter(const struct conf *conf, uint32_t rule,
                                  char text[static NFT_NAME_MAXLEN]);
+/* For the host's own clients, if it has seal_local. */
+const char *chain_name_of_seal(const struct conf *conf, uint32_t rule,
+                               char text[static NFT_NAME_MAXLEN]);
 bool chain_is_filter(const char *name);
 /*
  * Either name gives the rule: a block keeps it, whatever its action is then. A breaker that is no

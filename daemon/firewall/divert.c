@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/firewall/refuse.h"
+#include "daemon/firewall/road_rule.h"
 #include "daemon/firewall/rule.h"
 #include "daemon/firewall/set.h"
 
@@ -45,9 +46,13 @@ static void add_owner_chain(struct nft_batch *batch, const struct conf *conf)
 	rule_end(&r);
 }
 
-/* Counts connections, by their first packets. */
-static void add_end_chain(struct nft_batch *batch)
+/*
+ * Counts connections, by their first packets. What is not for this host itself is, by the mark,
+ * routed to it (road_rule.h).
+ */
+static void add_end_chain(struct nft_batch *batch, const struct conf *conf)
 {
+	const struct road_spec road = road_spec_from_conf(conf);
 	struct rule r;
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
@@ -59,8 +64,44 @@ static void add_end_chain(struct nft_batch *batch)
 		}
 	}
 	rule_begin(&r, batch, DIVERT_END_CHAIN);
+	rule_match_foreign_destination(&r);
+	rule_set_mark(&r, road.in_mark, road.mask);
+	rule_end(&r);
+	rule_begin(&r, batch, DIVERT_END_CHAIN);
 	rule_verdict(&r, NF_ACCEPT, NULL);
 	rule_end(&r);
+}
+
+/*
+ * With bridge-nf, what comes from a port of a bridge meets prerouting before it leaves the bridge,
+ * and the listener that tproxy gave it is forgotten on the way up: the server itself would get it.
+ */
+static void add_lost_chain(struct nft_batch *batch, const struct conf *conf)
+{
+	const struct road_spec road = road_spec_from_conf(conf);
+	struct rule r;
+
+	hooks_begin_base_chain(batch, DIVERT_LOST_CHAIN);
+	rule_begin(&r, batch, DIVERT_LOST_CHAIN);
+	rule_match_mark(&r, road.in_mark, road.mask);
+	rule_match_tcp_opening(&r);
+	rule_match_socket_not_transparent(&r);
+	rule_verdict(&r, NFT_GOTO, refuse_chain_name(CONF_REFUSE_RESET));
+	rule_end(&r);
+}
+
+void divert_add_lookups(struct nft_batch *batch, const char *chain,
+                        const char *(*map_name)(sa_family_t))
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
+			struct rule r;
+
+			begin_lookup(&r, batch, chain, families[k], keys[i]);
+			rule_jump_by_endpoint(&r, families[k], keys[i], map_name(families[k]));
+			rule_end(&r);
+		}
+	}
 }
 
 void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec)
@@ -68,7 +109,8 @@ void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec)
 	struct rule r;
 
 	add_owner_chain(batch, spec->conf);
-	add_end_chain(batch);
+	add_end_chain(batch, spec->conf);
+	add_lost_chain(batch, spec->conf);
 	hooks_begin_base_chain(batch, DIVERT_CHAIN);
 	hooks_accept_marked(batch, DIVERT_CHAIN, spec);
 	/* Not an opening one: it may be for a connection that has just ended, and begin another. */
@@ -80,14 +122,7 @@ void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec)
 	rule_match_direction(&r, RULE_REPLY);
 	rule_verdict(&r, NF_ACCEPT, NULL);
 	rule_end(&r);
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
-			begin_lookup(&r, batch, DIVERT_CHAIN, families[k], keys[i]);
-			rule_jump_by_endpoint(&r, families[k], keys[i],
-			                      set_filter_name(families[k]));
-			rule_end(&r);
-		}
-	}
+	divert_add_lookups(batch, DIVERT_CHAIN, set_filter_name);
 }
 
 /* The chain of a rule */
@@ -108,25 +143,61 @@ void divert_begin_rule_chain(struct nft_batch *batch, const char *chain, bool se
 	rule_end(&r);
 }
 
-/*
- * An endpoint of this host: also what does not open a connection, since the last packet of one that
- * begins may come with a SYN cookie, of which only the listener knows. What belongs to the server
- * itself is left alone by tproxy.
- */
-static void divert_local(struct nft_batch *batch, const char *chain, sa_family_t family,
-                         uint16_t port)
+/* Which packets are given to the listeners. */
+enum part { LOCAL, FOREIGN_OPENING, FOREIGN };
+
+static void divert_family(struct nft_batch *batch, const char *chain, const struct conf *conf,
+                          bool is_closed, enum part part, sa_family_t family, uint16_t port)
 {
+	const struct road_spec road = road_spec_from_conf(conf);
 	struct rule r;
 
+	if (!port)
+		return;
 	rule_begin(&r, batch, chain);
 	rule_match_family(&r, family);
-	rule_match_local_destination(&r);
+	if (part == FOREIGN_OPENING)
+		rule_match_tcp_opening(&r);
+	if (part == LOCAL)
+		rule_match_local_destination(&r);
+	else
+		rule_match_foreign_destination(&r);
 	rule_tproxy(&r, family, port);
+	/* By it the chain in input knows them. */
+	if (is_closed)
+		rule_set_mark(&r, road.in_mark, road.mask);
 	rule_verdict(&r, NFT_GOTO, DIVERT_END_CHAIN);
 	rule_end(&r);
 }
 
-static void let_drain(struct nft_batch *batch, const char *chain)
+static void divert_part(struct nft_batch *batch, const char *chain, const struct conf *conf,
+                        bool is_closed, enum part part, struct listener_ports ports)
+{
+	divert_family(batch, chain, conf, is_closed, part, AF_INET, ports.v4);
+	divert_family(batch, chain, conf, is_closed, part, AF_INET6, ports.v6);
+}
+
+/*
+ * The server would answer a client on its own link without us, who have asked in the client's name.
+ */
+static void end_same_link(struct nft_batch *batch, const char *chain,
+                          const struct conf_breaker *breaker, bool is_closed)
+{
+	struct rule r;
+
+	rule_begin(&r, batch, chain);
+	rule_match_interface_not(&r, NFT_META_IIF, RULE_LOOPBACK_IFINDEX);
+	rule_match_tcp_opening(&r);
+	rule_match_foreign_destination(&r);
+	rule_match_same_link(&r);
+	if (is_closed)
+		rule_verdict(&r, NFT_GOTO, refuse_chain_name(breaker->refuse));
+	else
+		rule_verdict(&r, NFT_RETURN, NULL);
+	rule_end(&r);
+}
+
+void divert_let_drain(struct nft_batch *batch, const char *chain)
 {
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
@@ -141,18 +212,24 @@ static void let_drain(struct nft_batch *batch, const char *chain)
 	}
 }
 
-void divert_end_rule_chain(struct nft_batch *batch, const char *chain,
+/*
+ * Also what does not open a connection: the last packet of one that begins may come with a SYN
+ * cookie, of which only the listener knows. What belongs to this host's own server is left alone by
+ * tproxy; of other servers' connections it knows nothing, so that those have to drain before.
+ */
+void divert_end_rule_chain(struct nft_batch *batch, const char *chain, const struct conf *conf,
                            const struct conf_breaker *breaker, struct listener_ports ports)
 {
+	const bool is_closed = breaker->filter.on_failure == CONF_ON_FAILURE_CLOSED;
 	struct rule r;
 
-	if (ports.v4)
-		divert_local(batch, chain, AF_INET, ports.v4);
-	if (ports.v6)
-		divert_local(batch, chain, AF_INET6, ports.v6);
-	if (breaker->filter.on_failure == CONF_ON_FAILURE_OPEN)
+	divert_part(batch, chain, conf, is_closed, LOCAL, ports);
+	end_same_link(batch, chain, breaker, is_closed);
+	divert_part(batch, chain, conf, is_closed, FOREIGN_OPENING, ports);
+	if (!is_closed)
 		return;
-	let_drain(batch, chain);
+	divert_let_drain(batch, chain);
+	divert_part(batch, chain, conf, is_closed, FOREIGN, ports);
 	rule_begin(&r, batch, chain);
 	rule_verdict(&r, NFT_GOTO, refuse_chain_name(breaker->refuse));
 	rule_end(&r);

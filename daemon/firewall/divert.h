@@ -19,8 +19,10 @@
 #define DIVERT_OWNER_CHAIN "divert_owner"
 /* They end here, with those that it is given. */
 #define DIVERT_END_CHAIN "diverted"
+/* In input: what has lost the listener that it was given. */
+#define DIVERT_LOST_CHAIN "divert_lost"
 
-/* The rules of these three, which must exist, and the sets. */
+/* The rules of these four, which must exist, and the sets. */
 void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec);
 
 /*
@@ -29,7 +31,11 @@ void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec);
  */
 void divert_begin_rule_chain(struct nft_batch *batch, const char *chain, bool seal_local);
 /* ... and what becomes of all others. `ports` are those of the rule's listeners, 0 for none. */
-void divert_end_rule_chain(struct nft_batch *batch, const char *chain,
+void divert_end_rule_chain(struct nft_batch *batch, const char *chain, const struct conf *conf,
                            const struct conf_breaker *breaker, struct listener_ports ports);
+/* For the like in output: looks endpoints up in maps; lets connections from before go on. */
+void divert_add_lookups(struct nft_batch *batch, const char *chain,
+                        const char *(*map_name)(sa_family_t));
+void divert_let_drain(struct nft_batch *batch, const char *chain);
 /* Takes all rules out of it, so that it can be written anew. */
 void divert_clear_rule_chain(struct nft_batch *batch, const char *chain);

@@ -45,6 +45,8 @@ int firewall_read_on(struct firewall *fw, int64_t now_ms);
 
 /* From time to time, that a successor finds the table as a good one: see stamp.h. */
 void firewall_refresh_stamp(struct firewall *fw);
+/* What the filter process's sockets carry. */
+uint32_t firewall_socket_mark(const struct firewall *fw);
 /* From time to time: *restored: somebody had changed the road to the filter. Returns 0 or -errno.
  */
 int firewall_keep_road(struct firewall *fw, bool *restored);

@@ -50,6 +50,11 @@ int firewall_remove_road(struct firewall *fw)
 	return road_remove(&fw->road, &spec);
 }
 
+uint32_t firewall_socket_mark(const struct firewall *fw)
+{
+	return fw->running ? fw->running->firewall.mark : 0;
+}
+
 int firewall_keep_road(struct firewall *fw, bool *restored)
 {
 	struct road_spec spec;

@@ -82,13 +82,23 @@ static int set_options(int fd, sa_family_t family, uint32_t mark)
 	return 0;
 }
 
+int listeners_open_socket(sa_family_t family, uint32_t mark, int *out)
+{
+	auto_close int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int err = fd < 0 ? -errno : set_options(fd, family, mark);
+
+	if (!err)
+		*out = steal_fd(&fd);
+	return err;
+}
+
 static int open_listener(sa_family_t family, uint32_t mark, struct listener *out)
 {
 	struct endpoint at = {.family = family, .address = {127, 0, 0, 1}};
 	struct sockaddr_storage address;
 	socklen_t length;
-	auto_close int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int err = fd < 0 ? -errno : set_options(fd, family, mark);
+	auto_close int fd = -1;
+	int err = listeners_open_socket(family, mark, &fd);
 
 	if (err)
 		return err;

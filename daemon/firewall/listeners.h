@@ -28,6 +28,9 @@ int listeners_open(struct listeners *l, uint32_t mark);
 /* Of the rule of that name. `l` may be NULL: nobody listens. */
 struct listener_ports listeners_find(const struct listeners *l, const char *rule);
 
+/* A TCP socket with IP_TRANSPARENT and this mark, not bound. Returns 0 or -errno. */
+int listeners_open_socket(sa_family_t family, uint32_t mark, int *fd);
+
 /* What the filter process is to be told: FILTER_LISTENER, FILTER_CLOSE. */
 struct listener_news {
 	uint16_t type;

@@ -230,12 +230,20 @@ static void load_socket(struct rule *r, uint32_t key)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, NFT_REG32_00);
 }
 
-void rule_match_socket_transparent(struct rule *r)
+static void match_socket_transparent(struct rule *r, uint8_t transparent)
 {
-	const uint8_t transparent = 1;
-
 	load_socket(r, NFT_SOCKET_TRANSPARENT);
 	compare(r, NFT_CMP_EQ, &transparent, sizeof(transparent));
+}
+
+void rule_match_socket_transparent(struct rule *r)
+{
+	match_socket_transparent(r, 1);
+}
+
+void rule_match_socket_not_transparent(struct rule *r)
+{
+	match_socket_transparent(r, 0);
 }
 
 void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask)
@@ -247,17 +255,41 @@ void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask)
 	compare(r, NFT_CMP_EQ, &mark, sizeof(mark));
 }
 
-void rule_match_local_destination(struct rule *r)
+static void load_fib(struct rule *r, uint32_t result, uint32_t flags)
 {
-	const uint32_t local = RTN_LOCAL;
 	struct nftnl_expr *e = add(r, "fib");
 
 	if (!e)
 		return;
-	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
-	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, result);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, flags);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, NFT_REG32_00);
-	compare(r, NFT_CMP_EQ, &local, sizeof(local));
+}
+
+static void match_destination(struct rule *r, uint32_t op)
+{
+	const uint32_t local = RTN_LOCAL;
+
+	load_fib(r, NFT_FIB_RESULT_ADDRTYPE, NFTA_FIB_F_DADDR);
+	compare(r, op, &local, sizeof(local));
+}
+
+void rule_match_local_destination(struct rule *r)
+{
+	match_destination(r, NFT_CMP_EQ);
+}
+
+void rule_match_foreign_destination(struct rule *r)
+{
+	match_destination(r, NFT_CMP_NEQ);
+}
+
+void rule_match_same_link(struct rule *r)
+{
+	const uint32_t none = 0;
+
+	load_fib(r, NFT_FIB_RESULT_OIF, NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF);
+	compare(r, NFT_CMP_NEQ, &none, sizeof(none));
 }
 
 static void load_packet_address(struct rule *r, sa_family_t family, enum rule_key key, uint32_t reg)
@@ -456,4 +488,28 @@ void rule_tproxy(struct rule *r, sa_family_t family, uint16_t port)
 	                   family == AF_INET ? NFPROTO_IPV4 : NFPROTO_IPV6);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_TPROXY_REG_ADDR, NFT_REG32_00);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_TPROXY_REG_PORT, NFT_REG32_04);
+}
+
+/* The last bit: those who use labels begin with the first. */
+static const uint8_t label[16] = {[15] = 0x80};
+
+void rule_set_label(struct rule *r)
+{
+	struct nftnl_expr *e;
+
+	load_value(r, NFT_REG32_00, label, sizeof(label));
+	e = add(r, "ct");
+	if (!e)
+		return;
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, NFT_CT_LABELS);
+	nftnl_expr_set_u32(e, NFTNL_EXPR_CT_SREG, NFT_REG32_00);
+}
+
+void rule_match_label(struct rule *r)
+{
+	const uint8_t none[sizeof(label)] = {0};
+
+	load_ct(r, NFT_CT_LABELS, NO_DIRECTION, NFT_REG32_00);
+	mask_bits(r, label, none, sizeof(label));
+	compare(r, NFT_CMP_NEQ, none, sizeof(none));
 }

@@ -59,9 +59,16 @@ void rule_match_tcp_not_opening(struct rule *r);
  * all, which those of connections that only begin or have ended have not).
  */
 void rule_match_socket_transparent(struct rule *r);
+/* There is one, and it is not. */
+void rule_match_socket_not_transparent(struct rule *r);
 void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask);
 /* Packets to an address of this host. */
 void rule_match_local_destination(struct rule *r);
+/* To any other. */
+void rule_match_foreign_destination(struct rule *r);
+/* The way to its destination leads back to where it came from; not to be asked of what comes in by
+ * loopback. */
+void rule_match_same_link(struct rule *r);
 
 /* What goes into the registers before a lookup: an address alone, or a key of nft_key. */
 enum rule_key {
@@ -83,6 +90,9 @@ void rule_jump_by_endpoint(struct rule *r, sa_family_t family, enum rule_key key
  * otherwise than by its own end, also when the set is full. */
 void rule_count_peer(struct rule *r, sa_family_t family, const char *set, uint64_t timeout_ms);
 void rule_set_mark(struct rule *r, uint32_t mark, uint32_t mask);
+/* One bit of the connection's label; others' bits stay. */
+void rule_set_label(struct rule *r);
+void rule_match_label(struct rule *r);
 /* NF_ACCEPT, NF_DROP, NFT_RETURN; NFT_JUMP and NFT_GOTO with a chain. */
 void rule_verdict(struct rule *r, int code, const char *chain);
 void rule_reject_with_reset(struct rule *r);

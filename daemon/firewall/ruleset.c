@@ -7,6 +7,7 @@
 #include "daemon/firewall/hooks.h"
 #include "daemon/firewall/policy.h"
 #include "daemon/firewall/refuse.h"
+#include "daemon/firewall/seal.h"
 #include "daemon/firewall/set.h"
 #include "daemon/firewall/wire.h"
 
@@ -55,7 +56,8 @@ void ruleset_own_table(struct nft_batch *batch)
 }
 
 /* A base chain when `hook` is not negative. */
-static void add_chain(struct nft_batch *batch, const char *name, int hook, int priority)
+static void add_chain_of(struct nft_batch *batch, const char *type, const char *name, int hook,
+                         int priority)
 {
 	__attribute__((cleanup(cleanup_nftnl_chain))) struct nftnl_chain *chain =
 	    nftnl_chain_alloc();
@@ -68,13 +70,23 @@ static void add_chain(struct nft_batch *batch, const char *name, int hook, int p
 	if (!message)
 		return;
 	if (hook >= 0) {
-		nftnl_chain_set_str(chain, NFTNL_CHAIN_TYPE, "filter");
+		nftnl_chain_set_str(chain, NFTNL_CHAIN_TYPE, type);
 		nftnl_chain_set_u32(chain, NFTNL_CHAIN_HOOKNUM, (uint32_t)hook);
 		nftnl_chain_set_s32(chain, NFTNL_CHAIN_PRIO, priority);
 		nftnl_chain_set_u32(chain, NFTNL_CHAIN_POLICY, NF_ACCEPT);
 	}
 	nftnl_chain_nlmsg_build_payload(message, chain);
 	nft_batch_end_message(batch, message);
+}
+
+static void add_chain(struct nft_batch *batch, const char *name, int hook, int priority)
+{
+	add_chain_of(batch, "filter", name, hook, priority);
+}
+
+static bool is_sealed_filter(const struct conf *conf, uint32_t rule)
+{
+	return policy_is_filter(conf, rule) && conf->breakers[rule - 1].seal_local;
 }
 
 /* The chains must exist before elements or rules jump to them. */
@@ -87,6 +99,8 @@ static void add_rules_own_chains(struct nft_batch *batch, const struct conf *con
 		add_chain(batch, chain_name_of_rule(conf, rule, name), -1, 0);
 		if (batch->family != NFPROTO_BRIDGE && policy_is_filter(conf, rule))
 			add_chain(batch, chain_name_of_filter(conf, rule, name), -1, 0);
+		if (batch->family != NFPROTO_BRIDGE && is_sealed_filter(conf, rule))
+			add_chain(batch, chain_name_of_seal(conf, rule, name), -1, 0);
 	}
 }
 
@@ -108,6 +122,9 @@ static void add_chains(struct nft_batch *batch, const struct conf *conf,
 	add_chain(batch, DIVERT_END_CHAIN, -1, 0);
 	add_chain(batch, DIVERT_OWNER_CHAIN, -1, 0);
 	add_chain(batch, DIVERT_CHAIN, NF_INET_PRE_ROUTING, PRIORITY_DIVERT);
+	add_chain(batch, DIVERT_LOST_CHAIN, NF_INET_LOCAL_IN, PRIORITY_DIVERT);
+	if (hooks->seal_local)
+		add_chain_of(batch, "route", SEAL_CHAIN, NF_INET_LOCAL_OUT, PRIORITY_DIVERT);
 }
 
 /*
@@ -208,18 +225,26 @@ static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec
 	refuse_end_rule_chain(batch, chain, b->refuse);
 }
 
-/* Its sets are there already. */
+/* And the one for the host's own clients. Their sets are there already. */
 static void add_filter_chain(struct nft_batch *batch, const struct ruleset_spec *spec,
                              uint32_t rule)
 {
 	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
+	const struct listener_ports ports = listeners_find(spec->listeners, b->name);
 	char chain[NFT_NAME_MAXLEN];
 
 	chain_name_of_filter(spec->conf, rule, chain);
 	divert_begin_rule_chain(batch, chain, b->seal_local);
 	add_protected(batch, spec->conf, chain, false, NULL);
 	add_allowed(batch, spec, rule, chain, false, NULL);
-	divert_end_rule_chain(batch, chain, b, listeners_find(spec->listeners, b->name));
+	divert_end_rule_chain(batch, chain, spec->conf, b, ports);
+	if (!b->seal_local)
+		return;
+	chain_name_of_seal(spec->conf, rule, chain);
+	seal_begin_rule_chain(batch, chain);
+	add_protected(batch, spec->conf, chain, false, NULL);
+	add_allowed(batch, spec, rule, chain, false, NULL);
+	seal_end_rule_chain(batch, chain, spec->conf, b, ports.v4 || ports.v6);
 }
 
 void ruleset_replace_filters(struct nft_batch *batch, const struct ruleset_spec *spec)
@@ -230,6 +255,8 @@ void ruleset_replace_filters(struct nft_batch *batch, const struct ruleset_spec 
 		if (!policy_is_filter(spec->conf, rule))
 			continue;
 		divert_clear_rule_chain(batch, chain_name_of_filter(spec->conf, rule, chain));
+		if (is_sealed_filter(spec->conf, rule))
+			divert_clear_rule_chain(batch, chain_name_of_seal(spec->conf, rule, chain));
 		add_filter_chain(batch, spec, rule);
 	}
 }
@@ -265,6 +292,7 @@ static uint32_t add_sets(struct nft_batch *batch, bool ledger, bool filters)
 		set_add(batch, set_hits_name(families[i]), SET_HITS, families[i], id++);
 		if (filters) {
 			set_add(batch, set_filter_name(families[i]), SET_BLOCKS, families[i], id++);
+			set_add(batch, set_seal_name(families[i]), SET_BLOCKS, families[i], id++);
 			set_add(batch, set_drain_name(families[i]), SET_DRAIN, families[i], id++);
 		}
 		if (!ledger)
@@ -339,6 +367,8 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 	hooks_add_output(batch, &hooks);
 	if (filters)
 		divert_add_chains(batch, &hooks);
+	if (filters && hooks.seal_local)
+		seal_add_chain(batch, &hooks);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, conf, NFT_MSG_NEWSETELEM, families[i], blocks, count, now_ms);
 	if (hooks.ledger)

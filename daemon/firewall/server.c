@@ -5,7 +5,9 @@
 #include "common/clock.h"
 #include "common/frame.h"
 #include "common/log.h"
+#include "daemon/filter/wire.h"
 #include "daemon/firewall/peer.h"
+#include "daemon/firewall/upstream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +26,7 @@ enum {
 struct server {
 	struct firewall *fw;
 	struct peer parent, agent, filter;
+	struct upstream upstream;
 	bool serving;      /* after the first COMMIT */
 	bool cannot_sever; /* and it was said */
 	int road_error;    /* that was said last */
@@ -478,7 +481,9 @@ static int serve_agent(struct server *s, short revents, struct frame *f)
 
 static int handle_filter(struct server *s, struct frame *f)
 {
-	(void)s;
+	if (f->type == FILTER_ASK_SOCKET)
+		return upstream_answer(&s->upstream, &s->filter, f, firewall_socket_mark(s->fw),
+		                       clock_monotonic_ms());
 	return f->type == IPC_PONG && !f->length && f->fd < 0 ? 0 : -EPROTO;
 }
 

@@ -39,6 +39,11 @@ const char *set_filter_name(sa_family_t family)
 	return family == AF_INET ? "filter4" : "filter6";
 }
 
+const char *set_seal_name(sa_family_t family)
+{
+	return family == AF_INET ? "seal4" : "seal6";
+}
+
 const char *set_drain_name(sa_family_t family)
 {
 	return family == AF_INET ? "drain4" : "drain6";
@@ -220,8 +225,8 @@ struct lists {
 	const struct conf *conf;
 	uint16_t type;
 	int64_t now_ms;
-	struct nftnl_set *map, *filter, *hits, *drain;
-	size_t n_map, n_filter, n_hits, n_drain;
+	struct nftnl_set *map, *filter, *seal, *hits, *drain;
+	size_t n_map, n_filter, n_seal, n_hits, n_drain;
 };
 
 static bool add_jump(const struct lists *l, struct nftnl_set *set, const struct block *block,
@@ -272,16 +277,19 @@ static bool add_refused(struct lists *l, const struct block *block)
 
 static bool add_filtered(struct lists *l, const struct block *block)
 {
+	const struct conf_breaker *breaker = &l->conf->breakers[block->rule - 1];
 	char chain[NFT_NAME_MAXLEN];
 
-	if (l->batch->family == NFPROTO_BRIDGE) {
-		const struct conf_breaker *breaker = &l->conf->breakers[block->rule - 1];
-
+	if (l->batch->family == NFPROTO_BRIDGE)
 		return breaker->filter.on_failure == CONF_ON_FAILURE_OPEN || add_refused(l, block);
-	}
 	if (!add_jump(l, l->filter, block, chain_name_of_filter(l->conf, block->rule, chain)))
 		return false;
 	l->n_filter++;
+	if (breaker->seal_local) {
+		if (!add_jump(l, l->seal, block, chain_name_of_seal(l->conf, block->rule, chain)))
+			return false;
+		l->n_seal++;
+	}
 	if (block->drain_until_ms > l->now_ms) {
 		struct nftnl_set_elem *element =
 		    new_element(&block->endpoint, block->drain_until_ms, l->type, l->now_ms);
@@ -306,6 +314,7 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 	for (size_t i = 0; i < count;) {
 		auto_set struct nftnl_set *map = new_set(batch, set_map_name(family));
 		auto_set struct nftnl_set *filter = new_set(batch, set_filter_name(family));
+		auto_set struct nftnl_set *seal = new_set(batch, set_seal_name(family));
 		auto_set struct nftnl_set *hits = new_set(batch, set_hits_name(family));
 		auto_set struct nftnl_set *drain = new_set(batch, set_drain_name(family));
 		struct lists l = {.batch = batch,
@@ -314,10 +323,11 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 		                  .now_ms = now_ms,
 		                  .map = map,
 		                  .filter = filter,
+		                  .seal = seal,
 		                  .hits = hits,
 		                  .drain = drain};
 
-		if (!map || !filter || !hits || !drain)
+		if (!map || !filter || !seal || !hits || !drain)
 			return;
 		for (; i < count && l.n_map + l.n_filter < ELEMENTS_A_MESSAGE; i++) {
 			bool added = true;
@@ -333,6 +343,7 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 		}
 		put_some(batch, type, map, l.n_map);
 		put_some(batch, type, filter, l.n_filter);
+		put_some(batch, type, seal, l.n_seal);
 		put_some(batch, type, hits, l.n_hits);
 		put_some(batch, type, drain, l.n_drain);
 	}

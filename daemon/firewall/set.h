@@ -54,9 +54,10 @@ void set_put_peers(struct nft_batch *batch, sa_family_t family, const struct led
 /* The only element of the stamp, in place of the one that is there. */
 void set_put_stamp(struct nft_batch *batch, const uint8_t key[static SET_STAMP_BYTES]);
 
-/* "block4", "filter6", "drain4", "hits6", "ledger4", "peers6" */
+/* "block4", "filter6", "seal4", "drain6", "hits6", "ledger4", "peers6" */
 const char *set_map_name(sa_family_t family);
 const char *set_filter_name(sa_family_t family);
+const char *set_seal_name(sa_family_t family);
 const char *set_drain_name(sa_family_t family);
 const char *set_hits_name(sa_family_t family);
 const char *set_ledger_name(sa_family_t family);

@@ -22,7 +22,9 @@ ONE6, TWO6 = "fd93::2", "fd93::3"
 MARK = 0x50000000
 
 
-class Paths(Base):
+class Bridged(Base):
+    """Two pods on one bridge of the target."""
+
     def open_echo(self, namespace, address, port):
         server = Echo(self.lab, namespace, address, port)
         self.addCleanup(server.close)
@@ -46,6 +48,47 @@ class Paths(Base):
             except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
                 return False
 
+    def add_bridge(self):
+        lab, target = self.lab, self.lab.name_of("target")
+        if os.path.exists(f"/run/netns/{lab.name_of('one')}"):
+            return
+        lab.run("target", "sysctl", "-qw", "net.ipv4.ip_forward=1",
+                "net.ipv6.conf.all.forwarding=1")
+        run("ip", "-n", target, "link", "add", "br0", "type", "bridge",
+            "mcast_snooping", "0")
+        run("ip", "-n", target, "address", "add", "10.93.0.1/24", "dev", "br0")
+        run("ip", "-n", target, "address", "add", "fd93::1/64", "dev", "br0", "nodad")
+        run("ip", "-n", target, "link", "set", "br0", "up")
+        for namespace, addresses in (("one", (ONE, ONE6)), ("two", (TWO, TWO6))):
+            lab._add_namespace(namespace)
+            pod = lab.name_of(namespace)
+            run("ip", "link", "add", namespace, "netns", target, "type", "veth",
+                "peer", "name", "eth0", "netns", pod)
+            run("ip", "-n", target, "link", "set", namespace, "master", "br0", "up")
+            run("ip", "-n", pod, "address", "add", f"{addresses[0]}/24", "dev", "eth0")
+            run("ip", "-n", pod, "address", "add", f"{addresses[1]}/64", "dev", "eth0", "nodad")
+            run("ip", "-n", pod, "link", "set", "eth0", "up")
+            run("ip", "-n", pod, "route", "add", "default", "via", "10.93.0.1")
+            run("ip", "-n", pod, "route", "add", "default", "via", "fd93::1")
+            for address in addresses:
+                self.stack.enter_context(contextlib.closing(Echo(lab, namespace, address, PORT)))
+        client = lab.name_of("client")
+        run("ip", "-n", client, "route", "add", "10.93.0.0/24", "via", lab.TARGET)
+        run("ip", "-n", client, "route", "add", "fd93::/64", "via", lab.TARGET6)
+        for address in (TWO, TWO6):
+            for way in ("one", "target", "client"):
+                wait_until(lambda a=address, n=way: self.is_open(a, namespace=n), 10,
+                           f"{address} answers {way}")
+
+    def set_bridge_nf(self, value):
+        """Whether frames between ports of a bridge are shown to the tables of IP."""
+        done = self.lab.run("target", "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={value}",
+                            f"net.bridge.bridge-nf-call-ip6tables={value}", check=False)
+        if done.returncode and value:
+            self.skipTest("no bridge-nf in this kernel")
+
+
+class Paths(Bridged):
     def assert_closes(self, block, ways, spared=()):
         """`ways` are open, the block closes every one of them, and `spared` stay open."""
         for way in (*ways, *spared):
@@ -154,45 +197,6 @@ class Paths(Base):
             self.assertEqual(out, "ConnectionRefusedError")
 
     # Pods on one bridge
-
-    def add_bridge(self):
-        lab, target = self.lab, self.lab.name_of("target")
-        if os.path.exists(f"/run/netns/{lab.name_of('one')}"):
-            return
-        lab.run("target", "sysctl", "-qw", "net.ipv4.ip_forward=1",
-                "net.ipv6.conf.all.forwarding=1")
-        run("ip", "-n", target, "link", "add", "br0", "type", "bridge",
-            "mcast_snooping", "0")
-        run("ip", "-n", target, "address", "add", "10.93.0.1/24", "dev", "br0")
-        run("ip", "-n", target, "address", "add", "fd93::1/64", "dev", "br0", "nodad")
-        run("ip", "-n", target, "link", "set", "br0", "up")
-        for namespace, addresses in (("one", (ONE, ONE6)), ("two", (TWO, TWO6))):
-            lab._add_namespace(namespace)
-            pod = lab.name_of(namespace)
-            run("ip", "link", "add", namespace, "netns", target, "type", "veth",
-                "peer", "name", "eth0", "netns", pod)
-            run("ip", "-n", target, "link", "set", namespace, "master", "br0", "up")
-            run("ip", "-n", pod, "address", "add", f"{addresses[0]}/24", "dev", "eth0")
-            run("ip", "-n", pod, "address", "add", f"{addresses[1]}/64", "dev", "eth0", "nodad")
-            run("ip", "-n", pod, "link", "set", "eth0", "up")
-            run("ip", "-n", pod, "route", "add", "default", "via", "10.93.0.1")
-            run("ip", "-n", pod, "route", "add", "default", "via", "fd93::1")
-            for address in addresses:
-                self.stack.enter_context(contextlib.closing(Echo(lab, namespace, address, PORT)))
-        client = lab.name_of("client")
-        run("ip", "-n", client, "route", "add", "10.93.0.0/24", "via", lab.TARGET)
-        run("ip", "-n", client, "route", "add", "fd93::/64", "via", lab.TARGET6)
-        for address in (TWO, TWO6):
-            for way in ("one", "target", "client"):
-                wait_until(lambda a=address, n=way: self.is_open(a, namespace=n), 10,
-                           f"{address} answers {way}")
-
-    def set_bridge_nf(self, value):
-        """Whether frames between ports of a bridge are shown to the tables of IP."""
-        done = self.lab.run("target", "sysctl", "-qw", f"net.bridge.bridge-nf-call-iptables={value}",
-                            f"net.bridge.bridge-nf-call-ip6tables={value}", check=False)
-        if done.returncode and value:
-            self.skipTest("no bridge-nf in this kernel")
 
     def test_pod_to_pod_on_one_bridge_with_bridge_nf(self):
         self.start()
