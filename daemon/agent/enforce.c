@@ -308,6 +308,7 @@ void enforce_drop_unused(struct agent *a, struct watch *w)
 	    w->slot.in_flight || w->in_list || w->record.waiting || w->record.unsaved)
 		return;
 	schedule_forget(a->schedule, w);
+	verify_forget(a, w);
 	wall_forget(a->wall, w);
 	watch_set_remove(a->watches, w);
 }

@@ -25,6 +25,8 @@ struct breaker_conf observe_breaker_conf(const struct conf *conf, const struct w
 void observe_begin(struct watch *w, void *arg)
 {
 	(void)arg;
+	if (w->netns == WATCH_OUTSIDE)
+		return;
 	breaker_begin_probe(&w->breaker, clock_monotonic_ms());
 }
 
@@ -281,6 +283,10 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	struct breaker_conf conf;
 	struct breaker_decision decision;
 
+	if (w->netns == WATCH_OUTSIDE) {
+		verify_take_probe(a, w, finding);
+		return;
+	}
 	if (finding) {
 		inside_note_finding(a, w, finding);
 		choose_rule(a, w, finding);
@@ -328,10 +334,15 @@ void observe_died(struct watch *w, bool alone, void *arg)
 {
 	struct agent *a = arg;
 	struct breaker_conf conf = observe_breaker_conf(a->conf, w);
-	struct breaker_decision decision =
-	    breaker_record_probe(&w->breaker, &conf, BREAKER_NO_VERDICT, clock_monotonic_ms());
+	struct breaker_decision decision;
 	char text[WATCH_NAME_LEN];
 
+	if (w->netns == WATCH_OUTSIDE) {
+		verify_take_probe(a, w, NULL);
+		return;
+	}
+	decision =
+	    breaker_record_probe(&w->breaker, &conf, BREAKER_NO_VERDICT, clock_monotonic_ms());
 	log_warning("a prober died while it probed %s%s: under quarantine", watch_name(w, text),
 	            alone ? ", alone" : ", among others");
 	story_tell(w, "a prober died while it probed this%s: under quarantine",
@@ -351,6 +362,8 @@ void observe_released(struct watch *w, void *arg)
 	char text[WATCH_NAME_LEN];
 
 	(void)arg;
+	if (w->netns == WATCH_OUTSIDE)
+		return;
 	log_info("%s was probed alone and the prober lives: out of quarantine",
 	         watch_name(w, text));
 }

@@ -95,7 +95,7 @@ static bool send_probe(struct schedule *s, struct watch *w)
 	    .tls_first = port_is_tls_first(w->endpoint.port),
 	    .tls_only = w->tls_only,
 	    .plain_only = w->plain_only,
-	    .asks_serves = true,
+	    .asks_serves = w->netns != WATCH_OUTSIDE,
 	    .from_inside = w->netns != 0,
 	};
 

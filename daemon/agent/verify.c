@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/agent/agent.h"
+#include "daemon/agent/verify_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -84,29 +84,27 @@ static const char *find_objection(const struct agent *a, const struct watch *w)
 {
 	if (endpoint_is_loopback(&w->endpoint))
 		return "only this host itself reaches it";
-	if (enforce_filters(a, w))
-		return "a filter answers everybody";
 	if (is_let_through(a, w))
 		return "allow_from or protect.sources lets the connection that would tell pass";
 	return NULL;
 }
 
-static void set_due(struct agent *a, struct watch *w, int64_t due_ms)
+void verify_set_due(struct agent *a, struct watch *w, int64_t due_ms)
 {
 	w->verify.due_ms = due_ms;
 	if (!a->verify_due_ms || due_ms < a->verify_due_ms)
 		a->verify_due_ms = due_ms;
 }
 
-static void set_unproven(struct agent *a, struct watch *w, const char *why, int64_t again_ms)
+void verify_set_unproven(struct agent *a, struct watch *w, const char *why, int64_t again_ms)
 {
 	w->verify.state = VERIFY_UNPROVEN;
 	w->verify.why = why;
 	w->verify.connected = false;
-	set_due(a, w, clock_monotonic_ms() + again_ms);
+	verify_set_due(a, w, clock_monotonic_ms() + again_ms);
 }
 
-static void take_refusal(struct agent *a, struct watch *w)
+void verify_take_refusal(struct agent *a, struct watch *w, const char *how)
 {
 	bool was_broken = w->verify.state == VERIFY_INEFFECTIVE;
 	char text[ENDPOINT_TEXT_LEN];
@@ -115,59 +113,65 @@ static void take_refusal(struct agent *a, struct watch *w)
 	w->verify.why = NULL;
 	w->verify.connected = false;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	set_due(a, w, clock_monotonic_ms() + VERIFY_AGAIN_MS);
+	verify_set_due(a, w, clock_monotonic_ms() + VERIFY_AGAIN_MS);
 	if (!was_broken)
 		return;
 	log_info("%s: the wall holds now", endpoint_format(&w->endpoint, text));
-	event_send(a, "effective", w, "a connection from a namespace of our own is refused", NULL);
+	event_send(a, "effective", w, how, NULL);
 }
 
-static void take_connection(struct agent *a, struct watch *w)
+void verify_take_connection(struct agent *a, struct watch *w, const char *why)
 {
-	static const char why[] = "a stranger's connection is answered in spite of the block: the "
-	                          "traffic does not pass through nftables";
 	bool was_broken = w->verify.state == VERIFY_INEFFECTIVE;
 	char text[ENDPOINT_TEXT_LEN];
 
 	if (!was_broken && !w->verify.connected) {
 		/* It may have been under way before the block was in force. */
 		w->verify.connected = true;
-		set_due(a, w, clock_monotonic_ms() + VERIFY_TWICE_MS);
+		verify_set_due(a, w, clock_monotonic_ms() + VERIFY_TWICE_MS);
 		return;
 	}
 	w->verify.state = VERIFY_INEFFECTIVE;
 	w->verify.why = why;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	set_due(a, w, clock_monotonic_ms() + VERIFY_BROKEN_MS);
+	verify_set_due(a, w, clock_monotonic_ms() + VERIFY_BROKEN_MS);
 	if (was_broken)
 		return;
-	log_error("%s: blocked, and still reachable: %s", endpoint_format(&w->endpoint, text), why);
+	log_error("%s: %s, and still reachable: %s", endpoint_format(&w->endpoint, text),
+	          enforce_filters(a, w) ? "filtered" : "blocked", why);
 	event_send(a, "ineffective", w, why, NULL);
 }
+
+static const char is_refused[] = "a connection from a namespace of our own is refused";
+static const char is_answered[] = "a stranger's connection is answered in spite of the block: the "
+                                  "traffic does not pass through nftables";
 
 static void take_result(struct agent *a, struct watch *w, const struct inventory_answer *answer)
 {
 	if (!answer) {
-		set_unproven(a, w, "the inventory process did not answer", VERIFY_BUSY_MS);
+		verify_set_unproven(a, w, "the inventory process did not answer", VERIFY_BUSY_MS);
 		return;
 	}
 	switch ((enum inventory_result)answer->result) {
 	case INVENTORY_REFUSED:
-	case INVENTORY_SILENT: take_refusal(a, w); return;
-	case INVENTORY_CONNECTED: take_connection(a, w); return;
-	case INVENTORY_BUSY: set_due(a, w, clock_monotonic_ms() + VERIFY_BUSY_MS); return;
+	case INVENTORY_SILENT: verify_take_refusal(a, w, is_refused); return;
+	case INVENTORY_CONNECTED: verify_take_connection(a, w, is_answered); return;
+	case INVENTORY_BUSY: verify_set_due(a, w, clock_monotonic_ms() + VERIFY_BUSY_MS); return;
 	case INVENTORY_NO_ROUTE:
-		set_unproven(a, w, "no route from the namespace of our own", VERIFY_AGAIN_MS);
+		verify_set_unproven(a, w, "no route from the namespace of our own",
+		                    VERIFY_AGAIN_MS);
 		return;
 	case INVENTORY_UNSUPPORTED:
-		set_unproven(a, w, "there is no namespace of our own", VERIFY_AGAIN_MS);
+		verify_set_unproven(a, w, "there is no namespace of our own", VERIFY_AGAIN_MS);
 		return;
 	case INVENTORY_OK:
 	case INVENTORY_MALFORMED:
 	case INVENTORY_NOT_FOUND:
 	case INVENTORY_KERNEL:
 	case INVENTORY_CUT:
-	default: set_unproven(a, w, "the inventory process could not connect", VERIFY_AGAIN_MS);
+	default:
+		verify_set_unproven(a, w, "the inventory process could not connect",
+		                    VERIFY_AGAIN_MS);
 	}
 }
 
@@ -184,7 +188,7 @@ static void on_answered(const struct inventory_answer *answer, int fd, void *arg
 	if (!w || !w->verify.asking)
 		return;
 	w->verify.asking = false;
-	if (w->wall.in_kernel && a->conf->firewall.verify)
+	if (w->wall.in_kernel && a->conf->firewall.verify && !w->verify.of_filter)
 		take_result(a, w, answer);
 }
 
@@ -221,24 +225,29 @@ static void verify_one(struct agent *a, struct watch *w, int64_t now_ms)
 	const char *objection = find_objection(a, w);
 
 	if (objection)
-		set_unproven(a, w, objection, VERIFY_AGAIN_MS);
-	else if (ask(a, w) < 0 && w->verify.state == VERIFY_NONE)
-		set_unproven(a, w, "the inventory process is not there", VERIFY_BUSY_MS);
+		verify_set_unproven(a, w, objection, VERIFY_AGAIN_MS);
+	else if ((enforce_filters(a, w) ? verify_probe(a, w) : ask(a, w)) < 0 &&
+	         w->verify.state == VERIFY_NONE)
+		verify_set_unproven(a, w, "the inventory process is not there", VERIFY_BUSY_MS);
 	else if (!w->verify.asking)
-		set_due(a, w, now_ms + VERIFY_BUSY_MS);
+		verify_set_due(a, w, now_ms + VERIFY_BUSY_MS);
 }
 
 void verify_note_wall(struct agent *a, struct watch *w)
 {
 	struct verify_slot *v = &w->verify;
+	bool filters = enforce_filters(a, w);
 
-	if (!w->wall.in_kernel || !a->conf->firewall.verify) {
-		*v = (struct verify_slot){.asking = v->asking};
-		return;
+	/* Of another kind: another question, for another answer. */
+	if (!w->wall.in_kernel || !a->conf->firewall.verify || v->of_filter != filters) {
+		verify_forget(a, w);
+		*v = (struct verify_slot){.asking = v->asking, .of_filter = filters};
 	}
+	if (!w->wall.in_kernel || !a->conf->firewall.verify)
+		return;
 	/* Another configuration may let the connection that tells pass, or not any more. */
 	if (!v->due_ms || v->generation != a->meta.generation)
-		set_due(a, w, 1);
+		verify_set_due(a, w, 1);
 	v->generation = a->meta.generation;
 	/* The first answer is wanted now, not with the next tick; of 100,000 that come together,
 	 * with theirs. */
@@ -259,11 +268,11 @@ void verify_tick(struct agent *a, int64_t now_ms)
 		if (!w->wall.in_kernel || w->verify.asking || !w->verify.due_ms)
 			continue;
 		if (w->verify.due_ms > now_ms) {
-			set_due(a, w, w->verify.due_ms);
+			verify_set_due(a, w, w->verify.due_ms);
 			continue;
 		}
 		if (room-- == 0 || a->verifying >= VERIFY_AT_ONCE) {
-			set_due(a, w, w->verify.due_ms); /* and of those behind it */
+			verify_set_due(a, w, w->verify.due_ms); /* and of those behind it */
 			return;
 		}
 		verify_one(a, w, now_ms);

@@ -4,7 +4,8 @@
  * connects to the endpoint from a network namespace of its own (INVENTORY_CONNECT), and again every
  * now and then. Somebody answers: the packets take a way that nftables does not see, the block is
  * there and does nothing. That is told, and stands in status, metrics and readiness until a later
- * connection is refused. Loop's thread.
+ * connection is refused. A filter answers everybody: it is believed when the prober, on sockets of
+ * that namespace, is shown no profiling there. Loop's thread.
  */
 #pragma once
 
@@ -31,6 +32,10 @@ const char *verify_state_name(enum verify_state state);
 
 /* The block of this endpoint has gone in, was renewed, or is gone: w->wall.in_kernel says. */
 void verify_note_wall(struct agent *a, struct watch *w);
+/* Nobody wants to know any more; it may be freed. */
+void verify_forget(struct agent *a, struct watch *w);
+/* Handler of the schedule, for what verify_probe() has asked. Frees the probe's own watch. */
+void verify_take_probe(struct agent *a, struct watch *probe, const struct finding *finding);
 /* With every tick of the agent's. */
 void verify_tick(struct agent *a, int64_t now_ms);
 /* For people: state, why, when; null without a block. */

@@ -22,8 +22,22 @@ struct watch_set *watch_set_new(void)
 	return calloc(1, sizeof(struct watch_set));
 }
 
-static void watch_free(struct watch *w)
+struct watch *watch_new(const struct watch_key *key)
 {
+	struct watch *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->endpoint = key->endpoint;
+	w->netns = key->netns;
+	breaker_init(&w->breaker);
+	return w;
+}
+
+void watch_free(struct watch *w)
+{
+	if (w->verify.probe)
+		watch_free(w->verify.probe);
 	if (w->slot.timer)
 		event_free(w->slot.timer);
 	if (w->renew_timer)
@@ -107,12 +121,9 @@ struct watch *watch_set_get_key(struct watch_set *set, const struct watch_key *k
 		set->items = items;
 		set->room = room;
 	}
-	w = calloc(1, sizeof(*w));
+	w = watch_new(key);
 	if (!w)
 		return NULL;
-	w->endpoint = key->endpoint;
-	w->netns = key->netns;
-	breaker_init(&w->breaker);
 	memmove(set->items + i + 1, set->items + i, (set->count - i) * sizeof(*set->items));
 	set->items[i] = w;
 	set->count++;

@@ -9,6 +9,7 @@
 #include "daemon/agent/blast.h"
 #include "daemon/agent/breaker.h"
 #include "daemon/agent/state.h"
+#include "daemon/inventory/wire.h"
 #include "daemon/ipc.h"
 
 #include <sys/queue.h>
@@ -156,8 +157,10 @@ struct watch {
 		int64_t checked_wall_ms; /* when a stranger was refused, or answered */
 		int64_t due_ms;          /* when to try again; 0: never */
 		uint64_t generation;     /* of the configuration that it was planned under */
+		bool of_filter;          /* what is tried is one */
 		bool asking;
-		bool connected; /* a stranger was answered once */
+		struct watch *probe; /* owned; while a filter is asked from outside; or NULL */
+		bool connected;      /* a stranger was answered once */
 	} verify;
 	struct agent *agent;        /* for the timers below */
 	struct event *renew_timer;  /* enforce.c */
@@ -167,6 +170,13 @@ struct watch {
 };
 
 TAILQ_HEAD(watch_queue, watch);
+
+/* In place of a namespace: asked as a stranger would, from the helper's own (verify_filter.c). */
+#define WATCH_OUTSIDE INVENTORY_VANTAGE
+
+/* One that is in no set, to be probed aside; NULL when memory is out. */
+struct watch *watch_new(const struct watch_key *key);
+void watch_free(struct watch *w);
 
 struct watch_set;
 

@@ -253,8 +253,16 @@ static int make_socket(void *arg)
 static void on_socket(struct server *s, const struct inventory_request *r, uint64_t seq)
 {
 	struct socket_question q = {.family = r->family, .fd = -1};
-	int err = inventory_act_inside(s->inventory, r->netns, make_socket, &q);
+	int err = 0;
 
+	if (r->netns == INVENTORY_VANTAGE && !s->vantage) {
+		answer(s, seq, INVENTORY_UNSUPPORTED);
+		return;
+	}
+	if (r->netns == INVENTORY_VANTAGE)
+		q.fd = err = vantage_socket(s->vantage, r->family);
+	else
+		err = inventory_act_inside(s->inventory, r->netns, make_socket, &q);
 	if (err < 0) {
 		answer_errno(s, seq, err);
 		return;

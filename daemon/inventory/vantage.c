@@ -154,11 +154,8 @@ static bool leads_out(const struct endpoint *to)
 	       !(to->address[0] == 0xfe && (to->address[1] & 0xc0) == 0x80);
 }
 
-/* Returns the socket or -errno; the process is at home again. */
-static int make_socket(const struct vantage *v, int family)
+int vantage_socket(const struct vantage *v, int family)
 {
-	/* Ended by a reset: the server is rid of it at once, and so is the kernel. */
-	const struct linger at_once = {.l_onoff = 1};
 	int sock, err;
 
 	if (setns(v->fd, CLONE_NEWNET) < 0)
@@ -169,9 +166,17 @@ static int make_socket(const struct vantage *v, int family)
 		log_error("no way back to our network namespace: %s", strerror(errno));
 		_exit(EXIT_FAILURE);
 	}
-	if (sock < 0)
-		return -err;
-	(void)setsockopt(sock, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	return sock < 0 ? -err : sock;
+}
+
+/* Ended by a reset: the server is rid of it at once, and so is the kernel. */
+static int make_fleeting_socket(const struct vantage *v, int family)
+{
+	const struct linger at_once = {.l_onoff = 1};
+	int sock = vantage_socket(v, family);
+
+	if (sock >= 0)
+		(void)setsockopt(sock, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	return sock;
 }
 
@@ -193,7 +198,7 @@ int vantage_connect(struct vantage *v, struct event_base *base, const struct end
 	*a = (struct attempt){.vantage = v, .done = done, .arg = arg};
 	LIST_INSERT_HEAD(&v->attempts, a, link);
 	v->n_attempts++;
-	a->sock = make_socket(v, to->family);
+	a->sock = make_fleeting_socket(v, to->family);
 	if (a->sock < 0)
 		err = a->sock;
 	else

@@ -36,6 +36,9 @@ void vantage_free(struct vantage *v);
 int vantage_fd(const struct vantage *v);
 uint64_t vantage_netns(const struct vantage *v);
 
+/* A new TCP socket that lives there, or -errno. */
+int vantage_socket(const struct vantage *v, int family);
+
 typedef void vantage_done(enum inventory_result result, int error, void *arg);
 /*
  * Connects from there, and says what came of it: `done` is called once, from the loop, never from

@@ -47,12 +47,16 @@ enum inventory_verb {
 	/* A connection from a namespace of the helper's own, that no exception of the wall knows:
 	 * does anybody answer? Nothing is sent or read on it. */
 	INVENTORY_CONNECT,
-	/* A new TCP socket that lives in that namespace: travels with the ANSWER. */
+	/* A new TCP socket that lives in that namespace (INVENTORY_VANTAGE: in the helper's own):
+	 * travels with the ANSWER. */
 	INVENTORY_SOCKET,
 	/* By which ports do people log in (logins.h)? PEER for each address and port of the host's
 	 * where an SSH server listens or has a connection, then ANSWER. */
 	INVENTORY_LOGINS,
 };
+
+/* No inode has this number. */
+#define INVENTORY_VANTAGE UINT64_MAX
 
 struct inventory_request {
 	uint16_t version; /* INVENTORY_WIRE_VERSION */

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define ENDPOINT "192.0.2.1:9100"
-#define SCAN     "scan: {targets: [\"" ENDPOINT "\"], interval: 100ms, listeners: false}\n"
+#define TARGETS  "scan: {targets: [\"" ENDPOINT "\"], interval: 100ms, listeners: false}\n"
+#define SCAN     TARGETS "firewall: {verify: false}\n"
 #define KEYS     "trip_after: 1, open_for: 1s, confirm_interval: 10ms"
 #define BREAKER(more)                                                                              \
 	"mode: enforce\n" SCAN "breakers: [{name: web, action: filter, " KEYS more "}]\n"
@@ -311,6 +312,95 @@ static void test_panic_and_people_come_first(void **state)
 	bench_no_event(b, QUIET_MS);
 }
 
+/* Does it hold? */
+
+static void start_verified(struct bench *b)
+{
+	start_standing(b, "scan: {targets: [\"" ENDPOINT "\"], interval: 1h, listeners: false}\n"
+	                  "filters: [{name: front, match: {ports: [9100]}}]\n");
+	find(b, VERDICT_CLEAR, "http");
+	expect_block(b, 1, false);
+}
+
+/* From outside, and with plain HTTP. */
+static uint64_t expect_probe_from_outside(struct bench *b)
+{
+	struct ipc_probe probe;
+	uint64_t seq = bench_probe(b, &probe);
+
+	assert_true(probe.from_inside && probe.plain_only && !probe.asks_serves);
+	return seq;
+}
+
+static void expect_wall(struct bench *b, const char *state, const char *why)
+{
+	json_t *status = bench_status(b);
+	json_t *wall = json_object_get(bench_endpoint(status, ENDPOINT), "wall");
+
+	assert_string_equal(text_of(wall, "state"), state);
+	assert_non_null(strstr(text_of(wall, "why"), why));
+	json_decref(status);
+}
+
+static void test_a_filter_is_asked_from_outside(void **state)
+{
+	struct bench *b = *state;
+
+	start_verified(b);
+	bench_find(b, expect_probe_from_outside(b), NULL, VERDICT_PROTECTED, false);
+	bench_no_event(b, QUIET_MS);
+	expect_wall(b, "verified", "(null)");
+}
+
+static void test_a_filter_that_serves_profiling_is_told(void **state)
+{
+	struct bench *b = *state;
+
+	start_verified(b);
+	bench_find(b, expect_probe_from_outside(b), NULL, VERDICT_CONFIRMED, true);
+	bench_find(b, expect_probe_from_outside(b), NULL, VERDICT_CONFIRMED, true);
+	expect_event(b, "ineffective", "filter", "a stranger is served profiling");
+	expect_wall(b, "ineffective", "in spite of the filter");
+}
+
+static void test_no_answer_proves_nothing(void **state)
+{
+	struct bench *b = *state;
+
+	start_verified(b);
+	bench_find(b, expect_probe_from_outside(b), NULL, VERDICT_ERROR, false);
+	bench_no_event(b, QUIET_MS);
+	expect_wall(b, "unproven", "got no answer");
+}
+
+static void test_a_prober_that_dies_of_it_is_no_end(void **state)
+{
+	struct bench *b = *state;
+
+	start_verified(b);
+	(void)expect_probe_from_outside(b);
+	bench_kill_prober(b);
+	bench_new_prober(b);
+	bench_no_event(b, QUIET_MS);
+	/* Asked again. */
+	bench_find(b, expect_probe_from_outside(b), NULL, VERDICT_CLEAR, false);
+	bench_no_event(b, QUIET_MS);
+	expect_wall(b, "verified", "(null)");
+}
+
+static void test_a_filter_that_goes_meanwhile_is_not_judged(void **state)
+{
+	struct bench *b = *state;
+	uint64_t seq;
+
+	start_verified(b);
+	seq = expect_probe_from_outside(b);
+	bench_reload(b, TARGETS);
+	bench_grant(b, FIREWALL_UNBLOCK, 0);
+	bench_find(b, seq, NULL, VERDICT_CONFIRMED, true);
+	bench_no_event(b, QUIET_MS);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -330,6 +420,11 @@ int main(void)
 	    TEST(test_a_reload_puts_it_in_front_of_a_breaker),
 	    TEST(test_a_match_that_does_not_fit_is_none),
 	    TEST(test_panic_and_people_come_first),
+	    TEST(test_a_filter_is_asked_from_outside),
+	    TEST(test_a_filter_that_serves_profiling_is_told),
+	    TEST(test_no_answer_proves_nothing),
+	    TEST(test_a_prober_that_dies_of_it_is_no_end),
+	    TEST(test_a_filter_that_goes_meanwhile_is_not_judged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
