@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The filter as a process of the service: when it is there, as whom, and what becomes of it."""
+import os
+import signal
+import time
+import unittest
+
+from lab import IS_ASAN, Lab, wait_until
+from test_daemon import DaemonTest, read_status
+
+FILTER = {"name": "exporters", "match": {"ports": [9100]}}
+
+
+class Service(DaemonTest):
+    def config(self, *filters, **changes):
+        return self.lab.config(filters=list(filters), **changes)
+
+    def start_filtered(self):
+        self.daemon = self.lab.daemon(self.config(FILTER)).start()
+        return self.daemon
+
+    def reload(self, *filters, check=True):
+        self.daemon.write_config(self.config(*filters))
+        return self.daemon.ctl("reload", check=check)
+
+    def test_it_is_there_only_where_a_rule_filters(self):
+        daemon = self.start()
+        before = daemon.children()
+        self.assertNotIn("filter", before)
+        self.reload(FILTER)
+        # It has taken the configuration before the reload was over.
+        self.assertIn("filter", daemon.children())
+        first = daemon.child("filter")
+        self.reload(FILTER, {**FILTER, "name": "more"})
+        self.assertEqual(daemon.child("filter"), first)
+        # What it serves may go on for a while.
+        self.reload()
+        self.assertEqual(daemon.child("filter"), first)
+        self.reload(FILTER)
+        self.assertEqual(daemon.child("filter"), first)
+        self.assertEqual({**daemon.children(), **before}, daemon.children())
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_a_breaker_that_filters_needs_it_too(self):
+        config = self.config_of(action="filter")
+        self.daemon = self.lab.daemon(config).start()
+        self.daemon.child("filter")
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertNotIn("killed", self.daemon.output)
+
+    def test_a_refused_reload_leaves_none_behind(self):
+        daemon = self.start()
+        config = self.config(FILTER)
+        config["users"]["prober"] = "64109"  # takes a restart, says the agent
+        daemon.write_config(config)
+        self.assertNotEqual(daemon.ctl("reload", check=False).returncode, 0)
+        wait_until(lambda: "filter" not in daemon.children(), 10, "the filter is gone again")
+        daemon.process.wait_line(r"the filter process \(pid \d+\) has ended: nothing is left")
+        self.assertNotIn("killed", daemon.output)
+        self.reload(FILTER)
+        daemon.child("filter")
+
+    def test_it_has_its_uid_and_nothing_else(self):
+        pid = self.start_filtered().child("filter")
+        status = read_status(pid)
+        for name in ("Uid", "Gid"):
+            self.assertEqual(status[name].split(), ["64108"] * 4)
+        self.assertEqual(status["Groups"].split(), [])
+        for name in ("CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"):
+            self.assertEqual(int(status[name], 16), 0, name)
+        self.assertEqual(status["NoNewPrivs"], "1")
+        self.assertEqual(status["Seccomp"], "0" if IS_ASAN else "2")
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        self.assertFalse([x for x in links if self.lab.directory in x or x.endswith(".yaml")])
+
+    def test_a_killed_one_is_back_at_once(self):
+        daemon = self.start_filtered()
+        others = {role: pid for role, pid in daemon.children().items() if role != "filter"}
+        old = daemon.child("filter")
+        os.kill(old, signal.SIGKILL)
+        begin = time.monotonic()
+        daemon.process.wait_line(r"the filter process is back \(pid \d+\)")
+        self.assertLess(time.monotonic() - begin, 1 if not IS_ASAN else 10)
+        new = daemon.child("filter")
+        self.assertNotEqual(new, old)
+        self.assertEqual(read_status(new)["Uid"].split()[0], "64108")
+        self.assertEqual({**daemon.children(), **others}, daemon.children())
+        self.reload(FILTER, {**FILTER, "name": "more"})
+        self.assertEqual(daemon.child("filter"), new)
+
+    def test_a_reload_does_not_wait_for_one_that_hangs(self):
+        daemon = self.start_filtered()
+        old = daemon.child("filter")
+        os.kill(old, signal.SIGSTOP)
+        self.reload(FILTER, {**FILTER, "name": "more"})
+        wait_until(lambda: daemon.children().get("filter") not in (None, old), 20,
+                   "another filter")
+        self.assertEqual(self.lab.get("127.0.0.1", 9464, "/healthz", namespace="target")[0], 200)
+
+    def test_without_a_rule_it_ends_a_minute_later(self):
+        daemon = self.start_filtered()
+        pid = daemon.child("filter")
+        self.reload()
+        begin = time.monotonic()
+        daemon.process.wait_line(rf"the filter process \(pid {pid}\) has ended", timeout=90)
+        self.assertGreater(time.monotonic() - begin, 50)
+        self.assertNotIn("filter", daemon.children())
+        daemon.wait_ready()
+        self.reload(FILTER)
+        self.assertNotEqual(daemon.child("filter"), pid)
+        self.assertNotIn("killed", daemon.output)
+
+    def test_it_comes_back_after_the_service_was_killed(self):
+        daemon = self.start_filtered()
+        daemon.kill_everything()
+        daemon.start()
+        daemon.child("filter")
+        self.assertEqual(daemon.stop(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
