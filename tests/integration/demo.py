@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`./dev demo`: a real node_exporter is found, walled off, and released again.
+"""`./dev demo`: a real node_exporter is found, walled off, filtered and released again.
 
 Exit status 0 only when every step was observed, from outside, as it happened.
 """
@@ -41,7 +41,7 @@ control:
   socket: "{directory}/run/control.sock"
 state:
   directory: "{directory}/state"
-# The demo makes no users: any uids that nobody else has.
+# The demo makes no users: uids that nobody else has.
 users: {{agent: "64101", prober: "64102", firewall: "64103", sender: "64104",
         inventory: "64106", runner: "64107", filter: "64108"}}
 """
@@ -186,6 +186,32 @@ def step_risk(story, daemon):
     story.seen("HIGH_RISK")
 
 
+def step_filter(story, lab, daemon):
+    story.step("the same port, filtered: a stranger has metrics, and no profiles")
+    story.shell("target", "sed -i 's/action: drop/action: filter/' pprofwall.yaml; "
+                          "pprofwall reload")
+    with open(daemon.config_path, encoding="utf-8") as file:
+        text = file.read()
+    daemon.write_config(text.replace("action: drop", "action: filter"))
+    done = daemon.ctl("reload", check=False)
+    expect(done.returncode == 0, f"status 0; got {done.returncode}: {done.stderr}")
+    observe(lambda: reach(lab, "/metrics", Lab.STRANGER), "the port is open again")
+    for path, wanted in (("/metrics", 200), ("/debug/pprof/", 403),
+                         ("/debug/pprof/profile?seconds=1", 403)):
+        story.shell("stranger", f"curl -i http://{ENDPOINT}{path}")
+        status, text = reach(lab, path, Lab.STRANGER)
+        expect(status == wanted, f"{wanted}; got {status}")
+        if status == 200:
+            expect("node_cpu_seconds_total" in text, "metrics")
+            story.seen(f"200, {len(text.splitlines())} lines")
+        else:
+            story.show(text.strip())
+            story.seen(f"{status}")
+    status, text = reach(lab, "/debug/pprof/", Lab.ALLOWED)
+    expect(status == 200, f"200 for {Lab.ALLOWED}; got {status}")
+    story.seen(f"{Lab.ALLOWED}, which is in allow_from, has them still")
+
+
 def step_unblock(story, lab, daemon):
     story.step("pprofwall unblock takes it back")
     story.shell("target", f"pprofwall unblock {ENDPOINT} --reason demo")
@@ -228,6 +254,7 @@ def main():
             step_wall(story, lab)
             step_alert(story, hook)
             step_risk(story, daemon)
+            step_filter(story, lab, daemon)
             step_unblock(story, lab, daemon)
             step_stop(story, daemon)
         except (NotObserved, OSError, RuntimeError, subprocess.SubprocessError) as err:
