@@ -77,6 +77,12 @@ static int set_options(int fd, sa_family_t family, uint32_t mark)
 	               sizeof(on)) ||
 	    setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
 		return -errno;
+	/*
+	 * Connections that come in by it have the server's own address and port: without this they
+	 * would keep a server that is restarted from listening there again.
+	 */
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)))
+		return -errno;
 	if (family == AF_INET6 && setsockopt(fd, level, IPV6_V6ONLY, &on, sizeof(on)))
 		return -errno;
 	return 0;
