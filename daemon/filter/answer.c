@@ -7,6 +7,7 @@ void answer_expect(struct connection *c)
 {
 	c->answer.phase = ANSWER_HEAD;
 	c->answer.scanned = 0;
+	c->answer.seen = 0;
 	c->answer.interim = 0;
 	c->answer.asked_ns = clock_monotonic_ns();
 }
@@ -81,6 +82,7 @@ static void pass_interim(struct connection *c, const struct response_head *head)
 	struct iovec piece = {c->service->head, 0};
 
 	c->answer.scanned = 0;
+	c->answer.seen = 0;
 	if (++c->answer.interim > CONNECTION_MAX_INTERIM) {
 		upstream_lost(c);
 		return;
@@ -117,7 +119,7 @@ static bool read_head(struct connection *c)
 	if (link_pending(&c->down) > 0)
 		return false;
 	rc = link_read(&c->up, s->scratch, sizeof(s->scratch), true, &bytes);
-	if (rc <= 0 || bytes.length == c->answer.scanned) {
+	if (rc <= 0 || bytes.length == c->answer.seen) {
 		if (rc < 0 || c->up.ended)
 			upstream_lost(c);
 		return false;
@@ -126,7 +128,7 @@ static bool read_head(struct connection *c)
 	free(steal_ptr(&c->server.again));
 	switch (response_head_read(bytes.at, bytes.length, c->request.to_head, &c->answer.scanned,
 	                           &s->response)) {
-	case HTTP_READ_MORE: break;
+	case HTTP_READ_MORE: c->answer.seen = bytes.length; break;
 	case HTTP_READ_BAD: upstream_lost(c); return true;
 	case HTTP_READ_DONE:
 		if (s->response.status < 200) {

@@ -325,6 +325,9 @@ void connections_tick(struct service *s, int64_t now_ms)
 		next = TAILQ_NEXT(c, entry);
 		if (now_ms >= c->deadline_ms)
 			time_out(c);
+		else if (c->wait == WAIT_IDLE && c->up.fd >= 0 &&
+		         now_ms >= c->deadline_ms - s->limits.idle_ms + s->limits.server_idle_ms)
+			upstream_close(c);
 	}
 }
 

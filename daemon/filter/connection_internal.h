@@ -42,8 +42,8 @@ struct connection {
 	int64_t deadline_ms;
 	struct {
 		enum { REQUEST_HEAD = 0, REQUEST_BODY, REQUEST_SENT } phase;
-		size_t scanned;
-		uint64_t count; /* heads so far */
+		size_t scanned, seen; /* of the bytes of a head that is not whole yet */
+		uint64_t count;       /* heads so far */
 		struct http_body body;
 		bool keep_alive, to_head, expects_continue;
 		unsigned minor;
@@ -51,7 +51,7 @@ struct connection {
 	} request;
 	struct {
 		enum { ANSWER_NONE = 0, ANSWER_HEAD, ANSWER_BODY } phase;
-		size_t scanned;
+		size_t scanned, seen;
 		struct response_body body;
 		bool server_keeps_alive, unwrap; /* chunks, for a client that knows none */
 		unsigned interim;

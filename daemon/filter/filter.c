@@ -12,7 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-enum { TICK_MS = 1000, STOP_TICK_MS = 20, SPARE_DESCRIPTORS = 64 };
+enum { TICK_MS = 1000, STOP_TICK_MS = 20 };
 
 static const char conf_name[] = "the configuration";
 
@@ -389,7 +389,6 @@ int filter_new(struct event_base *base, int parent_sock, int agent_sock,
 {
 	struct filter *f = calloc(1, sizeof(*f));
 	struct service *s;
-	unsigned pairs;
 	int err;
 
 	if (!f) {
@@ -406,10 +405,7 @@ int filter_new(struct event_base *base, int parent_sock, int agent_sock,
 	s->ask_socket = ask_socket;
 	s->arg = f;
 	TAILQ_INIT(&s->connections);
-	/* Each has two. */
-	pairs = descriptors > SPARE_DESCRIPTORS ? (descriptors - SPARE_DESCRIPTORS) / 2 : 1;
-	if (pairs < s->limits.max_connections)
-		s->limits.max_connections = pairs;
+	s->descriptors = descriptors;
 	err = set_up(f, parent_sock, agent_sock);
 	if (err < 0) {
 		filter_free(f);

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { BURST = 64, PAUSE_MS = 100 };
+enum { BURST = 64, PAUSE_MS = 100, SPARE_DESCRIPTORS = 64 };
 
 struct listener {
 	TAILQ_ENTRY(listener) link;
@@ -28,6 +28,7 @@ struct listeners {
 	void (*on_connection)(void *arg);
 	void *arg;
 	TAILQ_HEAD(, listener) list;
+	unsigned n;
 };
 
 struct listeners *listeners_new(struct service *service, const struct rules *rules,
@@ -70,6 +71,7 @@ static void drop(struct listener *l)
 		event_free(l->resume);
 	close(l->fd);
 	TAILQ_REMOVE(&l->all->list, l, link);
+	l->all->n--;
 	free(l);
 }
 
@@ -126,6 +128,17 @@ static void refuse(const struct listener *l, int fd, enum filter_reason reason,
 	close(fd);
 }
 
+/* Each has two descriptors. */
+static bool is_full(const struct listeners *l)
+{
+	const struct service *s = l->service;
+	unsigned others = SPARE_DESCRIPTORS + l->n;
+	unsigned pairs = s->descriptors > others ? (s->descriptors - others) / 2 : 1;
+
+	return s->stats.open_connections >= pairs ||
+	       s->stats.open_connections >= s->limits.max_connections;
+}
+
 static void admit(struct listener *l, int fd, const struct endpoint *client)
 {
 	struct service *s = l->all->service;
@@ -138,7 +151,7 @@ static void admit(struct listener *l, int fd, const struct endpoint *client)
 	}
 	if (endpoint_compare(&endpoint, &l->own) == 0 || addresses_count(&s->upstream, client))
 		refuse(l, fd, FILTER_DENIED_DIRECT, &endpoint, client);
-	else if (s->stats.open_connections >= s->limits.max_connections ||
+	else if (is_full(l->all) ||
 	         addresses_count(&s->clients, &address) >= s->limits.max_per_client)
 		refuse(l, fd, FILTER_DENIED_FULL, &endpoint, client);
 	else if (connection_new(s, l->rule, fd, &endpoint, client) < 0)
@@ -231,6 +244,7 @@ int listeners_put(struct listeners *l, const char *rule, int family, int fd)
 	added->fd = fd;
 	memcpy(added->name, rule, strnlen(rule, sizeof(added->name) - 1));
 	TAILQ_INSERT_TAIL(&l->list, added, link);
+	l->n++;
 	added->readable = event_new(l->service->base, fd, EV_READ | EV_PERSIST, on_readable, added);
 	added->resume = evtimer_new(l->service->base, on_resume, added);
 	if (!added->readable || !added->resume) {

@@ -18,8 +18,10 @@ static void judge_opaque(struct connection *c, const struct http_text *bytes)
 
 	if (c->request.count == 0 && c->rule->policy->on_opaque == CONF_ON_OPAQUE_PASS)
 		found = opaque_look(bytes->at, bytes->length);
-	if (found == OPAQUE_MORE)
+	if (found == OPAQUE_MORE) {
+		c->request.seen = bytes->length;
 		return;
+	}
 	if (found == OPAQUE_NO) {
 		connection_deny(c, FILTER_DENIED_OPAQUE, NULL, 0);
 		connection_abort(c);
@@ -82,6 +84,7 @@ static void begin_request(struct connection *c, const struct http_head *head)
 
 	c->request.count++;
 	c->request.scanned = 0;
+	c->request.seen = 0;
 	c->request.minor = head->minor;
 	/* Methods are what they are in their own case (RFC 9110, 9.1): "head" has a body. */
 	c->request.to_head = head->method.length == 4 && memcmp(head->method.at, "HEAD", 4) == 0;
@@ -110,14 +113,17 @@ static bool read_head(struct connection *c)
 	if (link_pending(&c->down) > 0)
 		return false;
 	rc = link_read(&c->down, s->scratch, CONNECTION_HEAD_READ_BYTES, true, &bytes);
-	if (rc <= 0 || bytes.length == c->request.scanned) {
+	if (rc <= 0 || bytes.length == c->request.seen) {
 		if (rc < 0 || c->down.ended)
 			connection_end(c);
 		return false;
 	}
 	c->moved = true;
 	switch (http_head_read(bytes.at, bytes.length, &c->request.scanned, &s->request, &fault)) {
-	case HTTP_READ_MORE: rc = link_used(&c->down, &bytes, 0); break;
+	case HTTP_READ_MORE:
+		c->request.seen = bytes.length;
+		rc = link_used(&c->down, &bytes, 0);
+		break;
 	case HTTP_READ_DONE:
 		begin_request(c, &s->request);
 		rc = link_used(&c->down, &bytes, s->request.length);
@@ -134,7 +140,7 @@ static bool read_head(struct connection *c)
 	}
 	if (rc < 0)
 		connection_abort(c);
-	return c->request.scanned == 0 || c->down.readable || c->down.ended;
+	return c->request.seen == 0 || c->down.readable || c->down.ended;
 }
 
 /* Content, in the framing that it came in. */

@@ -11,6 +11,7 @@ const struct filter_limits filter_limits_default = {
     .max_per_client = 2048,
     .head_ms = 10 * 1000,
     .idle_ms = 75 * 1000,
+    .server_idle_ms = 10 * 1000,
     .body_ms = 60 * 1000,
     .connect_ms = 10 * 1000,
     .server_ms = 10 * 60 * 1000,

@@ -14,15 +14,16 @@
 /* All that a client or a server may take of us. Where nginx has a limit for it, its preset. */
 struct filter_limits {
 	unsigned max_connections, max_per_client; /* of an address */
-	int64_t head_ms;    /* for a whole head, from its first byte or from the connection's */
-	int64_t idle_ms;    /* between an answer and the next request (keepalive_timeout) */
-	int64_t body_ms;    /* without a byte of a body (client_body_timeout) */
-	int64_t connect_ms; /* to the server */
-	int64_t server_ms;  /* without a byte of an answer: long polls take their time */
-	int64_t reader_ms;  /* without a byte being read by the client (send_timeout) */
-	int64_t relay_ms;   /* without a byte either way, of what is passed unread */
-	int64_t linger_ms;  /* for the client to read the last answer before the socket is closed */
-	int64_t stop_ms;    /* for requests in flight when the process is to end */
+	int64_t head_ms;        /* for a whole head, from its first byte or from the connection's */
+	int64_t idle_ms;        /* between an answer and the next request (keepalive_timeout) */
+	int64_t server_idle_ms; /* that long the server's connection is kept between requests */
+	int64_t body_ms;        /* without a byte of a body (client_body_timeout) */
+	int64_t connect_ms;     /* to the server */
+	int64_t server_ms;      /* without a byte of an answer: long polls take their time */
+	int64_t reader_ms;      /* without a byte being read by the client (send_timeout) */
+	int64_t relay_ms;       /* without a byte either way, of what is passed unread */
+	int64_t linger_ms; /* for the client to read the last answer before the socket is closed */
+	int64_t stop_ms;   /* for requests in flight when the process is to end */
 };
 extern const struct filter_limits filter_limits_default;
 
@@ -45,6 +46,7 @@ struct connection;
 struct service {
 	struct event_base *base;
 	struct filter_limits limits;
+	unsigned descriptors; /* that there can be, for all that the process does */
 	struct filter_stats stats;
 	struct denials *denials;
 	TAILQ_HEAD(, connection) connections;

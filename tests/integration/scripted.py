@@ -60,13 +60,17 @@ class Stream:
         length = re.search(rb"(?im)^content-length: *(\d+)\r$", head)
         return head, self.read(int(length[1])) if length else b""
 
+    def take_rest(self):
+        """What has been received and not been read."""
+        taken, self._rest = self._rest, b""
+        return taken
+
     def read_rest(self):
         """Everything until the end."""
         with contextlib.suppress(Ended):
             while True:
                 self._more()
-        taken, self._rest = self._rest, b""
-        return taken
+        return self.take_rest()
 
     def close(self):
         self.sock.close()

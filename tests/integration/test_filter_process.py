@@ -7,14 +7,14 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 import unittest
 
-import frames
 import lab
 import scripted
 from filter_process import (ASK_SOCKET, CLOSE, LISTENER, LISTENER_BODY, PARENT_PEER, SOCKET,
-                            FilterProcess, transparent_socket)
+                            USER, FilterProcess, transparent_socket)
 
 PORT = 9100
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -49,6 +49,14 @@ class Case(unittest.TestCase):
         client.send(request)
         head, body = client.read_message()
         return self.status_of(head), body
+
+    def assert_refused(self, connect, *arguments, **kwargs):
+        """Accepted by the kernel maybe, but by nobody behind it."""
+        try:
+            with connect(*arguments, **kwargs) as client:
+                self.assertEqual(client.recv(1), b"")
+        except (ConnectionResetError, ConnectionRefusedError):
+            pass
 
     def assert_over(self, client):
         """Nothing more comes, not even a byte."""
@@ -276,9 +284,11 @@ class Answers(Case):
         self.start()
         for answer in (b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 101 Switching\r\n\r\n",
                        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+                       b"HTTP/1.1 200 OK\r\nContent-Len",
+                       b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n",
                        100 * b"HTTP/1.1 103 Early Hints\r\n\r\n"):
             with self.subTest(answer[:40]):
-                for client, _ in self.exchange(answer):
+                for client, _ in self.exchange(answer, then_close=True):
                     while (status := self.status_of(client.read_message()[0])) < 200:
                         pass
                     self.assertEqual(status, 502)
@@ -471,6 +481,355 @@ class Upstream(Case):
             os.kill(pid, signal.SIGCONT)
         client.sock.settimeout(20)
         self.assertIn(b"node_", client.read_message()[1])
+
+
+class Limits(Case):
+    def test_a_slow_head(self):
+        """It costs no server's connection, and is cut after ten seconds, however it trickles."""
+        self.start(scripted.echo)
+        client, silent = self.client(), self.client()
+        begun = time.monotonic()
+        client.sock.settimeout(0.5)
+        with self.assertRaises((ConnectionResetError, BrokenPipeError)):
+            for byte in GET * 10:
+                client.send(bytes([byte]).replace(b"\r", b"x").replace(b"\n", b"y"))
+                with contextlib.suppress(TimeoutError):
+                    self.assertEqual(client.sock.recv(1), b"no answer")
+        self.assertGreater(time.monotonic() - begun, 9)
+        self.assertLess(time.monotonic() - begun, 15)
+        self.assert_over(silent)
+        self.filtering.wait_stats(lambda s: s.denied["slow"] == 2 and s.open == 0)
+        self.assertEqual(self.server.accepted, 0)
+
+    def rss(self):
+        with open(f"/proc/{self.filtering.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) * 1024 for line in status
+                        if line.startswith("VmHWM:"))
+
+    def test_a_large_answer_and_a_reader_that_stalls(self):
+        size = 1 << 30
+        stalled = threading.Event()
+
+        def serve(stream):
+            stream.read_head()
+            stream.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+            piece = bytes(1 << 20)
+            sent = 0
+            stream.sock.settimeout(2)
+            try:
+                while sent < size:
+                    sent += stream.sock.send(piece[:size - sent])
+            except TimeoutError:
+                self.stopped_at = sent
+                stalled.set()
+                stream.sock.settimeout(60)
+                while sent < size:
+                    sent += stream.sock.send(piece[:size - sent])
+
+        self.start(serve)
+        client = self.client()
+        client.send(GET)
+        client.read_head()
+        before = self.rss()
+        # The server cannot go on either, for nothing is kept in between.
+        self.assertTrue(stalled.wait(30))
+        self.assertLess(self.stopped_at, 64 << 20)
+        buffer, got = bytearray(1 << 20), len(client.take_rest())
+        while got < size:
+            n = client.sock.recv_into(buffer)
+            self.assertGreater(n, 0)
+            got += n
+        self.assertEqual(got, size)
+        self.assertLess(self.rss() - before, 4 << 20)
+
+    def test_a_large_body_and_a_server_that_stalls(self):
+        self.start()
+        client = self.client()
+        client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (1 << 30))
+        with self.server.accept() as server:
+            server.read_head()
+            before, sent = self.rss(), 0
+            client.sock.settimeout(1)
+            with self.assertRaises(TimeoutError):
+                while True:
+                    sent += client.sock.send(bytes(1 << 20))
+            self.assertLess(sent, 64 << 20)
+            self.assertLess(self.rss() - before, 4 << 20)
+            self.assertEqual(server.read(sent), bytes(sent))
+
+    def test_one_client_has_so_many_connections(self):
+        self.start(scripted.echo)
+        held = [self.client(source=self.place.STRANGER) for _ in range(2048)]
+        self.filtering.wait_stats(lambda s: s.open == 2048)
+        self.assert_refused(self.place.connect, self.place.TARGET, PORT, source=self.place.STRANGER)
+        self.assertEqual(self.ask(self.client(source=self.place.ALLOWED), GET), (200, GET))
+        self.assertEqual(self.filtering.wait_denied().reason, "full")
+        self.assertEqual(self.ask(held[0], GET), (200, GET))
+        held[1].close()
+        self.filtering.wait_stats(lambda s: s.open == 2048)  # the allowed one is among them
+        self.assertEqual(self.ask(self.client(source=self.place.STRANGER), GET), (200, GET))
+
+    def test_all_have_so_many_as_there_are_descriptors(self):
+        self.start(scripted.echo, descriptors=128)
+        clients = [self.client() for _ in range(31)]
+        for client in clients:
+            self.assertEqual(self.ask(client, GET), (200, GET))
+        self.assert_refused(self.place.connect, self.place.TARGET, PORT)
+        clients.pop().close()
+        self.filtering.wait_stats(lambda s: s.open == 30)
+        self.assertEqual(self.ask(self.client(), GET), (200, GET))
+
+    def test_descriptors_run_short(self):
+        """Listeners have taken them; nobody is turned away, he waits."""
+        self.start(scripted.echo, descriptors=128)
+        names = []
+        while sum(int(fd) < 128 for fd in os.listdir(f"/proc/{self.filtering.pid}/fd")) < 128:
+            names.append(f"another-{len(names)}")
+            self.filtering.listen(names[-1])
+            self.filtering.sync()
+        waiting = self.client()
+        waiting.send(GET)
+        self.filtering.sync()
+        self.filtering.process.send_signal(signal.SIGSTOP)  # it takes note of all at once
+        for name in names[:4]:
+            self.filtering.firewall.send(CLOSE, LISTENER_BODY.pack(1, socket.AF_INET,
+                                                                   name.encode()))
+        self.filtering.process.send_signal(signal.SIGCONT)
+        self.assertEqual(self.status_of(waiting.read_message()[0]), 200)
+        self.filtering.parent.stop()
+        self.assertIn("no more connections for a moment: Too many open files",
+                      self.filtering.end()[1])
+
+    def test_nobody_talks_to_the_filter_itself(self):
+        self.start(scripted.echo)
+        port = self.filtering.listeners["exporters", socket.AF_INET].getsockname()[1]
+        self.assert_refused(self.place.connect, "127.0.0.1", port, namespace="target")
+        self.assertEqual(self.filtering.wait_denied().reason, "direct")
+
+    def test_a_loop_is_cut(self):
+        """The rules bring the filter's own connection to the server back to the filter."""
+        self.start(scripted.echo)
+        to = self.filtering.listeners["exporters", socket.AF_INET].getsockname()[1]
+        self.place.nft("add", "rule", "inet", f"catch-{PORT}", "in", "iif", "lo", "tcp", "dport",
+                       str(PORT), "tproxy", "ip", "to", f"127.0.0.1:{to}", "accept")
+        self.assertEqual(self.ask(self.client(), GET)[0], 502)
+        self.assertEqual(self.filtering.wait_denied().reason, "direct")
+        stats = self.filtering.wait_stats(lambda s: s.open == 0)
+        self.assertEqual(stats.connections, 1)
+        self.assertEqual(self.server.accepted, 0)
+
+
+class Life(Case):
+    def test_a_reload_is_for_the_next_request(self):
+        self.start(scripted.echo)
+        client = self.client()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        rule = self.filtering.rules["exporters"]
+        self.assertEqual(self.filtering.configure({"exporters": {**rule, "deny": ["/metrics"]}}),
+                         (0, ""))
+        self.assertEqual(self.ask(client, GET)[0], 403)
+        self.assertEqual(self.ask(client, GET.replace(b"metrics", b"debug/pprof/"))[0], 200)
+        self.assertEqual(self.filtering.configure({"exporters": {**rule, "allow": ["/x"]}}), (0, ""))
+        self.assertEqual(self.ask(client, GET)[0], 403)
+        self.assertEqual(self.ask(client, GET.replace(b"metrics", b"x"))[0], 200)
+
+    def test_a_configuration_that_is_wrong_changes_nothing(self):
+        self.start(scripted.echo)
+        error, text = self.filtering.configure({"exporters": {"nonsense": 1}})
+        self.assertLess(error, 0)
+        self.assertIn("nonsense", text)
+        self.assertEqual(self.ask(self.client(), GET)[0], 200)
+        self.assertLess(self.filtering.parent.commit()[0], 0)
+
+    def test_connections_outlive_their_rule(self):
+        self.start(scripted.echo)
+        client = self.client()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        self.assertEqual(self.filtering.configure({"other": {"match": {"ports": [1]}}}), (0, ""))
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        self.assertEqual(self.ask(client, GET.replace(b"metrics", b"debug/pprof/"))[0], 403)
+        # Nobody is let in by the listener of a rule that is gone, until it is back.
+        waiting = self.client()
+        waiting.send(GET)
+        waiting.sock.settimeout(0.5)
+        with self.assertRaises(TimeoutError):
+            waiting.read(1)
+        self.assertEqual(self.filtering.configure({"exporters": {"match": {"ports": [PORT]}}}),
+                         (0, ""))
+        waiting.sock.settimeout(20)
+        self.assertEqual(self.status_of(waiting.read_message()[0]), 200)
+
+    def test_a_listener_is_replaced_and_closed(self):
+        self.start(scripted.echo)
+        client = self.client()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        before = self.filtering.listeners["exporters", socket.AF_INET]
+        before_name = before.getsockname()
+        self.filtering.listen()
+        self.filtering.sync()
+        before.close()
+        with self.assertRaises(ConnectionRefusedError):
+            self.place.connect(*before_name, namespace="target")
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        self.filtering.firewall.send(CLOSE, LISTENER_BODY.pack(1, socket.AF_INET, b"exporters"))
+        self.filtering.sync()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+
+    def test_without_the_firewall_it_goes_on(self):
+        self.start(scripted.echo)
+        client = self.client()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        self.filtering.firewall.close()
+        self.assertEqual(self.ask(client, GET)[0], 200)
+        self.assertEqual(self.ask(self.client(), GET)[0], 200)
+        self.filtering.join_firewall()
+        self.filtering.sync()
+
+    def test_it_stops_when_requests_are_answered(self):
+        self.start()
+        idle, busy = self.client(), self.client()
+        idle.send(GET)
+        kept = self.stack.enter_context(self.server.accept())
+        kept.read_head()
+        kept.send(OK)
+        idle.read_message()
+        busy.send(GET)
+        with self.server.accept() as server:
+            server.read_head()
+            self.filtering.parent.stop()
+            self.assert_over(idle)
+            server.send(OK)
+            head, body = busy.read_message()
+            self.assertEqual(body, b"ok")
+            self.assertIn(b"Connection: close\r\n", head)
+            self.assert_over(busy)
+        self.assertEqual(self.filtering.end(), (0, ""))
+
+    def test_it_stops_after_a_while_whatever_happens(self):
+        self.start()
+        busy = self.client()
+        busy.send(GET)
+        with self.server.accept() as server:
+            server.read_head()
+            begun = time.monotonic()
+            self.filtering.parent.stop()
+            self.assertEqual(self.filtering.end(), (0, ""))
+            self.assertLess(time.monotonic() - begun, 6)
+
+    def test_what_it_does_not_understand_ends_it(self):
+        listener = LISTENER_BODY.pack(1, socket.AF_INET, b"exporters")
+        with lab.Lab() as place:
+            for peer, kind, body in (
+                    ("firewall", LISTENER, listener),  # without a socket
+                    ("firewall", CLOSE, listener[:-1]),
+                    ("firewall", CLOSE, listener + b"x"),
+                    ("firewall", CLOSE, b"\2" + listener[1:]),
+                    ("firewall", CLOSE, listener[:3] + b"\1" + listener[4:]),
+                    ("firewall", CLOSE, listener[:-1] + b"x"),
+                    ("firewall", CLOSE, LISTENER_BODY.pack(1, socket.AF_UNIX, b"exporters")),
+                    ("firewall", CLOSE, LISTENER_BODY.pack(1, socket.AF_INET, b"")),
+                    ("firewall", SOCKET, struct.pack("=iI", 0, 0)),
+                    ("firewall", SOCKET, struct.pack("=iI", 1, 0)),
+                    ("firewall", SOCKET, struct.pack("=iI", -1, 1)),
+                    ("firewall", 77, b""),
+                    ("agent", 77, b""),
+                    ("parent", 77, b""),
+                    ("parent", PARENT_PEER, struct.pack("=IIii", 1, 0, 1, 0))):
+                with self.subTest(peer=peer, kind=kind, body=body), \
+                        FilterProcess(place) as filtering:
+                    getattr(filtering, peer).send(kind, body)
+                    status, errors = filtering.end()
+                    self.assertEqual(status, 1)
+                    self.assertRegex(errors, rf"^pprofwall-filter: {peer}: [^\n]+\n$")
+
+    def test_what_it_may_do(self):
+        with lab.Lab() as place, FilterProcess(place) as filtering:
+            with open(f"/proc/{filtering.pid}/status", encoding="ascii") as file:
+                status = dict(line.rstrip("\n").split(":\t", 1) for line in file if line.count(":\t") == 1)
+            self.assertEqual(set(status["Uid"].split()), {str(USER)})
+            for name in ("CapPrm", "CapEff", "CapInh", "CapAmb", "CapBnd"):
+                self.assertEqual(int(status[name], 16), 0, name)
+            self.assertEqual(status["NoNewPrivs"], "1")
+            if not lab.IS_ASAN:
+                self.assertEqual(status["Seccomp"], "2")
+
+
+class Opaque(Case):
+    HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256))
+    PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)
+
+    def begin(self, on_opaque):
+        return self.start(rules={"exporters": {"match": {"ports": [PORT]},
+                                               "on_opaque": on_opaque}})
+
+    def assert_sleeping(self):
+        def state():
+            with open(f"/proc/{self.filtering.pid}/stat", encoding="ascii") as stat:
+                return stat.read().rpartition(") ")[2][0]
+        lab.wait_until(lambda: state() == "S", 10, "it sleeps while there is nothing to do")
+
+    def test_half_of_what_is_known(self):
+        self.begin("pass")
+        for first in (self.HELLO[:5], self.PREFACE[:20]):
+            self.client().send(first)
+            self.filtering.sync()
+            self.assert_sleeping()
+        self.assertEqual(self.server.accepted, 0)
+
+    def test_passed_as_it_is(self):
+        self.begin("pass")
+        for first in (self.HELLO, self.PREFACE):
+            client = self.client()
+            for byte in first[:30]:
+                client.send(bytes([byte]))
+            client.send(first[30:])
+            with self.server.accept() as server:
+                self.assertEqual(server.read(len(first)), first)
+                large = os.urandom(3 << 20)
+                reader = threading.Thread(target=lambda: server.send(server.read(len(large))))
+                reader.start()
+                client.send(large)
+                self.assertEqual(client.read(len(large)), large)
+                reader.join()
+                client.sock.shutdown(socket.SHUT_WR)
+                self.assertEqual(server.read_rest(), b"")
+                server.send(b"bye")
+            self.assertEqual(client.read_rest(), b"bye")
+        stats = self.filtering.wait_stats(lambda s: s.opaque_passed == 2 and s.open == 0)
+        self.assertEqual(sum(stats.denied.values()), 0)
+
+    def test_not_passed_unless_it_is_known(self):
+        self.begin("pass")
+        for first in (b"\r\n" + GET, b" " + GET, b"\x85" + GET, b"\x16\x03\x01\r\n" + GET,
+                      b"\0" + GET, b"SSH-2.0-OpenSSH\r\n\r\n",
+                      b"PRI * HTTP/2.0\r\n\r\n" + GET, b"\x80\x2e\x01\x03\x01" + bytes(40)):
+            with self.subTest(first[:20]):
+                client = self.client()
+                client.send(first)
+                try:
+                    self.assertEqual(self.status_of(client.read_message()[0]), 400)
+                except (ConnectionResetError, scripted.Ended):
+                    pass
+                self.assert_over(client)
+        # Nor later on a connection that has spoken HTTP.
+        client = self.client()
+        client.send(GET, self.HELLO)
+        with self.server.accept() as server:
+            server.read_head()
+            server.send(OK)
+            with contextlib.suppress(ConnectionResetError):
+                self.assertEqual(server.read_rest(), b"")
+        self.assertEqual(self.server.accepted, 1)
+
+    def test_dropped(self):
+        self.begin("drop")
+        for first in (self.HELLO, self.PREFACE):
+            client = self.client()
+            client.send(first)
+            self.assert_over(client)
+        self.assertEqual(self.filtering.wait_denied().reason, "opaque")
+        self.filtering.wait_stats(lambda s: s.denied["opaque"] == 2 and s.open == 0)
+        self.assertEqual(self.server.accepted, 0)
 
 
 if __name__ == "__main__":
