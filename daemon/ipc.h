@@ -88,7 +88,7 @@ enum ipc_type {
 	 * that failed and is made again, with the seq of the first event that was in it.
 	 */
 	IPC_SEND_RESULT,
-	IPC_SEND_DONE,      /* empty; seq: every sink has delivered or given up */
+	IPC_SEND_DONE,      /* empty; seq: nothing more comes of this event */
 	IPC_RESOLVE_RESULT, /* struct ipc_addresses; seq as asked */
 	/* agent -> sender */
 	IPC_REVERSE_ASK, /* struct endpoint, port 0: what is its name? seq names the question */

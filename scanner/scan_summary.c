@@ -25,6 +25,8 @@ static void print_discovery(FILE *out, const struct discover_stats *s)
 	        s->sent, s->retransmitted);
 	if (s->canaries_sent > 0 && s->loss >= 0)
 		fprintf(out, "; measured loss %.2f%%", 100 * s->loss);
+	if (s->hosts_silent > 0)
+		fprintf(out, "; %" PRIu64 " neighbours silent", s->hosts_silent);
 	if (s->dropped > 0)
 		fprintf(out, "; %" PRIu64 " answers dropped here", s->dropped);
 	fputc('\n', out);

@@ -150,6 +150,8 @@ static void print_sink(const json_t *sink, FILE *out)
 	        number_at(sink, "gave_up"));
 	if (number_at(sink, "lost"))
 		fprintf(out, ", %" PRId64 " lost", number_at(sink, "lost"));
+	if (number_at(sink, "untold"))
+		fprintf(out, " (%" PRId64 " not told of yet)", number_at(sink, "untold"));
 	if (number_at(sink, "queued")) {
 		fprintf(out, "; %" PRId64 " queued, the oldest of ", number_at(sink, "queued"));
 		verbs_print_visible(out, string_at(sink, "oldest"));

@@ -221,13 +221,3 @@ struct breaker_decision breaker_record_probe(struct breaker *b, const struct bre
 	d.next_probe_ms = next_probe(b, conf, now_ms);
 	return d;
 }
-
-struct breaker_decision breaker_record_gone(struct breaker *b, const struct breaker_conf *conf,
-                                            int64_t now_ms)
-{
-	struct breaker_decision d = {.alert = BREAKER_ALERT_NONE};
-
-	close_breaker(b, &d, BREAKER_ALERT_GONE);
-	d.next_probe_ms = next_probe(b, conf, now_ms);
-	return d;
-}

@@ -105,9 +105,6 @@ enum breaker_observation breaker_classify(const struct finding *f, enum finding_
 void breaker_begin_probe(struct breaker *b, int64_t now_ms);
 struct breaker_decision breaker_record_probe(struct breaker *b, const struct breaker_conf *conf,
                                              enum breaker_observation seen, int64_t now_ms);
-/* The inventory says that the listener is gone. */
-struct breaker_decision breaker_record_gone(struct breaker *b, const struct breaker_conf *conf,
-                                            int64_t now_ms);
 
 const char *breaker_state_name(enum breaker_state state);
 const char *breaker_alert_name(enum breaker_alert alert);

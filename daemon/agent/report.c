@@ -57,10 +57,11 @@ static json_t *sink_to_json(const struct outbox_sink *sink, int64_t quiet_until_
 
 	for (int i = 0; i < OUTBOX_LOSS_COUNT; i++)
 		lost += sink->lost[i];
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o}", "name", sink->name,
-	                 "delivered", (json_int_t)sink->delivered, "retries",
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:s, s:o, s:o}", "name",
+	                 sink->name, "delivered", (json_int_t)sink->delivered, "retries",
 	                 (json_int_t)sink->retries, "gave_up", (json_int_t)sink->gave_up, "lost",
-	                 (json_int_t)lost, "queued", (json_int_t)sink->queued, "oldest",
+	                 (json_int_t)lost, "untold", (json_int_t)sink->untold_loss, "queued",
+	                 (json_int_t)sink->queued, "oldest",
 	                 sink->queued ? wall_time(sink->oldest_ms) : json_null(), "circuit",
 	                 sink->circuit_open ? "open" : "closed", "last_error",
 	                 sink->last_error[0] ? message(sink->last_error) : json_null(),

@@ -220,7 +220,8 @@ class Limits(OutboxTest):
         self.start_with(max_events=100)
         self.decide(103)
         wait_until(lambda: self.sink("hook")["lost"] == 3, 20 * SLOW, "three are given up")
-        self.assertEqual(self.sink("hook")["queued"], 100)
+        self.assertEqual((self.sink("hook")["queued"], self.sink("hook")["untold"]), (100, 3))
+        self.assertIn(" 3 lost (3 not told of yet); 100 queued", self.daemon.ctl("status").stdout)
         self.assertGreater(self.daemon.metric("pprofwall_alert_oldest_age_seconds", sink="hook"),
                            0)
         self.assertEqual(self.daemon.metric("pprofwall_alert_queue_length", sink="hook"), 100)
@@ -232,6 +233,7 @@ class Limits(OutboxTest):
         event = self.hook.wait_event("alerts_lost", 30 * SLOW)
         self.assertEqual((event["lost"]["sink"], event["lost"]["count"]), ("hook", 3))
         self.wait_drained()
+        self.assertEqual(self.sink("hook")["untold"], 0)
         told = [e["reason"] for s, _, e in self.hook.requests
                 if s == 200 and e["event"] != "alerts_lost"]
         self.assertEqual(len(told), 100)

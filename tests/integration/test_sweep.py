@@ -337,6 +337,10 @@ class Methods(SweepTest):
         """Neighbours are asked for by ARP; most are not there."""
         expected = LAB.exposed(ON_LINK)
         self.compare(expected, "10.91.0.128/25")
+        result = self.scan("--method", "syn", *FAST, "10.91.0.128/25")
+        silent, = re.findall(r"; (\d+) neighbours silent", result.err)
+        # The upper half of it, but for the link's broadcast address.
+        self.assertIn(int(silent), range(1, 64), result.err)
 
     def test_ipv6(self):
         ports = ",".join(map(str, PORTS[:3]))

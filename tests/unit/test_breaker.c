@@ -27,7 +27,7 @@ static const struct breaker_conf usual = {
 };
 
 /* What a step does: a probe's observation, or one of these. */
-enum { GO_ON = 100, LISTENER_GONE };
+enum { GO_ON = 100 };
 
 enum { NO = 0, BLOCK, UNBLOCK };
 
@@ -158,14 +158,6 @@ static const struct script scripts[] = {
          {G, 3 * SEC, CL, NO, A(NONE), 5 * MIN},
          {E, 4 * SEC, CL, NO, A(NONE), 10 * SEC},
      }},
-    {"closed: the listener gone forgets, without an alert",
-     &usual,
-     {
-         {E, 0, CL, NO, A(NONE), 10 * SEC},
-         {E, 1 * SEC, CL, NO, A(NONE), 10 * SEC},
-         {LISTENER_GONE, 2 * SEC, CL, NO, A(NONE), 5 * MIN},
-         {E, 3 * SEC, CL, NO, A(NONE), 10 * SEC},
-     }},
     {"open: half-open only when open_for has passed",
      &at_once,
      {
@@ -195,12 +187,6 @@ static const struct script scripts[] = {
          {E, 0, OP, BLOCK, A(OPENED), 10 * MIN},
          {G, SEC, OP, NO, A(NONE), 10 * MIN - SEC},
          {G, 2 * SEC, CL, UNBLOCK, A(GONE), 5 * MIN},
-     }},
-    {"open: the listener gone",
-     &at_once,
-     {
-         {E, 0, OP, BLOCK, A(OPENED), 2 * MIN},
-         {LISTENER_GONE, SEC, CL, UNBLOCK, A(GONE), HOUR},
      }},
     {"half-open: exposed opens again, renews, and alerts only as a reminder",
      &usual,
@@ -260,13 +246,6 @@ static const struct script scripts[] = {
          {G, 12 * MIN, HO, BLOCK, A(NONE), 10 * SEC},
          {G, 13 * MIN, CL, UNBLOCK, A(GONE), 5 * MIN},
      }},
-    {"half-open: the listener gone",
-     &at_once,
-     {
-         {E, 0, OP, BLOCK, A(OPENED), 2 * MIN},
-         {GO_ON, 2 * MIN, HO, NO, A(NONE), 0},
-         {LISTENER_GONE, 2 * MIN, CL, UNBLOCK, A(GONE), HOUR},
-     }},
     {"half-open: silence never opens the wall, backs off, and alerts once",
      &usual,
      {
@@ -311,14 +290,10 @@ static void run_step(struct breaker *b, const struct script *s, const struct ste
 {
 	struct breaker_decision d = {.next_probe_ms = step->at_ms};
 
-	if (step->does == LISTENER_GONE) {
-		d = breaker_record_gone(b, s->conf, step->at_ms);
-	} else {
-		breaker_begin_probe(b, step->at_ms);
-		if (step->does != GO_ON)
-			d = breaker_record_probe(b, s->conf, (enum breaker_observation)step->does,
-			                         step->at_ms);
-	}
+	breaker_begin_probe(b, step->at_ms);
+	if (step->does != GO_ON)
+		d = breaker_record_probe(b, s->conf, (enum breaker_observation)step->does,
+		                         step->at_ms);
 	if (b->state == step->state && d.block == (step->wall == BLOCK) &&
 	    d.unblock == (step->wall == UNBLOCK) && d.alert == step->alert &&
 	    d.next_probe_ms == step->at_ms + step->next_ms)
