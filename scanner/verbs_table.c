@@ -250,6 +250,31 @@ static void print_counts(const json_t *counts, FILE *out)
 	        number_at(counts, "filtered"));
 }
 
+static void print_filter(const json_t *filter, FILE *out)
+{
+	const char *reason, *before = " (";
+	json_t *denied = json_object_get(filter, "denied"), *count;
+	int64_t total = 0;
+
+	if (!json_is_object(filter))
+		return;
+	json_object_foreach (denied, reason, count)
+		total += json_integer_value(count);
+	fprintf(out, "filter     %s%" PRId64 " requests passed, %" PRId64 " denied",
+	        true_at(filter, "answering") ? "" : "NOT ANSWERING; ", number_at(filter, "passed"),
+	        total);
+	json_object_foreach (denied, reason, count) {
+		if (json_integer_value(count) == 0)
+			continue;
+		fputs(before, out);
+		verbs_print_visible(out, reason);
+		fprintf(out, " %" JSON_INTEGER_FORMAT, json_integer_value(count));
+		before = ", ";
+	}
+	fprintf(out, "%s; %" PRId64 " connections\n", total > 0 ? ")" : "",
+	        number_at(filter, "open"));
+}
+
 static void print_head(const json_t *status, FILE *out)
 {
 	const json_t *firewall = json_object_get(status, "firewall");
@@ -272,6 +297,7 @@ static void print_head(const json_t *status, FILE *out)
 	        number_at(firewall, "blocks"),
 	        true_at(firewall, "persist") ? "owned, persistent" : "plain",
 	        number_at(firewall, "reconciliations"));
+	print_filter(json_object_get(status, "filter"), out);
 	fputs("state      ", out);
 	if (true_at(state, "ok"))
 		fputs("ok", out);

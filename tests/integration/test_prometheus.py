@@ -90,12 +90,16 @@ class Live(unittest.TestCase):
         self.lab = Lab()
         self.addCleanup(self.lab.close)
         self.hook = self.lab.webhook()
-        self.daemon = self.lab.daemon(self.lab.config(scan={"listeners": True}))
+        self.daemon = self.lab.daemon(self.lab.config(
+            scan={"listeners": True}, filters=[{"name": "front", "match": {"ports": [9101]}}]))
         self.daemon.start()
 
     def expose(self):
+        self.lab.serve_node_exporter(port=9101)
         self.lab.serve_node_exporter()
         self.hook.wait_event("opened")
+        self.daemon.wait_metric("pprofwall_endpoint_filtered", 1, 30, rule="front")
+        self.lab.get(Lab.TARGET, 9101, "/metrics")
         self.lab.is_refused(Lab.TARGET, 9100, source=Lab.STRANGER)
 
     def remember_a_week(self, data):
