@@ -111,6 +111,24 @@ class Service(DaemonTest):
         self.assertNotEqual(daemon.child("filter"), pid)
         self.assertNotIn("killed", daemon.output)
 
+    def test_who_else_uses_our_mark_ends_the_start_in_words(self):
+        self.lab.run("target", "ip", "rule", "add", "fwmark", "0x60000000/0xf0000000",
+                     "lookup", "100")
+        daemon = self.lab.daemon(self.config(FILTER)).start(ready=False)
+        self.assertGreater(daemon.process.wait(20), 0)
+        self.assertRegex(daemon.output, "rule of preference [0-9]+ of another program asks for "
+                                        "fwmark 0x60000000/0xf0000000, and firewall.mark_mask")
+        # Without a rule that filters it is nobody's business.
+        daemon.write_config(self.config())
+        daemon.start()
+        daemon.write_config(self.config(FILTER))
+        self.assertIn("mark_mask", daemon.ctl("reload", check=False).stderr)
+        daemon.write_config(self.config(FILTER, firewall={"mark": 0x01000000,
+                                                          "mark_mask": 0x0f000000}))
+        self.assertEqual(daemon.stop(), 0)
+        daemon.start()
+        daemon.child("filter")
+
     def test_it_comes_back_after_the_service_was_killed(self):
         daemon = self.start_filtered()
         daemon.kill_everything()
