@@ -189,8 +189,10 @@ class Secrets(DaemonTest):
     @unittest.skipIf(IS_ASAN, "what is freed stays, to be looked at")
     def test_are_in_no_other_memory(self):
         daemon = self.start_all()
-        daemon.write_config(self.lab.config(alerts=self.alerts(), scan={"interval": "600ms"}))
+        daemon.write_config(self.lab.config(alerts=self.alerts(), scan={"interval": "600ms"},
+                                            filters=[{"name": "f", "match": {"ports": [1]}}]))
         daemon.ctl("reload")
+        daemon.child("filter")  # of which the parent has read in the file, as the filter has
         self.assertEqual(words_in_memory(daemon.child("sender")), set(WORDS))
         # The spawner is a copy of the parent; it has no name of its own.
         others = [daemon.pid, *(pid for pid, _ in descendants(daemon.pid)

@@ -150,7 +150,8 @@ class Supervision(unittest.TestCase):
         os.chown(home, 64105, 64105)
         os.chmod(home, 0o700)
         with unittest.mock.patch("lab.BUILD_DIR", home):
-            daemon = self.start(scan={"targets": [OTHER], "interval": "1s"})
+            daemon = self.start(scan={"targets": [OTHER], "interval": "1s"},
+                                filters=[{"name": "f", "match": {"ports": [1]}}])
 
         def last_probe():
             endpoint, = daemon.ctl_json("status")["endpoints"]
@@ -160,7 +161,7 @@ class Supervision(unittest.TestCase):
             before = last_probe()
             wait_until(lambda: last_probe() != before, 10 * SLOW, "another probe")
         wait_probe()  # right after it none is under way, that would be quarantined
-        for role in ("prober", "sender", "inventory"):
+        for role in ("prober", "sender", "inventory", "filter"):
             old = daemon.child(role)
             os.kill(old, signal.SIGKILL)
             wait_until(lambda: daemon.children().get(role, old) != old, 10 * SLOW, "a new one")
