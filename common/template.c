@@ -54,6 +54,10 @@ static const struct field fields[] = {
     {"advice", {"finding.advice"}},
     {"cut", {"impact.cut"}},
     {"stay", {"impact.stay"}},
+    {"client", {"denied.client"}},
+    {"denied", {"denied.reason"}},
+    {"asked", {"denied.path"}},
+    {"count", {"denied.count"}},
 };
 
 enum { FIELD_NAME_MAX_LEN = 16, NUMBER_TEXT_LEN = 24 };

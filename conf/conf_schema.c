@@ -332,7 +332,7 @@ const struct conf_key conf_schema[] = {
     {"alerts[].match.severity", ALERT(CHOICE, severity), .choices = told_severities,
      .preset = "info", .help = "Endpoints that have shown at least this"},
     {"alerts[].match.events", ALERT(TEXTS, events), RANGE(0, 32), .item_max = 32,
-     .help = "These events: opened, closed, ...; empty: all"},
+     .help = "These events: opened, closed, ...; empty: all but filtered and denied"},
     {"alerts[].match.ports", ALERT(PORT_LISTS, match.ports), RANGE(0, CONF_MAX_MATCHES),
      .help = "Endpoints on one of these ports"},
     {"alerts[].match.addresses", ALERT(PREFIXES, match.addresses), RANGE(0, CONF_MAX_PREFIXES),

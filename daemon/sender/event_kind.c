@@ -37,10 +37,10 @@ static const struct kind {
 /* Of a kind that is newer than the table. */
 static const struct kind other = {"", "0ea0245446c24708ab3e8d10764326cd", EVENT_PRIORITY_NOTICE};
 
-static const char *const field_names[] = {"id",   "event",     "endpoint", "source",  "severity",
-                                          "risk", "verdict",   "kind",     "program", "action",
-                                          "mode", "rule",      "state",    "process", "pid",
-                                          "unit", "container", "reason",   "who"};
+static const char *const field_names[] = {
+    "id",        "event",  "endpoint", "source", "severity", "risk",    "verdict", "kind",
+    "program",   "action", "mode",     "rule",   "state",    "process", "pid",     "unit",
+    "container", "reason", "who",      "client", "denied",   "asked",   "count"};
 
 static const struct kind *find_kind(const json_t *event)
 {

@@ -161,6 +161,24 @@ class Standing(FilterTest):
         self.assertEqual(self.status(ENDPOINT)["risk"], "HIGH_RISK")
         self.assertTrue(hook.events.empty(), "nobody else hears of it")
 
+    def test_people_and_panic_come_before_it(self):
+        self.lab.serve_node_exporter()
+        daemon = self.start_standing()
+        self.wait_action("filter")
+        self.assert_filtered()
+        daemon.ctl("block", ENDPOINT, "--for", "1h", "--reason", "test")
+        self.assertEqual(self.status(ENDPOINT)["action"], "drop")
+        self.assertTrue(self.refused())
+        daemon.ctl("unblock", ENDPOINT, "--for", "2s", "--reason", "test")
+        self.wait_answer(200, PROFILES)
+        self.wait_action("filter")  # when the two seconds are over
+        self.assert_filtered()
+        daemon.ctl("panic", "--reason", "test")
+        self.assertEqual(self.ask(PROFILES), 200)
+        daemon.ctl("resume")
+        self.wait_action("filter")
+        self.assert_filtered()
+
     def test_observing_it_is_only_said(self):
         self.lab.serve_node_exporter()
         self.start_standing(mode="observe")

@@ -19,6 +19,9 @@ static const char opened[] =
     "\"breaker\":{\"name\":\"default\",\"state\":\"open\"},\"listener\":{\"process\":\"nx\","
     "\"pid\":911},\"finding\":{\"program\":\"node_exporter\",\"path\":\"/a\\nb\\u007f{event}\"},"
     "\"impact\":{\"cut\":0}}";
+static const char denied[] =
+    "{\"event\":\"denied\",\"endpoint\":\"10.0.0.7:9100\",\"denied\":{\"client\":\"10.0.0.9\","
+    "\"reason\":\"path\",\"path\":\"/debug/pprof/\",\"count\":3}}";
 static const char source[] =
     "{\"event\":\"source_failed\",\"host\":\"web-3\",\"endpoint\":null,\"source\":\"@/etc/x\","
     "\"breaker\":null,\"finding\":null,\"listener\":null}";
@@ -45,6 +48,8 @@ static void values_stand_where_the_fields_were(void **state)
 	expect_rendered("[{host}] {event}: {endpoint}", opened, "[web-3] opened: 10.0.0.7:9100");
 	expect_rendered("{rule}/{state}/{pid}/{cut}", opened, "default/open/911/0");
 	expect_rendered("{{{host}}} {{}}", opened, "{web-3} {}");
+	expect_rendered("{client} {denied} {asked} {count}", denied,
+	                "10.0.0.9 path /debug/pprof/ 3");
 }
 
 static void what_the_event_has_not_is_nothing_or_the_fallback(void **state)
