@@ -304,6 +304,11 @@ static void time_out(struct connection *c)
 	switch (c->wait) {
 	case WAIT_HEAD:
 	case WAIT_BODY:
+		/* Who has not said a word is slow in nothing: some connect in advance. */
+		if (c->wait == WAIT_HEAD && link_kept(&c->down) == 0) {
+			connection_end(c);
+			break;
+		}
 		connection_deny(c, FILTER_DENIED_SLOW, NULL, 0);
 		connection_abort(c);
 		break;

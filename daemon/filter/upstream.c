@@ -96,6 +96,8 @@ static int connect_locally(struct connection *c)
 		return err;
 	}
 	err = begin(c, fd);
+	if (err == -EADDRNOTAVAIL)
+		return -EAGAIN; /* no port is free towards this server */
 	/* net.ipv4.ip_nonlocal_bind lets it be bound all the same. */
 	return err == -EINVAL ? -EADDRNOTAVAIL : err;
 }
@@ -134,7 +136,14 @@ void upstream_close(struct connection *c)
 	c->server.own = (struct endpoint){0};
 	c->server.asked = 0;
 	c->server.served = 0;
-	link_close(&c->up);
+	/*
+	 * It has been answered, or nobody waits for the answer any more: who closes first keeps the
+	 * port for a minute, unless by a reset, and clients could use up all ports.
+	 */
+	if (c->mode == CONNECTION_RELAY)
+		link_close(&c->up);
+	else
+		link_abort(&c->up);
 }
 
 void upstream_look(struct connection *c)

@@ -10,7 +10,8 @@ is missing (Go, a scanner) is said and left out.
 
 Parts: sweep (the whole of it, and the bare loops and scanners beside it), recall (ten sweeps at
 full speed, and ten through 2% loss; with --full), http (the stage that asks for profiles, alone), wall (100,000
-blocks: restored, renewed, listed), idle (what it costs to do nothing, beside others).
+blocks: restored, renewed, listed), idle (what it costs to do nothing, beside others), sender (what
+an alert costs), filter (what a request through the filter costs, beside nginx).
 """
 import argparse
 import dataclasses
@@ -29,6 +30,7 @@ import sys
 from measure import inherit_orphans, measure
 from sweep_lab import PORTS, SweepLab, BUILD_DIR
 from lab import program
+from filter import measure_filter
 from idle import measure_idle
 from sender import measure_sender
 from wall import measure_wall
@@ -361,7 +363,7 @@ def read_options():
                       help="nmap, masscan in every round, and the runs of recall, too")
     parser.add_argument("--rounds", type=int, help="instead of 3")
     parser.add_argument("--only", action="append", choices=("sweep", "recall", "http", "wall", "idle",
-                                                         "sender"),
+                                                         "sender", "filter"),
                         help="this part (may be repeated)")
     return parser.parse_args()
 
@@ -369,13 +371,15 @@ def read_options():
 def main():
     options = read_options()
     rounds = options.rounds or (1 if options.quick else 3)
-    parts = options.only or ["wall", "idle", "sender", "sweep", "http"] + (["recall"] if options.full else [])
+    parts = options.only or ["wall", "idle", "sender", "filter", "sweep", "http"] + (["recall"] if options.full else [])
     if "wall" in parts:
         measure_wall(rounds=rounds)
     if "idle" in parts:
         measure_idle()
     if "sender" in parts:
         measure_sender()
+    if "filter" in parts:
+        measure_filter(rounds)
     if not {"sweep", "recall", "http"} & set(parts):
         return 0
     resource.setrlimit(resource.RLIMIT_NOFILE,

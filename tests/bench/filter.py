@@ -184,16 +184,17 @@ def hold_idle(place, count):
 def idle_part(place, filtering):
     before = memory(filtering.pid), slab_bytes()
     held = hold_idle(place, IDLE_CONNECTIONS)
-    both = slab_bytes()
+    # Of the client, the server, and two of the filter's.
+    end = (slab_bytes() - before[1]) / 4 / IDLE_CONNECTIONS
     # It does not keep the server's for long.
     wait_until(lambda: len(os.listdir(f"/proc/{filtering.pid}/fd")) < IDLE_CONNECTIONS + 100, 60,
                "the connections to the server are closed", 0.2)
-    after = memory(filtering.pid), slab_bytes()
-    print(f"{IDLE_CONNECTIONS:,} idle connections: PSS {after[0] / 2**20:.1f} MB "
-          f"({(after[0] - before[0]) / IDLE_CONNECTIONS:.0f} bytes each). The kernel's slabs grew by "
-          f"{(both - before[1]) / 2**20:.0f} MB for all four ends of each, and by "
-          f"{(after[1] - before[1]) / 2**20:.0f} MB for the client's two, once those to the server "
-          "were closed: half of that is the filter's.\n", flush=True)
+    pss = memory(filtering.pid)
+    print(f"{IDLE_CONNECTIONS:,} idle connections: PSS {pss / 2**20:.1f} MB "
+          f"({(pss - before[0]) / IDLE_CONNECTIONS:.0f} bytes each). The kernel's slabs grew by "
+          f"{end:.0f} bytes for each end of a connection, which makes "
+          f"{end * IDLE_CONNECTIONS / 2**20:.1f} MB for those of the filter: it had two for each "
+          "client, and one after ten seconds.\n", flush=True)
     for sock in held:
         sock.close()
 

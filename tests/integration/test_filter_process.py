@@ -330,7 +330,8 @@ class Answers(Case):
         with self.server.accept() as server:
             server.read_head()
             server.send(OK)
-            server.sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the filter may be done with it already
+                server.sock.shutdown(socket.SHUT_WR)
             server.reset()
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             client.send(b"a" * 1000000)
@@ -409,6 +410,16 @@ class Upstream(Case):
                 self.assertEqual(client.read_message()[1], b"ok")
             # The filter has seen it: it answers the firewall behind it.
             self.filtering.sync()
+
+    def test_ports_are_free_again_at_once(self):
+        """Else clients that come and go could use up all of them."""
+        self.start(scripted.echo)
+        for _ in range(20):
+            with scripted.Stream(self.place.connect(self.place.TARGET, PORT)) as client:
+                self.assertEqual(self.ask(client, GET)[0], 200)
+        self.filtering.wait_stats(lambda s: s.connections == 20 and s.open == 0)
+        self.assertEqual(self.place.run("target", "ss", "-Htan", "state", "time-wait", "dport", "=",
+                                        f":{PORT}").stdout, "")
 
     def test_no_server(self):
         self.start()
@@ -498,7 +509,7 @@ class Limits(Case):
         self.assertGreater(time.monotonic() - begun, 9)
         self.assertLess(time.monotonic() - begun, 15)
         self.assert_over(silent)
-        self.filtering.wait_stats(lambda s: s.denied["slow"] == 2 and s.open == 0)
+        self.filtering.wait_stats(lambda s: s.denied["slow"] == 1 and s.open == 0)
         self.assertEqual(self.server.accepted, 0)
 
     def rss(self):
