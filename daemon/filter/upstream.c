@@ -62,8 +62,10 @@ static int begin(struct connection *c, int fd)
 	socklen_t length = endpoint_to_sockaddr(&c->endpoint, &sa);
 	int err;
 
+	/* EADDRNOTAVAIL: it is bound, but has no port left; that is no reason to ask() for another.
+	 */
 	if (connect(fd, (struct sockaddr *)&sa, length) < 0 && errno != EINPROGRESS)
-		err = -errno;
+		err = errno == EADDRNOTAVAIL ? -EAGAIN : -errno;
 	else
 		err = remember_own(c, fd);
 	if (err < 0) {
