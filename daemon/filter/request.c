@@ -123,6 +123,8 @@ static bool read_head(struct connection *c)
 	case HTTP_READ_MORE:
 		c->request.seen = bytes.length;
 		rc = link_used(&c->down, &bytes, 0);
+		/* A short read ends before an urgent byte, too, and there may be more behind it. */
+		c->down.readable = true;
 		break;
 	case HTTP_READ_DONE:
 		begin_request(c, &s->request);

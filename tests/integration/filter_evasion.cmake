@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+foreach(class Requests Answers Differential)
+  add_test(NAME integration.filter_evasion.${class}
+    COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_filter_evasion.py ${class})
+  set_tests_properties(integration.filter_evasion.${class} PROPERTIES LABELS integration
+    TIMEOUT 300 ENVIRONMENT "${PW_LAB_ENVIRONMENT};PW_FILTER_DRIVER=$<TARGET_FILE:filter_driver>")
+endforeach()
+add_test(NAME integration.filter_segments
+  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_filter_segments.py Segments)
+set_tests_properties(integration.filter_segments PROPERTIES LABELS integration TIMEOUT 300
+  ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
