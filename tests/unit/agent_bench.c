@@ -264,6 +264,18 @@ void bench_free(struct bench *b)
 	free(b);
 }
 
+int bench_set_up(void **state)
+{
+	*state = bench_new();
+	return 0;
+}
+
+int bench_tear_down(void **state)
+{
+	bench_free(*state);
+	return 0;
+}
+
 void bench_new_sender(struct bench *b)
 {
 	close(b->sender);

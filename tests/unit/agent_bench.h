@@ -36,6 +36,10 @@ struct bench {
 struct bench *bench_new(void);
 /* Ends the agent in an orderly way, which checks that it was not a sanitizer that ended it. */
 void bench_free(struct bench *b);
+/* The same as cmocka wants it: the bench is the test's state. */
+int bench_set_up(void **state);
+int bench_tear_down(void **state);
+#define BENCH_TEST(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
 
 /*
  * `extra` are further lines of the configuration; the default is one breaker, "default", that

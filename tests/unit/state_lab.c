@@ -52,6 +52,13 @@ struct state *state_lab_open(const struct state_lab *f, struct state_snapshot *s
 	return st;
 }
 
+struct state *state_lab_reopen(const struct state_lab *f, struct state *st,
+                               struct state_snapshot *snapshot)
+{
+	state_close(st);
+	return state_lab_open(f, snapshot);
+}
+
 struct state_breaker breaker_of(const char *endpoint)
 {
 	struct state_breaker b = {.endpoint = endpoint_of(endpoint), .rule = "default"};

@@ -23,6 +23,9 @@ int state_lab_tear_down(void **state);
 
 /* Fails the test with the error. */
 struct state *state_lab_open(const struct state_lab *f, struct state_snapshot *snapshot);
+/* As after an orderly stop. */
+struct state *state_lab_reopen(const struct state_lab *f, struct state *st,
+                               struct state_snapshot *snapshot);
 /* On the file, while no state is open. */
 void state_lab_run_sql(const struct state_lab *f, const char *sql);
 void state_lab_wait_until_written(struct state *st);

@@ -4,18 +4,6 @@
 
 #include <string.h>
 
-static int set_up(void **state)
-{
-	*state = bench_new();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	bench_free(*state);
-	return 0;
-}
-
 static int ask(struct bench *b, const char *endpoints, const char *more)
 {
 	return bench_ask(b,
@@ -238,12 +226,12 @@ static void test_panic_in_between(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_all_of_it, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(test_refused_half_way, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(test_earlier_decision_comes_back, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(test_told_beforehand, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(test_hangs_half_way, set_up, tear_down),
-	    cmocka_unit_test_setup_teardown(test_panic_in_between, set_up, tear_down),
+	    BENCH_TEST(test_all_of_it),
+	    BENCH_TEST(test_refused_half_way),
+	    BENCH_TEST(test_earlier_decision_comes_back),
+	    BENCH_TEST(test_told_beforehand),
+	    BENCH_TEST(test_hangs_half_way),
+	    BENCH_TEST(test_panic_in_between),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,18 +11,6 @@
 
 enum { QUIET_MS = 300 };
 
-static int set_up(void **state)
-{
-	*state = bench_new();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	bench_free(*state);
-	return 0;
-}
-
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -508,7 +496,7 @@ static void test_panic_by_signal(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) BENCH_TEST(name)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_block_then_alert),
 	    TEST(test_closed_says_what_was_lifted),

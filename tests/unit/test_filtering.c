@@ -18,18 +18,6 @@ enum { QUIET_MS = 300 };
 
 static const char enforce[] = "mode: enforce\n";
 
-static int set_up(void **state)
-{
-	*state = bench_new();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	bench_free(*state);
-	return 0;
-}
-
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
@@ -404,7 +392,7 @@ static void test_a_filter_that_goes_meanwhile_is_not_judged(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) BENCH_TEST(name)
 	    TEST(test_an_exposed_endpoint_is_filtered_whatever_else_it_serves),
 	    TEST(test_an_allow_list_is_no_promise_of_metrics),
 	    TEST(test_tls_is_never_filtered),

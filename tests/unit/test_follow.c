@@ -15,18 +15,6 @@
 
 enum { QUIET_MS = 300 };
 
-static int set_up(void **state)
-{
-	*state = bench_new();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	bench_free(*state);
-	return 0;
-}
-
 static void expect_event(struct bench *b, const char *kind)
 {
 	json_decref(bench_event(b, kind));
@@ -152,7 +140,7 @@ static void test_no_disk_is_waited_for(void **state)
 int main(void)
 {
 #undef TEST
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) BENCH_TEST(name)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_is_escalated_when_nobody_takes_it_on),
 	    TEST(test_is_not_escalated_while_somebody_is_on_it),

@@ -16,18 +16,6 @@ static const char busy[] = "mode: observe\n"
                            "breakers: [{name: default, trip_after: 2, trip_window: 4,\n"
                            "            confirm_interval: 10ms}]\n";
 
-static int set_up(void **state)
-{
-	*state = bench_new();
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	bench_free(*state);
-	return 0;
-}
-
 static void expect_event(struct bench *b, const char *kind)
 {
 	json_decref(bench_event(b, kind));
@@ -331,7 +319,7 @@ static void test_without_state(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) BENCH_TEST(name)
 	const struct CMUnitTest tests[] = {
 	    TEST(test_high_risk_is_told_once_until_clean),
 	    TEST(test_high_risk_is_over_when_clean),

@@ -26,9 +26,7 @@ static void test_comes_back(void **state)
 	b.state = BREAKER_HALF_OPEN; /* replaces */
 	assert_int_equal(state_save_breaker(st, &b), 0);
 	assert_int_equal(state_delete_breaker(st, &gone.endpoint), 0);
-	state_close(st);
-
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_breakers, 1);
 	assert_int_equal(endpoint_compare(&s.breakers[0].endpoint, &b.endpoint), 0);
 	assert_string_equal(s.breakers[0].rule, "default");
@@ -51,8 +49,7 @@ static void test_comes_back(void **state)
 	state_snapshot_free(&s);
 
 	assert_int_equal(state_delete_manual(st, &m.endpoint), 0);
-	state_close(st);
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_manuals, 0);
 	state_snapshot_free(&s);
 	state_close(st);
@@ -77,9 +74,7 @@ static void test_acks_come_back(void **state)
 	assert_int_equal(state_save_ack(st, &ack), 0);
 	assert_int_equal(state_save_ack(st, &ended), 0);
 	assert_int_equal(state_save_manual(st, &decision), 0);
-	state_close(st);
-
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_breakers, 1);
 	assert_int_equal(s.breakers[0].worst, SEVERITY_MEDIUM);
 	assert_int_equal(s.breakers[0].escalated_ms, b.escalated_ms);
@@ -95,8 +90,7 @@ static void test_acks_come_back(void **state)
 	state_snapshot_free(&s);
 
 	assert_int_equal(state_delete_ack(st, &ack.endpoint), 0);
-	state_close(st);
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_acks, 0);
 	assert_int_equal(s.n_manuals, 1);
 	state_snapshot_free(&s);
@@ -111,8 +105,7 @@ static void test_ended_manuals_are_left_out(void **state)
 
 	state_snapshot_free(&s);
 	assert_int_equal(state_save_manual(st, &ended), 0);
-	state_close(st);
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_manuals, 0);
 	state_snapshot_free(&s);
 	state_close(st);
@@ -174,9 +167,7 @@ static void test_ledgers_come_back(void **state)
 	assert_int_equal(state_save_ledger(st, &l), 0);
 	assert_int_equal(state_delete_ledger(st, &gone.endpoint), 0);
 	memset(peers, 'y', length); /* was copied */
-	state_close(st);
-
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_ledgers, 1);
 	assert_int_equal(endpoint_compare(&s.ledgers[0].endpoint, &l.endpoint), 0);
 	assert_int_equal(s.ledgers[0].since_ms, l.since_ms);
@@ -366,8 +357,7 @@ static void test_all_or_nothing_when_the_queue_is_full(void **state)
 	assert_int_equal(state_end(st), -ENOSPC);
 	assert_false(state_is_begun(st));
 	assert_int_equal(state_last_ticket(st), 0);
-	state_close(st);
-	st = state_lab_open(*state, &s);
+	st = state_lab_reopen(*state, st, &s);
 	assert_int_equal(s.n_manuals, 0);
 	state_snapshot_free(&s);
 	state_close(st);

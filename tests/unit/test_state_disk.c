@@ -58,6 +58,16 @@ static void test_newer_schema_is_refused(void **state)
 	assert_non_null(strstr(why, "version 99"));
 }
 
+#define VERSION_1                                                                                  \
+	"CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"             \
+	" boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"                    \
+	" state INTEGER NOT NULL, opened_ms INTEGER NOT NULL, open_until_ms INTEGER NOT NULL,"     \
+	" high_risk INTEGER NOT NULL) WITHOUT ROWID;"                                              \
+	"CREATE TABLE manuals (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"              \
+	" boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, block INTEGER NOT NULL,"                \
+	" made_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, reason TEXT NOT NULL,"              \
+	" who TEXT NOT NULL) WITHOUT ROWID;"
+
 /* Word for word what the release before made, and two rows of it. */
 static void test_version_1_is_taken_over(void **state)
 {
@@ -67,19 +77,12 @@ static void test_version_1_is_taken_over(void **state)
 	struct state_breaker b = breaker_of("10.0.0.9:80");
 
 	state_lab_run_sql(
-	    f, "CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
-	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"
-	       " state INTEGER NOT NULL, opened_ms INTEGER NOT NULL, open_until_ms INTEGER NOT "
-	       "NULL, high_risk INTEGER NOT NULL) WITHOUT ROWID;"
-	       "CREATE TABLE manuals (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
-	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, block INTEGER NOT NULL,"
-	       " made_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, reason TEXT NOT NULL,"
-	       " who TEXT NOT NULL) WITHOUT ROWID;"
-	       "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
-	       "900, 2000, 1);"
-	       "INSERT INTO manuals VALUES('10.0.0.8:80', 1000, 'other', 5, 1, 900, "
-	       "4000000000000, 'ticket', 'alice');"
-	       "PRAGMA user_version = 1;");
+	    f, VERSION_1
+	    "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
+	    "900, 2000, 1);"
+	    "INSERT INTO manuals VALUES('10.0.0.8:80', 1000, 'other', 5, 1, 900, "
+	    "4000000000000, 'ticket', 'alice');"
+	    "PRAGMA user_version = 1;");
 	for (int i = 0; i < 2; i++) { /* the second time it is of this version */
 		st = state_lab_open(f, &s);
 		assert_false(s.is_new);
@@ -109,23 +112,16 @@ static void test_version_2_is_taken_over(void **state)
 	struct state_breaker b = breaker_of("10.0.0.7:9100");
 
 	state_lab_run_sql(
-	    f, "CREATE TABLE breakers (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
-	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, rule TEXT NOT NULL,"
-	       " state INTEGER NOT NULL, opened_ms INTEGER NOT NULL, open_until_ms INTEGER NOT "
-	       "NULL, high_risk INTEGER NOT NULL) WITHOUT ROWID;"
-	       "CREATE TABLE manuals (endpoint TEXT PRIMARY KEY, saved_ms INTEGER NOT NULL,"
-	       " boot_id TEXT NOT NULL, boot_ms INTEGER NOT NULL, block INTEGER NOT NULL,"
-	       " made_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, reason TEXT NOT NULL,"
-	       " who TEXT NOT NULL) WITHOUT ROWID;"
-	       "ALTER TABLE breakers ADD COLUMN first_seen_ms INTEGER NOT NULL DEFAULT 0;"
-	       "ALTER TABLE breakers ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;"
-	       "ALTER TABLE breakers ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"
-	       "ALTER TABLE breakers ADD COLUMN alert_id TEXT NOT NULL DEFAULT '';"
-	       "ALTER TABLE breakers ADD COLUMN announced INTEGER NOT NULL DEFAULT 1;"
-	       "ALTER TABLE breakers ADD COLUMN serves TEXT;"
-	       "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
-	       "900, 2000, 1, 800, 850, 'evidence', '5f0c6a9b', 0, 'metrics');"
-	       "PRAGMA user_version = 2;");
+	    f, VERSION_1
+	    "ALTER TABLE breakers ADD COLUMN first_seen_ms INTEGER NOT NULL DEFAULT 0;"
+	    "ALTER TABLE breakers ADD COLUMN last_seen_ms INTEGER NOT NULL DEFAULT 0;"
+	    "ALTER TABLE breakers ADD COLUMN evidence TEXT NOT NULL DEFAULT '';"
+	    "ALTER TABLE breakers ADD COLUMN alert_id TEXT NOT NULL DEFAULT '';"
+	    "ALTER TABLE breakers ADD COLUMN announced INTEGER NOT NULL DEFAULT 1;"
+	    "ALTER TABLE breakers ADD COLUMN serves TEXT;"
+	    "INSERT INTO breakers VALUES('10.0.0.7:9100', 1000, 'other', 5, 'default', 1, "
+	    "900, 2000, 1, 800, 850, 'evidence', '5f0c6a9b', 0, 'metrics');"
+	    "PRAGMA user_version = 2;");
 	st = state_lab_open(f, &s);
 	assert_int_equal(s.n_breakers, 1);
 	assert_true(s.breakers[0].untold);
@@ -134,8 +130,7 @@ static void test_version_2_is_taken_over(void **state)
 	assert_int_equal(s.n_events, 0);
 	state_snapshot_free(&s);
 	assert_int_equal(state_save_breaker(st, &b), 0);
-	state_close(st);
-	st = state_lab_open(f, &s);
+	st = state_lab_reopen(f, st, &s);
 	assert_false(s.breakers[0].untold);
 	state_snapshot_free(&s);
 	state_close(st);
@@ -221,8 +216,7 @@ static void full_disk(const struct state_lab *f)
 	state_lab_wait_until_written(st);
 	state_get_health(st, &health);
 	assert_false(health.failing);
-	state_close(st);
-	st = state_lab_open(f, &s);
+	st = state_lab_reopen(f, st, &s);
 	assert_int_equal(s.n_manuals, STATE_QUEUE_MAX);
 	state_snapshot_free(&s);
 	state_close(st);
