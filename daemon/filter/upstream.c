@@ -100,8 +100,8 @@ static int connect_locally(struct connection *c)
 	err = begin(c, fd);
 	if (err == -EADDRNOTAVAIL)
 		return -EAGAIN; /* no port is free towards this server */
-	/* net.ipv4.ip_nonlocal_bind lets it be bound all the same. */
-	return err == -EINVAL ? -EADDRNOTAVAIL : err;
+	/* net.ipv4.ip_nonlocal_bind lets it be bound all the same; then there is no way from it. */
+	return err == -EINVAL || err == -ENETUNREACH ? -EADDRNOTAVAIL : err;
 }
 
 void upstream_need(struct connection *c)

@@ -13,6 +13,9 @@ static const sa_family_t families[] = {AF_INET, AF_INET6};
 
 /* The endpoint that the packet is for, and where that was translated, the one that was named. */
 static const enum rule_key keys[] = {RULE_KEY_PACKET_DESTINATION, RULE_KEY_CT_ORIGINAL_DESTINATION};
+/* The same of an answer: whose it is, and who was asked. */
+static const enum rule_key reply_keys[] = {RULE_KEY_CT_REPLY_SOURCE,
+                                           RULE_KEY_CT_ORIGINAL_DESTINATION};
 
 /* Begins a rule that looks an endpoint up by that key. */
 static void begin_lookup(struct rule *r, struct nft_batch *batch, const char *chain,
@@ -90,6 +93,36 @@ static void add_lost_chain(struct nft_batch *batch, const struct conf *conf)
 	rule_end(&r);
 }
 
+/*
+ * The server's answers to whoever is not the filter. There are none but to those who may pass, and
+ * in connections from before; whoever else has found a way past `divert`, as by IPVS, whose
+ * addresses are only translated behind it, gets no answer.
+ */
+static void add_reply_lookups(struct nft_batch *batch)
+{
+	struct rule r;
+
+	/* Among them those to the filter itself, and to who was led to it. */
+	rule_begin(&r, batch, DIVERT_CHAIN);
+	rule_match_direction(&r, RULE_REPLY);
+	rule_match_interface(&r, NFT_META_IIF, RULE_LOOPBACK_IFINDEX);
+	rule_verdict(&r, NF_ACCEPT, NULL);
+	rule_end(&r);
+	for (size_t i = 0; i < ARRAY_LEN(reply_keys); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
+			begin_lookup(&r, batch, DIVERT_CHAIN, families[k], reply_keys[i]);
+			rule_match_traffic(&r, RULE_REPLIES);
+			rule_jump_by_endpoint(&r, families[k], reply_keys[i],
+			                      set_filter_name(families[k]));
+			rule_end(&r);
+		}
+	}
+	rule_begin(&r, batch, DIVERT_CHAIN);
+	rule_match_direction(&r, RULE_REPLY);
+	rule_verdict(&r, NF_ACCEPT, NULL);
+	rule_end(&r);
+}
+
 void divert_add_lookups(struct nft_batch *batch, const char *chain,
                         const char *(*map_name)(sa_family_t))
 {
@@ -118,10 +151,7 @@ void divert_add_chains(struct nft_batch *batch, const struct hooks_spec *spec)
 	rule_match_tcp_not_opening(&r);
 	rule_verdict(&r, NFT_JUMP, DIVERT_OWNER_CHAIN);
 	rule_end(&r);
-	rule_begin(&r, batch, DIVERT_CHAIN);
-	rule_match_direction(&r, RULE_REPLY);
-	rule_verdict(&r, NF_ACCEPT, NULL);
-	rule_end(&r);
+	add_reply_lookups(batch);
 	divert_add_lookups(batch, DIVERT_CHAIN, set_filter_name);
 }
 
@@ -133,6 +163,12 @@ void divert_begin_rule_chain(struct nft_batch *batch, const char *chain, bool se
 
 	rule_begin(&r, batch, chain);
 	rule_match_tcp_rst(&r);
+	rule_verdict(&r, NFT_RETURN, NULL);
+	rule_end(&r);
+	/* Whom seal_local is for has been led away in output. */
+	rule_begin(&r, batch, chain);
+	rule_match_direction(&r, RULE_REPLY);
+	rule_match_local_destination(&r);
 	rule_verdict(&r, NFT_RETURN, NULL);
 	rule_end(&r);
 	if (seal_local)
@@ -212,6 +248,30 @@ void divert_let_drain(struct nft_batch *batch, const char *chain)
 	}
 }
 
+static void end_replies(struct nft_batch *batch, const char *chain,
+                        const struct conf_breaker *breaker, bool is_closed)
+{
+	struct rule r;
+
+	for (size_t i = 0; is_closed && i < ARRAY_LEN(reply_keys); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(families); k++) {
+			begin_lookup(&r, batch, chain, families[k], reply_keys[i]);
+			rule_match_traffic(&r, RULE_REPLIES);
+			rule_match_endpoint(&r, families[k], reply_keys[i],
+			                    set_drain_name(families[k]));
+			rule_verdict(&r, NFT_RETURN, NULL);
+			rule_end(&r);
+		}
+	}
+	rule_begin(&r, batch, chain);
+	rule_match_direction(&r, RULE_REPLY);
+	if (is_closed)
+		rule_verdict(&r, NFT_GOTO, refuse_chain_name(breaker->refuse));
+	else
+		rule_verdict(&r, NFT_RETURN, NULL);
+	rule_end(&r);
+}
+
 /*
  * Also what does not open a connection: the last packet of one that begins may come with a SYN
  * cookie, of which only the listener knows. What belongs to this host's own server is left alone by
@@ -223,6 +283,7 @@ void divert_end_rule_chain(struct nft_batch *batch, const char *chain, const str
 	const bool is_closed = breaker->filter.on_failure == CONF_ON_FAILURE_CLOSED;
 	struct rule r;
 
+	end_replies(batch, chain, breaker, is_closed);
 	divert_part(batch, chain, conf, is_closed, LOCAL, ports);
 	end_same_link(batch, chain, breaker, is_closed);
 	divert_part(batch, chain, conf, is_closed, FOREIGN_OPENING, ports);

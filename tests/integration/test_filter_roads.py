@@ -9,19 +9,24 @@ import http.client
 import http.server
 import json
 import os
+import pathlib
+import select
 import socket
 import struct
 import sys
 import threading
+import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import gobuild  # noqa: E402
 from filter_process import PARENT_PEER, ROLE_FIREWALL, FilterProcess  # noqa: E402
 from firewall_helper import Helper  # noqa: E402
 from filter_fake import PEER, ROLE_FILTER  # noqa: E402
-from lab import run, wait_until  # noqa: E402
-from test_firewall import POD, POD6  # noqa: E402
+from lab import BUILD_DIR, run, wait_until  # noqa: E402
+from test_daemon import DaemonTest  # noqa: E402
+from test_firewall import POD, POD6, PORT  # noqa: E402
 from test_wall_paths import ONE, ONE6, TWO, TWO6, Bridged  # noqa: E402
 
 WEB = 9180
@@ -244,6 +249,30 @@ class Roads(Bridged):
                 self.assert_filters([(address, WEB, CLOSED)],
                                     [{"address": address, "sees": stranger}])
 
+    def test_without_conntrack(self):
+        self.start()
+        self.add_pod()
+        self.lab.nft("add table inet raw; add chain inet raw pre { type filter hook prerouting "
+                     "priority -300; }; add chain inet raw out { type filter hook output "
+                     "priority -300; }")
+        for chain in ("pre", "out"):
+            for port in ("sport", "dport"):
+                self.lab.nft(f"add rule inet raw {chain} tcp {port} {WEB} notrack")
+        for address, stranger, allowed in ((POD, self.lab.STRANGER, self.lab.ALLOWED),
+                                           (POD6, self.lab.STRANGER6, self.lab.ALLOWED6)):
+            self.assert_filters([(address, WEB, CLOSED)], [{"address": address, "sees": stranger}],
+                                [{"address": address, "source": allowed}])
+        self.assert_filters([(self.lab.TARGET, WEB, CLOSED)], [{"address": self.lab.TARGET}])
+
+    def test_where_any_address_can_be_bound(self):
+        """As routers with addresses that wander set it: binding does not tell whose one is."""
+        self.start()
+        self.add_pod()
+        self.lab.run("target", "sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1")
+        self.addCleanup(self.lab.run, "target", "sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=0")
+        for address, sees in ((POD, self.lab.STRANGER), (self.lab.TARGET, self.lab.TARGET)):
+            self.assert_filters([(address, WEB, CLOSED)], [{"address": address, "sees": sees}])
+
     def publish(self, pod, pod6):
         """As a container engine does it: DNAT in prerouting, and in output for the host."""
         self.lab.nft("add table inet nat; add chain inet nat pre { type nat hook prerouting "
@@ -355,6 +384,36 @@ class Roads(Bridged):
         self.assertEqual(self.get_by(sock, METRICS)[0], 200)
         return sock
 
+    def heard(self, sock, port, seconds):
+        """How many packets with data come from that port."""
+        count, end = 0, time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and select.select([sock], [], [], left)[0]:
+            packet = sock.recv(65535)
+            header = (packet[0] & 15) * 4
+            data = header + (packet[header + 12] >> 4) * 4
+            count += packet[9] == socket.IPPROTO_TCP and len(packet) > data and \
+                int.from_bytes(packet[header:header + 2], "big") == port
+        return count
+
+    def test_an_answer_in_flight_stops(self):
+        """Also for a client that hears no reset, and acknowledges nothing."""
+        lab = self.lab
+        self.start(breakers=[{**RULES[0], "drain": "0s"}])
+        self.add_pod()
+        with lab.inside("client"):
+            ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800))
+        self.addCleanup(ear.close)
+        streaming = self.connect(POD, lab.STRANGER)
+        streaming.sendall(b"s")
+        self.assertTrue(streaming.recv(4))
+        lab.run("client", "nft", "add table ip deaf; add chain ip deaf out { type filter hook output "
+                f"priority 0; }}; add rule ip deaf out ip daddr {POD} drop")
+        self.addCleanup(lab.run, "client", "nft", "delete table ip deaf")
+        self.assertGreater(self.heard(ear, PORT, 1), 0)
+        self.assert_ok(self.helper.block(POD, PORT, CLOSED))
+        self.heard(ear, PORT, 0.05)  # what was under way
+        self.assertEqual(self.heard(ear, PORT, 3), 0)
+
     def test_connections_of_the_filter_go_on_when_nothing_is_filtered_any_more(self):
         lab = self.lab
         self.start()
@@ -443,6 +502,72 @@ class Roads(Bridged):
             self.assert_leaks(**way)
         self.assertTrue(self.is_open(POD))
         self.assertTrue(self.is_open(POD, namespace="target"))
+
+
+@unittest.skipUnless(gobuild.is_there(), "no Go")
+class Gates(DaemonTest):
+    """The whole daemon, and a Go server with a page for local clients alone."""
+
+    PORT = 9190
+
+    def serve(self, namespace):
+        program = gobuild.build(pathlib.Path(__file__).with_name("gated"),
+                                pathlib.Path(BUILD_DIR, "gated", "server"))
+        server = self.lab.process(namespace, program, f":{self.PORT}")
+        self.addCleanup(server.end)
+        self.lab.wait_port("127.0.0.1", self.PORT, namespace, process=server)
+
+    def add_pod(self):
+        lab = self.lab
+        lab._add_namespace("pod")
+        target, pod, client = map(lab.name_of, ("target", "pod", "client"))
+        run("ip", "link", "add", "pod0", "netns", target, "type", "veth", "peer", "name", "eth0",
+            "netns", pod)
+        for name, device, last in ((target, "pod0", 1), (pod, "eth0", 2)):
+            run("ip", "-n", name, "address", "add", f"10.92.0.{last}/24", "dev", device)
+            run("ip", "-n", name, "link", "set", device, "up")
+        lab.run("target", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        run("ip", "-n", pod, "route", "add", "default", "via", "10.92.0.1")
+        run("ip", "-n", client, "route", "add", "10.92.0.0/24", "via", lab.TARGET)
+
+    def status_of(self, path, address, namespace="client"):
+        try:
+            return self.lab.get(address, self.PORT, path, namespace, timeout=3)[0]
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def test_a_page_for_local_clients_stays_closed(self):
+        lab = self.lab
+        self.add_pod()
+        ways = {lab.TARGET: "target", POD: "pod"}
+        for address, namespace in ways.items():
+            self.serve(namespace)
+            self.assertEqual(self.status_of(GATED, "127.0.0.1", namespace), 200)
+            self.assertEqual(self.status_of(GATED, address), 401)
+            self.assertEqual(self.status_of(PROFILE, address), 200)
+        self.daemon = lab.daemon(lab.config(
+            scan={"targets": [f"{address}:{self.PORT}" for address in ways]},
+            filters=[{"name": "exporters", "match": {"ports": [self.PORT]},
+                      "deny": ["/debug/pprof"], "seal_local": True}])).start()
+        for address in ways:
+            for namespace in ("client", "target"):
+                wait_until(lambda a=address, n=namespace: self.status_of(PROFILE, a, n) == 403, 20,
+                           f"{address} is filtered for {namespace}")
+                self.assertEqual(self.status_of(METRICS, address, namespace), 200)
+                self.assertEqual(self.status_of(GATED, address, namespace), 401)
+        status, text = lab.get(lab.TARGET, self.PORT, METRICS)
+        self.assertEqual((status, text.splitlines()[0]), (200, f"# seen from {lab.TARGET}"))
+        status, text = lab.get(POD, self.PORT, METRICS, source=lab.STRANGER)
+        self.assertEqual((status, text.splitlines()[0]), (200, f"# seen from {lab.STRANGER}"))
+        # By default such a page is a relative of the profiles, and not even asked for.
+        config = lab.config(
+            scan={"targets": [f"{address}:{self.PORT}" for address in ways]},
+            filters=[{"name": "exporters", "match": {"ports": [self.PORT]}, "seal_local": True}])
+        self.daemon.write_config(config)
+        self.daemon.ctl("reload")
+        for address in ways:
+            self.assertEqual(self.status_of(GATED, address), 403)
+        self.assertEqual(self.daemon.stop(), 0)
 
 
 if __name__ == "__main__":
