@@ -118,6 +118,29 @@ int blocks_list(const struct blocks *blocks, struct block ***out, size_t *count)
 	return 0;
 }
 
+struct search {
+	bool (*is)(const struct block *, const void *);
+	const void *closure;
+	bool found;
+};
+
+static void look_at(const void *node, VISIT which, void *closure)
+{
+	struct search *search = closure;
+
+	if (!search->found && (which == postorder || which == leaf))
+		search->found = search->is(*(struct block *const *)node, search->closure);
+}
+
+bool blocks_any(const struct blocks *blocks, bool (*is)(const struct block *, const void *),
+                const void *closure)
+{
+	struct search search = {.is = is, .closure = closure};
+
+	twalk_r(blocks->root, look_at, &search);
+	return search.found;
+}
+
 void blocks_expire(struct blocks *blocks, int64_t now_ms)
 {
 	auto_free struct block **list = NULL;

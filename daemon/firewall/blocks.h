@@ -33,6 +33,9 @@ struct block *blocks_find(const struct blocks *blocks, const struct endpoint *e)
 int blocks_put(struct blocks *blocks, const struct block *block);
 void blocks_remove(struct blocks *blocks, const struct endpoint *e);
 void blocks_clear(struct blocks *blocks);
+/* Is there one that `is` says yes of? */
+bool blocks_any(const struct blocks *blocks, bool (*is)(const struct block *, const void *),
+                const void *closure);
 /* Forgets what has expired. Cheap while nothing has. */
 void blocks_expire(struct blocks *blocks, int64_t now_ms);
 /*

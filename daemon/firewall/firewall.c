@@ -213,6 +213,23 @@ static int translate_shadow(const struct firewall *fw, const struct conf *next, 
 	return err;
 }
 
+/* What was filtered and is refused from now on: the filter's connections end. */
+static void cut_converted(struct firewall *fw, const struct conf *next, const struct shadow *after)
+{
+	auto_free struct block **list = NULL;
+	size_t count;
+
+	if (!conf_has_filter(fw->running) || blocks_list(after->blocks, &list, &count))
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const struct block *before = blocks_find(fw->shadow.blocks, &list[i]->endpoint);
+
+		if (before && set_is_filtered(fw->running, before) &&
+		    !set_is_filtered(next, list[i]))
+			firewall_note_cut(fw, list[i]);
+	}
+}
+
 /* Puts one of two shadows in force and forgets the other's own parts. */
 static void choose_shadow(struct firewall *fw, const struct shadow *chosen,
                           const struct shadow *other)
@@ -243,7 +260,12 @@ static int switch_first(struct firewall *fw, const struct conf *next, bool panic
 	fw->table.persist = next->firewall.persist == CONF_PERSIST_AUTO;
 	if (panic || fw->panicked)
 		return firewall_panic(fw);
-	return table_take_over(&fw->table, next, &fw->shadow, now_ms);
+	fw->drain_wake_ms = now_ms; /* some of what is found there may have begun to drain */
+	err = table_take_over(&fw->table, next, &fw->shadow, now_ms);
+	/* One that is taken as it was leads to where the filter of before has listened. */
+	if (!err && conf_has_filter(next))
+		err = table_replace_filters(&fw->table, next, &fw->shadow);
+	return err;
 }
 
 /* The kernel's side of a commit. On failure the running configuration and its shadow stay. */
@@ -267,11 +289,13 @@ static int switch_table(struct firewall *fw, const struct conf *next, bool panic
 		return firewall_panic(fw);
 	}
 	err = table_install(&fw->table, next, &after, now_ms);
-	if (err)
+	if (err) {
 		choose_shadow(fw, &before, &after);
-	else
-		choose_shadow(fw, &after, &before);
-	return err;
+		return err;
+	}
+	cut_converted(fw, next, &after);
+	choose_shadow(fw, &after, &before);
+	return 0;
 }
 
 void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_t now_ms,
@@ -306,52 +330,6 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 	/* What it would leave meets no packet: no rule of ours sets the marks. */
 	(void)firewall_close_road(fw, fw->running);
 	*result = (struct ipc_result){0};
-}
-
-/* The filter process */
-
-static int replace_filters(struct firewall *fw, int64_t now_ms)
-{
-	int err;
-
-	if (!fw->running || !fw->table.installed || !conf_has_filter(fw->running))
-		return 0;
-	err = table_replace_filters(&fw->table, fw->running, &fw->shadow);
-	/* Then the table is not what we take it for. */
-	return err ? firewall_install(fw, now_ms) : 0;
-}
-
-int firewall_set_filter(struct firewall *fw, bool listening, int64_t now_ms)
-{
-	struct listeners *listeners;
-	int open_error = 0, err;
-
-	fw->has_filter = listening;
-	fw->shadow.deaf = false;
-	if (!fw->running)
-		return 0;
-	listeners = listeners_new(fw->running, NULL);
-	if (!listeners)
-		return -ENOMEM;
-	if (listening)
-		open_error = listeners_open(listeners, fw->running->firewall.mark);
-	listeners_free(fw->shadow.listeners);
-	fw->shadow.listeners = listeners;
-	err = replace_filters(fw, now_ms);
-	return err ? err : open_error;
-}
-
-int firewall_set_deaf(struct firewall *fw, bool deaf, int64_t now_ms)
-{
-	if (fw->shadow.deaf == deaf)
-		return 0;
-	fw->shadow.deaf = deaf;
-	return replace_filters(fw, now_ms);
-}
-
-bool firewall_take_news(struct firewall *fw, struct listener_news *out)
-{
-	return fw->shadow.listeners && listeners_take(fw->shadow.listeners, out);
 }
 
 /* Panic and the end */

@@ -61,6 +61,8 @@ int firewall_stop(struct firewall *fw);
 int firewall_set_filter(struct firewall *fw, bool listening, int64_t now_ms);
 /* It does not answer, or does again: on_failure holds meanwhile. Returns 0 or -errno. */
 int firewall_set_deaf(struct firewall *fw, bool deaf, int64_t now_ms);
+/* Is any endpoint led to it? */
+bool firewall_is_filtering(const struct firewall *fw);
 /* What it is to be told: to be asked for after either, and after a commit. */
 bool firewall_take_news(struct firewall *fw, struct listener_news *out);
 
@@ -88,6 +90,13 @@ int firewall_list(struct firewall *fw, int64_t now_ms, struct firewall_reply **o
  * *ended: how many. Returns 0 or -errno; -EOPNOTSUPP or -ENOENT from a kernel that cannot do it.
  */
 int firewall_sever(struct firewall *fw, size_t *ended);
+/*
+ * Connections from before to endpoints that are filtered now: those that are idle after the rule's
+ * `drain`, and somewhat later all others. To be called at firewall_drain_wake_ms() at the latest,
+ * 0: never; the rest is as with firewall_sever().
+ */
+int firewall_drain(struct firewall *fw, int64_t now_ms, size_t *ended);
+int64_t firewall_drain_wake_ms(const struct firewall *fw);
 /* ALLOW, with its entries. */
 struct firewall_reply firewall_allow(struct firewall *fw, const struct firewall_allow *request,
                                      const struct prefix *entries, int64_t now_ms);

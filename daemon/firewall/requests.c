@@ -65,17 +65,6 @@ enum firewall_result firewall_check_block(const struct firewall *fw,
 	return policy_check_caps(fw->running, &fw->rate, blocks_count(fw->shadow.blocks), now_ms);
 }
 
-/* Its connections are to be ended; without memory, the wall stands nevertheless. */
-static void note_cut(struct firewall *fw, const struct block *block)
-{
-	struct block *cuts = realloc(fw->cuts, (fw->n_cuts + 1) * sizeof(*cuts));
-
-	if (!cuts)
-		return;
-	fw->cuts = cuts;
-	fw->cuts[fw->n_cuts++] = *block;
-}
-
 /* A renewal finds nothing to end, and what is filtered is left to drain. */
 void firewall_note_change(struct firewall *fw, const struct block *block,
                           const struct block *present)
@@ -83,15 +72,22 @@ void firewall_note_change(struct firewall *fw, const struct block *block,
 	if (present && present->rule == block->rule && present->fallback == block->fallback)
 		return;
 	if (!set_is_filtered(fw->running, block))
-		note_cut(fw, block);
+		firewall_note_cut(fw, block);
 }
 
-struct block firewall_make_block(const struct firewall_request *request, int64_t now_ms)
+struct block firewall_make_block(struct firewall *fw, const struct firewall_request *request,
+                                 const struct block *present, int64_t now_ms)
 {
-	return (struct block){.endpoint = policy_request_endpoint(request),
+	struct block block = {.endpoint = policy_request_endpoint(request),
 	                      .rule = request->rule,
 	                      .fallback = request->fallback,
 	                      .deadline_ms = now_ms + (int64_t)request->timeout_ms};
+
+	if (present && set_is_filtered(fw->running, present))
+		block.drain_until_ms = present->drain_until_ms;
+	else
+		firewall_begin_drain(fw, &block, now_ms);
+	return block;
 }
 
 static enum firewall_result serve_block(struct firewall *fw, const struct firewall_request *request,
@@ -100,11 +96,12 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
 	enum firewall_result result = firewall_check_block(fw, request, present, now_ms);
-	struct block block = firewall_make_block(request, now_ms);
+	struct block block;
 	int err;
 
 	if (result)
 		return result;
+	block = firewall_make_block(fw, request, present, now_ms);
 	if (present && dump_get_hits(&fw->table.nft, &e, &block.packets, &block.bytes)) {
 		block.packets = present->packets;
 		block.bytes = present->bytes;
@@ -116,42 +113,6 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 		policy_rate_record(&fw->rate, now_ms);
 	firewall_note_change(fw, &block, present);
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);
-}
-
-static int compare_ports(const void *a, const void *b)
-{
-	const struct block *x = a, *y = b;
-
-	if (x->endpoint.port != y->endpoint.port)
-		return x->endpoint.port < y->endpoint.port ? -1 : 1;
-	return endpoint_compare(&x->endpoint, &y->endpoint);
-}
-
-int firewall_sever(struct firewall *fw, size_t *ended)
-{
-	struct sever_rule rule = {
-	    .conf = fw->running, .allowed = fw->shadow.allowed, .prober_uid = fw->table.prober_uid};
-	int err = 0;
-
-	*ended = 0;
-	if (fw->n_cuts)
-		qsort(fw->cuts, fw->n_cuts, sizeof(*fw->cuts), compare_ports);
-	for (size_t i = 0, n; i < fw->n_cuts; i += n) {
-		size_t of_these = 0;
-		int failed;
-
-		for (n = 1; i + n < fw->n_cuts &&
-		            fw->cuts[i + n].endpoint.port == fw->cuts[i].endpoint.port;)
-			n++;
-		failed =
-		    sever_connections(fw->diag, &fw->table.nft, &fw->cuts[i], n, &rule, &of_these);
-		*ended += of_these;
-		err = err ? err : failed;
-	}
-	free(fw->cuts);
-	fw->cuts = NULL;
-	fw->n_cuts = 0;
-	return err;
 }
 
 static enum firewall_result serve_unblock(struct firewall *fw, const struct endpoint *e,

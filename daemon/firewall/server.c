@@ -6,11 +6,13 @@
 #include "common/frame.h"
 #include "common/log.h"
 #include "daemon/filter/wire.h"
+#include "daemon/firewall/filter_link.h"
 #include "daemon/firewall/peer.h"
 #include "daemon/firewall/upstream.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -25,7 +27,8 @@ enum {
 
 struct server {
 	struct firewall *fw;
-	struct peer parent, agent, filter;
+	struct peer parent, agent;
+	struct filter_link filter;
 	struct upstream upstream;
 	bool serving;      /* after the first COMMIT */
 	bool cannot_sever; /* and it was said */
@@ -42,32 +45,6 @@ static void announce(struct server *s, enum firewall_result result)
 		(void)peer_send(&s->agent, FIREWALL_EVENT, 0, &event, sizeof(event));
 }
 
-/* The filter */
-
-/* It may be gone: then its end is read, and tells us so. */
-static void tell_filter(struct server *s)
-{
-	struct listener_news news;
-
-	while (firewall_take_news(s->fw, &news))
-		(void)peer_send_fd(&s->filter, news.type, 0, &news.listener, sizeof(news.listener),
-		                   news.fd);
-}
-
-static void set_filter(struct server *s, int fd)
-{
-	int err;
-
-	if (s->filter.fd >= 0)
-		close(s->filter.fd);
-	peer_fini(&s->filter);
-	s->filter.fd = fd;
-	err = firewall_set_filter(s->fw, fd >= 0, clock_monotonic_ms());
-	if (err)
-		log_error("what is filtered cannot be led to the filter: %s", strerror(-err));
-	tell_filter(s);
-}
-
 /* The parent */
 
 static int commit(struct server *s, uint64_t seq, const struct ipc_conf *id)
@@ -80,7 +57,7 @@ static int commit(struct server *s, uint64_t seq, const struct ipc_conf *id)
 	if (result.error)
 		log_error("configuration %llu: %s", (unsigned long long)id->generation,
 		          result.text);
-	tell_filter(s);
+	filter_link_tell(&s->filter);
 	err = peer_send(&s->parent, IPC_CHILD_CONF, seq, &result, sizeof(result));
 	if (err || !first)
 		return err;
@@ -118,14 +95,16 @@ static bool read_conf_id(const struct frame *f, struct ipc_conf *id)
 /* A filter process, in place of the one before. */
 static int take_peer(struct server *s, struct frame *f)
 {
+	struct ipc_peer peer;
 	int flags;
 
-	if (f->length != sizeof(struct ipc_peer) || f->fd < 0)
+	if (f->length != sizeof(peer) || f->fd < 0)
 		return -EPROTO;
+	memcpy(&peer, f->body, sizeof(peer));
 	flags = fcntl(f->fd, F_GETFL);
-	if (flags < 0 || fcntl(f->fd, F_SETFL, flags | O_NONBLOCK))
+	if (peer.role != IPC_ROLE_FILTER || flags < 0 || fcntl(f->fd, F_SETFL, flags | O_NONBLOCK))
 		return -EPROTO;
-	set_filter(s, steal_fd(&f->fd));
+	filter_link_set(&s->filter, steal_fd(&f->fd));
 	return 0;
 }
 
@@ -217,14 +196,10 @@ static int handle_allow(struct server *s, const struct frame *f)
 	return peer_send(&s->agent, FIREWALL_REPLY, f->seq, &reply, sizeof(reply));
 }
 
-/* The wall stands already; this is for the server's sake. */
-static void sever(struct server *s)
+static void say_severed(struct server *s, const char *of, size_t ended, int err)
 {
-	size_t ended;
-	int err = firewall_sever(s->fw, &ended);
-
 	if (ended)
-		log_info("%zu connections to a blocked port were ended", ended);
+		log_info("%zu connections to a %s port were ended", ended, of);
 	if (!err || s->cannot_sever)
 		return;
 	s->cannot_sever = err == -EOPNOTSUPP || err == -ENOENT;
@@ -232,7 +207,25 @@ static void sever(struct server *s)
 		log_info("this kernel cannot end connections (CONFIG_INET_DIAG_DESTROY): servers "
 		         "keep those that are cut until their own timeouts");
 	else
-		log_warning("connections to a blocked port could not be ended: %s", strerror(-err));
+		log_warning("connections to a %s port could not be ended: %s", of, strerror(-err));
+}
+
+/* The wall stands already; this is for the server's sake. */
+static void sever(struct server *s)
+{
+	size_t ended;
+	int err = firewall_sever(s->fw, &ended);
+
+	say_severed(s, "blocked", ended, err);
+}
+
+/* Connections from before their port was filtered. */
+static void end_old(struct server *s)
+{
+	size_t ended;
+	int err = firewall_drain(s->fw, clock_monotonic_ms(), &ended);
+
+	say_severed(s, "filtered", ended, err);
 }
 
 static void keep_road(struct server *s)
@@ -482,20 +475,39 @@ static int serve_agent(struct server *s, short revents, struct frame *f)
 static int handle_filter(struct server *s, struct frame *f)
 {
 	if (f->type == FILTER_ASK_SOCKET)
-		return upstream_answer(&s->upstream, &s->filter, f, firewall_socket_mark(s->fw),
-		                       clock_monotonic_ms());
-	return f->type == IPC_PONG && !f->length && f->fd < 0 ? 0 : -EPROTO;
+		return upstream_answer(&s->upstream, &s->filter.peer, f,
+		                       firewall_socket_mark(s->fw), clock_monotonic_ms());
+	if (f->type != IPC_PONG || f->length || f->fd >= 0)
+		return -EPROTO;
+	filter_link_hear(&s->filter, f->seq);
+	return 0;
 }
 
 /* Whatever becomes of it is its own affair, and the parent's. */
 static void serve_filter(struct server *s, short revents, struct frame *f)
 {
-	int err = serve_peer(s, &s->filter, revents, "filter", handle_filter, f);
+	int err = serve_peer(s, &s->filter.peer, revents, "filter", handle_filter, f);
 
 	if (!err)
 		return;
 	log_warning("the filter is gone: %s", strerror(-err));
-	set_filter(s, -1);
+	filter_link_set(&s->filter, -1);
+}
+
+/* How long to wait when nothing happens: for poll(2). */
+static int find_pause(const struct server *s)
+{
+	const int64_t now_ms = clock_monotonic_ms();
+	const int64_t drain_ms = firewall_drain_wake_ms(s->fw);
+	int64_t wake_ms = filter_link_wake_ms(&s->filter);
+
+	if (drain_ms && drain_ms < wake_ms)
+		wake_ms = drain_ms;
+	if (wake_ms == INT64_MAX)
+		return -1;
+	return wake_ms <= now_ms            ? 0
+	       : wake_ms - now_ms > INT_MAX ? INT_MAX
+	                                    : (int)(wake_ms - now_ms);
 }
 
 /* What the agent asks waits until all blocks are known; the parent and signals need not. */
@@ -507,11 +519,11 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 	    {.fd = firewall_monitor_fd(s->fw), .events = POLLIN},
 	    {.fd = s->parent.fd, .events = peer_events(&s->parent, true)},
 	    {.fd = reading ? -1 : s->agent.fd, .events = peer_events(&s->agent, s->serving)},
-	    {.fd = s->filter.fd, .events = peer_events(&s->filter, true)},
+	    {.fd = s->filter.peer.fd, .events = peer_events(&s->filter.peer, true)},
 	};
 	int err = 0;
 
-	if (poll(fds, ARRAY_LEN(fds), reading ? 0 : -1) < 0)
+	if (poll(fds, ARRAY_LEN(fds), reading ? 0 : find_pause(s)) < 0)
 		return errno == EINTR ? 0 : -errno;
 	/* The signal first: what the monitor saw may be a panic's deletion of the table. */
 	if (fds[0].revents)
@@ -523,8 +535,12 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 	if (!err && fds[3].revents)
 		err = serve_agent(s, fds[3].revents, f);
 	/* The parent may have brought another one meanwhile. */
-	if (!err && fds[4].revents && fds[4].fd == s->filter.fd)
+	if (!err && fds[4].revents && fds[4].fd == s->filter.peer.fd)
 		serve_filter(s, fds[4].revents, f);
+	if (!err && filter_link_beat(&s->filter))
+		err = peer_send(&s->parent, IPC_CHILD_DEAF, 0, NULL, 0);
+	sever(s);
+	end_old(s);
 	if (!err && reading)
 		err = firewall_read_on(s->fw, clock_monotonic_ms());
 	return err;
@@ -538,12 +554,11 @@ int server_run(struct firewall *fw, int parent_fd, int agent_fd, int signal_fd)
 
 	peer_init(&s.parent, parent_fd);
 	peer_init(&s.agent, agent_fd);
-	peer_init(&s.filter, -1);
+	filter_link_init(&s.filter, fw);
 	while (!err)
 		err = turn(&s, signal_fd, f);
 	peer_fini(&s.parent);
 	peer_fini(&s.agent);
-	peer_fini(&s.filter);
-	cleanup_close(&s.filter.fd);
+	filter_link_fini(&s.filter);
 	return err == STOPPED ? 0 : err;
 }

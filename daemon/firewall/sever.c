@@ -12,13 +12,21 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-enum { RECEIVE_BYTES = 32 * 1024 };
+enum {
+	RECEIVE_BYTES = 32 * 1024,
+	/* Without a byte in either direction; and where the kernel's clock is too coarse to tell
+	 * which of two was the last. */
+	IDLE_MS = 250,
+	IDLE_UNSURE_MS = 500,
+};
 
 /* One end of a connection, the one that this host has. */
 struct end {
 	struct endpoint local, remote;
 	uid_t uid;
-	uint8_t family; /* of the socket: an IPv6 one may serve IPv4 */
+	uint8_t family;   /* of the socket: an IPv6 one may serve IPv4 */
+	bool transparent; /* accepted by the filter process, or for it */
+	bool idle;
 	struct inet_diag_sockid id;
 };
 
@@ -52,6 +60,12 @@ int sever_open(struct mnl_socket **out)
 
 /* Finding them */
 
+struct details {
+	struct inet_diag_sockopt options;
+	bool has_info;
+	struct tcp_info info;
+};
+
 static struct endpoint read_endpoint(uint8_t family, const uint32_t address[static 4],
                                      uint16_t port)
 {
@@ -67,10 +81,42 @@ static struct endpoint read_endpoint(uint8_t family, const uint32_t address[stat
 	return e;
 }
 
+/*
+ * Has the server answered whatever it was asked, and the client taken all of it? If something came
+ * after what was sent last, a request waits for its answer.
+ */
+static bool is_idle(const struct inet_diag_msg *m, const struct tcp_info *info)
+{
+	const uint32_t sent_ms = info->tcpi_last_data_sent, came_ms = info->tcpi_last_data_recv;
+
+	if (m->idiag_rqueue || m->idiag_wqueue || info->tcpi_unacked || came_ms < sent_ms)
+		return false;
+	return sent_ms >= (sent_ms == came_ms ? IDLE_UNSURE_MS : IDLE_MS);
+}
+
+static int take_attribute(const struct nlattr *attribute, void *closure)
+{
+	const uint16_t length = mnl_attr_get_payload_len(attribute);
+	const uint16_t type = mnl_attr_get_type(attribute);
+	struct details *details = closure;
+
+	if (type == INET_DIAG_SOCKOPT && length >= sizeof(details->options))
+		memcpy(&details->options, mnl_attr_get_payload(attribute),
+		       sizeof(details->options));
+	/* Kernels tell more, or less, than this program knows of. */
+	if (type == INET_DIAG_INFO) {
+		details->has_info = true;
+		memcpy(&details->info, mnl_attr_get_payload(attribute),
+		       length < sizeof(details->info) ? length : sizeof(details->info));
+	}
+	return MNL_CB_OK;
+}
+
 static int take_end(const struct nlmsghdr *message, void *closure)
 {
 	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(message);
 	struct ends *ends = closure;
+	struct details details = {0};
 
 	if (mnl_nlmsg_get_payload_len(message) < sizeof(*m))
 		return MNL_CB_OK;
@@ -85,11 +131,14 @@ static int take_end(const struct nlmsghdr *message, void *closure)
 		ends->items = items;
 		ends->size = size;
 	}
+	mnl_attr_parse(message, sizeof(*m), take_attribute, &details);
 	ends->items[ends->count++] = (struct end){
 	    .local = read_endpoint(m->idiag_family, m->id.idiag_src, m->id.idiag_sport),
 	    .remote = read_endpoint(m->idiag_family, m->id.idiag_dst, m->id.idiag_dport),
 	    .uid = m->idiag_uid,
 	    .family = m->idiag_family,
+	    .transparent = details.options.transparent,
+	    .idle = details.has_info && is_idle(m, &details.info),
 	    .id = m->id,
 	};
 	return MNL_CB_OK;
@@ -165,6 +214,7 @@ static int find_ends(struct mnl_socket *socket, uint8_t *buffer, uint8_t family,
 
 	request->idiag_states = 1U << TCP_ESTABLISHED | 1U << TCP_FIN_WAIT1 | 1U << TCP_FIN_WAIT2 |
 	                        1U << TCP_CLOSE_WAIT | 1U << TCP_LAST_ACK | 1U << TCP_CLOSING;
+	request->idiag_ext = 1U << (INET_DIAG_INFO - 1);
 	put_port_filter((struct nlmsghdr *)(void *)buffer, port);
 	err = ask(socket, buffer, take_end, ends);
 	if (!err)
@@ -278,8 +328,16 @@ static bool is_let_through(struct mnl_socket *socket, const struct sever_rule *r
 		if (is_listed(&breaker->allow_from, address) || is_listed(&said, address))
 			return true;
 	}
-	return find_client(socket, ends, server, &uid) &&
-	       (!(breaker && breaker->seal_local) || uid == rule->prober_uid);
+	if (!find_client(socket, ends, server, &uid))
+		return false;
+	return !(breaker && breaker->seal_local) || uid == rule->prober_uid ||
+	       (rule->kind != SEVER_ALL && uid == rule->filter_uid);
+}
+
+static bool is_meant(const struct sever_rule *rule, const struct end *end)
+{
+	return rule->kind == SEVER_ALL ||
+	       (!end->transparent && (rule->kind != SEVER_IDLE || end->idle));
 }
 
 /* Ending them */
@@ -331,7 +389,7 @@ int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct b
 		const struct block *block = find_block(blocks, count, &end->local);
 		struct endpoint client;
 
-		if (!block || !is_server(nft, end, &client))
+		if (!block || !is_meant(rule, end) || !is_server(nft, end, &client))
 			continue;
 		rule->rule = block->rule;
 		if (is_let_through(socket, rule, &ends, end, &client))

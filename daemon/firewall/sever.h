@@ -15,12 +15,19 @@
 /* Opens the socket for it: with CAP_NET_ADMIN, which requests need, too. Returns 0 or -errno. */
 int sever_open(struct mnl_socket **out);
 
+enum sever_kind {
+	SEVER_ALL,
+	SEVER_UNFILTERED, /* but those of the filter process */
+	SEVER_IDLE,       /* of these, the ones in which nobody waits for anything */
+};
+
 /* Whom blocks let through, and whose connections stay therefore. */
 struct sever_rule {
 	const struct conf *conf;
 	const struct allowed *allowed;
 	uint32_t rule; /* as in wire.h; of the block at hand, set by sever_connections() */
-	uid_t prober_uid;
+	uid_t prober_uid, filter_uid;
+	enum sever_kind kind;
 };
 
 /*

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The helper's state, for those alone who do what firewall.h says: firewall.c, requests.c and
- * together.c.
- */
+/* The helper's state, for the files alone that make up firewall.h. */
 #pragma once
 
 #include "common/host_id.h"
@@ -23,12 +20,17 @@ struct firewall {
 	struct mnl_socket *diag;   /* for severing */
 	struct block *cuts;        /* new blocks, until firewall_sever() */
 	size_t n_cuts;
+	int64_t drain_wake_ms; /* when firewall_drain() has something to do; 0: never */
 	struct conf *running, *candidate;
 	struct ipc_conf running_id, candidate_id;
 };
 
 /* The whole table, from the shadow, under the running configuration. Returns 0 or -errno. */
 int firewall_install(struct firewall *fw, int64_t now_ms);
+/* Its connections are to be ended by firewall_sever(). */
+void firewall_note_cut(struct firewall *fw, const struct block *block);
+/* If it is filtered, its connections from before have their time from now on. */
+void firewall_begin_drain(struct firewall *fw, struct block *block, int64_t now_ms);
 /* Undoes a panic. Returns 0 or -errno. */
 int firewall_resume(struct firewall *fw, int64_t now_ms);
 
@@ -36,8 +38,9 @@ int firewall_resume(struct firewall *fw, int64_t now_ms);
 enum firewall_result firewall_check_block(const struct firewall *fw,
                                           const struct firewall_request *request,
                                           const struct block *present, int64_t now_ms);
-/* The block that it asks for; nothing is counted yet. */
-struct block firewall_make_block(const struct firewall_request *request, int64_t now_ms);
+/* The block that it asks for, in place of `present` (or NULL); nothing is counted yet. */
+struct block firewall_make_block(struct firewall *fw, const struct firewall_request *request,
+                                 const struct block *present, int64_t now_ms);
 /* It is in the kernel in place of `present` (or NULL): connections that it cuts are to be ended. */
 void firewall_note_change(struct firewall *fw, const struct block *block,
                           const struct block *present);

@@ -32,7 +32,7 @@ static int judge(struct firewall *fw, const struct firewall_request *request, st
 	c->result = firewall_check_block(fw, request, present, now_ms);
 	if (c->result)
 		return 0;
-	c->next = firewall_make_block(request, now_ms);
+	c->next = firewall_make_block(fw, request, present, now_ms);
 	c->was_there = present != NULL;
 	if (present)
 		c->before = *present;

@@ -4,6 +4,7 @@ and passes bytes on to the endpoint, from the endpoint's own address. Of what te
 answers, each "e" becomes an "f"; b"?" is answered with the connection's own two addresses, b"!" ends it."""
 import array
 import os
+import signal
 import socket
 import struct
 import sys
@@ -58,7 +59,10 @@ class Filter:
 def receive(sock):
     """(type, seq, body, descriptors); None at the end."""
     fds = array.array("i")
-    packet, control, _, _ = sock.recvmsg(70000, socket.CMSG_SPACE(4))
+    try:
+        packet, control, _, _ = sock.recvmsg(70000, socket.CMSG_SPACE(4))
+    except ConnectionResetError:  # an answer of ours was not read
+        return None
     for level, kind, data in control:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(data[:len(data) - len(data) % 4])
@@ -133,6 +137,7 @@ def main():
         listener = listeners[rule, family] = socket.socket(fileno=fds[0])
         threading.Thread(target=listen, args=(listener,), daemon=True).start()
         print(rule, family, "listens", listener.getsockname()[1], flush=True)
+    signal.pause()  # what it has goes on
 
 
 if __name__ == "__main__":

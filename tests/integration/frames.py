@@ -14,7 +14,7 @@ CONF = struct.Struct("=QIB3x")
 RESULT = struct.Struct("=iI512s")
 MAGIC, VERSION = 0x70777266, 1
 PARENT_CONF, PARENT_COMMIT, PARENT_ABORT, PARENT_STOP = 1, 2, 3, 6
-CHILD_READY, CHILD_CONF = 32, 33
+CHILD_READY, CHILD_CONF, CHILD_DEAF = 32, 33, 38
 PING, PONG = 120, 121
 
 Frame = collections.namedtuple("Frame", "type seq body")
