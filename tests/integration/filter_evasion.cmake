@@ -5,7 +5,9 @@ foreach(class Requests Answers Differential)
   set_tests_properties(integration.filter_evasion.${class} PROPERTIES LABELS integration
     TIMEOUT 300 ENVIRONMENT "${PW_LAB_ENVIRONMENT};PW_FILTER_DRIVER=$<TARGET_FILE:filter_driver>")
 endforeach()
-add_test(NAME integration.filter_segments
-  COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_filter_segments.py Segments)
-set_tests_properties(integration.filter_segments PROPERTIES LABELS integration TIMEOUT 300
-  ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
+foreach(class Segments Wall)
+  add_test(NAME integration.filter_segments.${class}
+    COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_filter_segments.py ${class})
+  set_tests_properties(integration.filter_segments.${class} PROPERTIES LABELS integration
+    TIMEOUT 300 ENVIRONMENT "${PW_LAB_ENVIRONMENT}")
+endforeach()

@@ -12,6 +12,8 @@ import time
 FIN, SYN, RST, PUSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 TCP = struct.Struct("!HHIIBBHHH")
 IP = struct.Struct("!BBHHHBBH4s4s")
+IP6 = struct.Struct("!IHBB16s16s")
+FRAGMENT = struct.Struct("!BBHI")
 MORE_FRAGMENTS = 0x2000
 
 
@@ -27,7 +29,11 @@ def checksum(data):
 class RawTcp:
     def __init__(self, place, address, port, source):
         self.place, self.port = place, port
-        self.address, self.source = socket.inet_aton(address), socket.inet_aton(source)
+        self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.address = socket.inet_pton(self.family, address)
+        self.source = socket.inet_pton(self.family, source)
+        self.between = b""  # options of IP; for IPv6, whole headers
+        self.protocol = socket.IPPROTO_TCP  # which is the first of those
         self.own_port = random.randrange(20000, 30000)
         self.next = random.randrange(1 << 31)  # of what we say
         self.expected = None                   # of what is said to us
@@ -42,25 +48,35 @@ class RawTcp:
         # What we make ourselves does not pass there as TCP of a socket: it has no mark.
         place.run("client", "sh", "-c", f"printf '{rule}' | nft -f -")
         with place.inside("client"):
-            self.sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-            self.receiver = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+            self.sender = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+            self.receiver = socket.socket(self.family, socket.SOCK_RAW, socket.IPPROTO_TCP)
         self.receiver.bind((source, 0))
 
     # What goes out
 
-    def segment(self, flags, data=b"", offset=0, urgent=0, options=b"", source=None):
+    def segment(self, flags, data=b"", offset=0, urgent=0, options=b""):
         """One segment, `offset` bytes behind what has been said before."""
         header = TCP.pack(self.own_port, self.port, (self.next + offset) & 0xFFFFFFFF,
                           self.expected or 0, (5 + len(options) // 4) << 4, flags, 65535, 0, urgent)
         whole = header + options + data
-        pseudo = (source or self.source) + self.address + struct.pack("!HH", 6, len(whole))
+        pseudo = self.source + self.address + struct.pack("!HH", socket.IPPROTO_TCP, len(whole))
         return whole[:16] + struct.pack("!H", checksum(pseudo + whole)) + whole[18:]
 
     def fragment(self, payload, offset=0, more=False, serial=0):
         """One IP packet, or a part of one, from a byte of its payload on."""
-        header = IP.pack(0x45, 0, 20 + len(payload), serial, offset // 8
-                         | (MORE_FRAGMENTS if more else 0), 64, 6, 0, self.source, self.address)
-        self.sender.sendto(header + payload, (socket.inet_ntoa(self.address), 0))
+        if self.family == socket.AF_INET:
+            words = 5 + len(self.between) // 4
+            header = IP.pack(0x40 | words, 0, words * 4 + len(payload), serial, offset // 8
+                             | (MORE_FRAGMENTS if more else 0), 64, socket.IPPROTO_TCP, 0,
+                             self.source, self.address) + self.between
+        else:
+            first, between = self.protocol, self.between
+            if serial:
+                between = FRAGMENT.pack(first, 0, offset | more, serial) + between
+                first = socket.IPPROTO_FRAGMENT
+            header = IP6.pack(6 << 28, len(between) + len(payload), first, 64, self.source,
+                              self.address) + between
+        self.sender.sendto(header + payload, (socket.inet_ntop(self.family, self.address), 0))
 
     def fragments(self, segment, size=8, order=None, twist=None):
         """The segment in fragments; `twist` makes what is sent as well of (offset, part, is last)."""
@@ -103,7 +119,8 @@ class RawTcp:
         return True
 
     def _take(self, packet):
-        packet = packet[(packet[0] & 15) * 4:]
+        if self.family == socket.AF_INET:  # of IPv6 the header is not seen
+            packet = packet[(packet[0] & 15) * 4:]
         source, own, sequence, _, length, flags, *_ = TCP.unpack_from(packet)
         if (source, own) != (self.port, self.own_port):
             return

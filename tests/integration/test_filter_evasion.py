@@ -195,13 +195,17 @@ class Case(unittest.TestCase):
         cls.addClassCleanup(stack.close)
         cls.place = stack.enter_context(lab.Lab())
         for port in (FILTERED, DIRECT):
-            cls.place.serve_node_exporter(port)
-        cls.filtering = stack.enter_context(FilterProcess(cls.place))
-        cls.filtering.catch(FILTERED)
+            cls.place.serve_node_exporter(port, "::")
+        cls.filter(stack)
+
+    @classmethod
+    def filter(cls, stack):
+        stack.enter_context(FilterProcess(cls.place)).catch(FILTERED)
 
     def say(self, port, request):
         """All that comes back until the end, which a reset may be."""
-        with scripted.Stream(self.place.connect(self.place.TARGET, port, timeout=20)) as client:
+        with scripted.Stream(self.place.connect(
+                self.place.TARGET, port, source=self.place.STRANGER, timeout=20)) as client:
             with contextlib.suppress(OSError):
                 client.send(request)
                 client.sock.shutdown(socket.SHUT_WR)
@@ -234,7 +238,8 @@ class Case(unittest.TestCase):
         self.assertEqual(self.statuses(answers), expected)
 
     def tearDown(self):
-        self.assertEqual(self.place.get(self.place.TARGET, FILTERED, "/metrics")[0], 200)
+        self.assertEqual(self.place.get(self.place.TARGET, FILTERED, "/metrics",
+                                        source=self.place.STRANGER)[0], 200)
 
 
 class Requests(Case):

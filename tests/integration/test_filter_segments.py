@@ -8,6 +8,7 @@ import re
 import socket
 import unittest
 
+from lab import wait_until
 from raw_tcp import ACK, CWR, ECE, FIN, PUSH, SYN, URG, RawTcp
 from test_filter_evasion import DENIED, DIRECT, FILTERED, HIDDEN, PLAIN, PROFILE, REFUSED, Case
 
@@ -21,8 +22,10 @@ def pieces(data, size=PIECES):
 
 
 class Segments(Case):
-    def raw(self, port):
-        client = RawTcp(self.place, self.place.TARGET, port, self.place.STRANGER)
+    def raw(self, port, is6=False):
+        place = self.place
+        client = (RawTcp(place, place.TARGET6, port, place.STRANGER6) if is6 else
+                  RawTcp(place, place.TARGET, port, place.STRANGER))
         self.addCleanup(client.close)
         return client
 
@@ -144,7 +147,7 @@ class Segments(Case):
 
     def test_urgent_data_of_a_socket(self):
         for port in (DIRECT, FILTERED):
-            with self.place.connect(self.place.TARGET, port) as sock:
+            with self.place.connect(self.place.TARGET, port, source=self.place.STRANGER) as sock:
                 sock.sendall(HIDDEN[:12])
                 sock.send(b"!", socket.MSG_OOB)
                 sock.sendall(HIDDEN[12:])
@@ -194,6 +197,43 @@ class Segments(Case):
             client.send(HIDDEN)
         self.check(say)
 
+    def check_opening(self, is6, between, protocol=socket.IPPROTO_TCP, size=None):
+        """With other things before TCP's header, from the first segment on, in fragments or not."""
+        for port in (DIRECT, FILTERED):
+            client = self.raw(port, is6)
+            client.between, client.protocol = between, protocol
+            send = None if size is None else lambda segment, c=client: c.fragments(segment, size)
+            self.assertTrue(client.connect(send=send), (port, client.was_reset))
+            client.send(HIDDEN)
+            client.said(len(HIDDEN))
+            self.answered(client)
+            self.assertEqual(bool(PROFILE.search(client.answers)), port == DIRECT, client.answers)
+            self.assertEqual(client.answers.startswith(b"HTTP/1.1 403"), port == FILTERED)
+
+    def test_options_of_ip(self):
+        """No operation, and a timestamp."""
+        for options in (b"\1" * 4, b"\1" * 40, b"\x44\x0c\x05\0" + bytes(8)):
+            for size in (None, 8):
+                with self.subTest(options, size=size):
+                    self.check_opening(False, options, size=size)
+
+    def test_ipv6_and_its_headers(self):
+        tcp = socket.IPPROTO_TCP
+        padding = bytes([1, 4, 0, 0, 0, 0])
+        chains = {
+            "none": (tcp, b""),
+            "hop by hop": (socket.IPPROTO_HOPOPTS, bytes([tcp, 0]) + padding),
+            "destination options": (socket.IPPROTO_DSTOPTS, bytes([tcp, 0]) + padding),
+            "two of them": (socket.IPPROTO_DSTOPTS, bytes([socket.IPPROTO_DSTOPTS, 0]) + padding
+                            + bytes([tcp, 0]) + padding),
+            "a fragment that is whole": (socket.IPPROTO_FRAGMENT, bytes([tcp, 0, 0, 0, 0, 0, 0, 7])),
+        }
+        for name, (protocol, headers) in chains.items():
+            with self.subTest(name):
+                self.check_opening(True, headers, protocol)
+        # Linux takes no first fragment in which TCP's header is not whole.
+        self.check_opening(True, b"", size=24)
+
     def test_somebody_elses_segments(self):
         """Of a connection that nobody has opened, the filter and the server know nothing."""
         client = self.raw(FILTERED)
@@ -201,6 +241,27 @@ class Segments(Case):
         client.send(HIDDEN)
         self.assertTrue(client.wait(lambda: client.was_reset))
         self.assertEqual(client.answers, b"")
+
+
+class Wall(Segments):
+    """The same with the daemon's own rules, to which `openings` and fragments matter most."""
+
+    @classmethod
+    def filter(cls, stack):
+        place = cls.place
+        endpoints = place.TARGET, place.TARGET6
+        place.daemon(place.config(
+            filters=[{"name": "front", "match": {"ports": [FILTERED]}}],
+            scan={"targets": [f"{place.TARGET}:{FILTERED}", f"[{place.TARGET6}]:{FILTERED}"]},
+            breakers=[{"name": "other", "action": "alert"}], alerts=None)).start()
+
+        def is_denied():
+            try:
+                return all(place.get(address, FILTERED, "/debug/pprof/")[0] == DENIED
+                           for address in endpoints)
+            except OSError:
+                return False
+        wait_until(is_denied, 40, "the filter stands")
 
 
 if __name__ == "__main__":
