@@ -384,6 +384,34 @@ class Roads(Bridged):
         self.assertEqual(self.get_by(sock, METRICS)[0], 200)
         return sock
 
+    def is_leaking(self, sock):
+        try:
+            return self.get_by(sock, PROFILE) == (200, "profile")
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def test_connections_from_before_end_after_a_while(self):
+        self.start()
+        self.add_pod()
+        self.publish(POD, POD6)
+        for namespace, rule, ways in (
+                ("client", SOON, ((POD, WEB), (POD6, WEB), (self.lab.TARGET, 8000))),
+                ("target", SEALED, ((POD, WEB), (POD6, WEB)))):
+            held = []
+            for address, port in ways:
+                way = {"address": address, "port": port, "namespace": namespace}
+                self.assert_leaks(**way)
+                held.append((way, self.hold(address, namespace, port)))
+            for (address, port), (way, sock) in zip(ways, held):
+                self.assert_ok(self.helper.block(address, port, rule))
+                self.assertEqual(self.get_by(sock, METRICS)[0], 200, way)
+                self.assert_filtered(**way)
+            for way, sock in held:
+                wait_until(lambda s=sock: not self.is_leaking(s), 20, f"{way} ends", interval=0.1)
+                self.assert_filtered(**way)
+            for address, port in ways:
+                self.assert_ok(self.helper.unblock(address, port))
+
     def heard(self, sock, port, seconds):
         """How many packets with data come from that port."""
         count, end = 0, time.monotonic() + seconds
