@@ -10,7 +10,7 @@ import unittest
 import urllib.parse
 
 from lab import Lab, parse_metrics, server_program, wait_until
-from test_daemon import DaemonTest
+from test_daemon import SLOW, DaemonTest
 
 PORT = 9090
 JOB = "node"
@@ -55,7 +55,7 @@ class Prometheus:
                    if labels["dialer_name"] == JOB)
 
 
-class Scrapes(DaemonTest):
+class ScrapedTest(DaemonTest):
     def config(self, **changes):
         return self.lab.config(**{"breakers": [{"name": "told", "action": "alert"}], **changes})
 
@@ -90,6 +90,8 @@ class Scrapes(DaemonTest):
         samples = self.prometheus.scrapes(since, "scrape_samples_scraped")
         self.assertGreater(min(value for _, value in samples), 100)
 
+
+class Switching(ScrapedTest):
     def test_no_scrape_fails_as_a_filter_comes_and_goes(self):
         self.start_scraped()
         self.assertEqual(self.answer("/debug/pprof/"), 200)
@@ -125,26 +127,6 @@ class Scrapes(DaemonTest):
         self.check(begin, "switched off")
         self.assertEqual(self.prometheus.failed_dials(), 0)
 
-    def test_a_killed_filter_costs_a_scrape_at_most(self):
-        self.start_scraped(filters=[FILTER])
-        self.wait_answer(403)
-        self.prometheus.wait_scrapes(5)
-        for count in range(3):
-            begin = time.time()
-            old = self.daemon.child("filter")
-            os.kill(old, signal.SIGKILL)
-            wait_until(lambda: self.daemon.children().get("filter") not in (None, old),  # noqa: B023
-                       20, "another filter")
-            self.wait_answer(403)
-            back = time.time()
-            self.prometheus.wait_scrapes(3)
-            failed = [up for _, up in self.prometheus.scrapes(begin) if up != 1]
-            print(f"killed: answers again after {back - begin:.2f} s, {len(failed)} failed",
-                  flush=True)
-            # It is started again later each time.
-            self.assertLessEqual(len(failed), 1 + count)
-            self.check(back, "restarted")
-
     def test_the_service_may_be_stopped_and_started(self):
         self.start_scraped(filters=[FILTER], on_stop="remove")
         self.wait_answer(403)
@@ -157,6 +139,59 @@ class Scrapes(DaemonTest):
         self.wait_answer(403)
         self.prometheus.wait_scrapes(6)
         self.check(begin, "stopped and started")
+
+
+class Failing(ScrapedTest):
+    def replace_filter(self, number):
+        """A signal to the filter right after a scrape; returns since when it answers again."""
+        self.prometheus.wait_scrapes(1)
+        old = self.daemon.child("filter")
+        begin = time.time()
+        os.kill(old, number)
+        wait_until(lambda: self.daemon.children().get("filter") not in (None, old), 20,
+                   "another filter")
+        self.wait_answer(403)
+        return begin, time.time()
+
+    def test_a_killed_filter_costs_a_scrape_at_most(self):
+        self.start_scraped(filters=[FILTER])
+        self.wait_answer(403)
+        self.prometheus.wait_scrapes(5)
+        for count in range(3):
+            begin, back = self.replace_filter(signal.SIGKILL)
+            self.prometheus.wait_scrapes(3)
+            failed = [up for _, up in self.prometheus.scrapes(begin) if up != 1]
+            print(f"killed: answers again after {back - begin:.2f} s, {len(failed)} failed",
+                  flush=True)
+            # It is started again later each time.
+            self.assertLessEqual(len(failed), 1 + count)
+            self.check(back, "restarted")
+
+    def test_one_that_hangs_is_replaced(self):
+        self.start_scraped(filters=[FILTER])
+        self.wait_answer(403)
+        self.prometheus.wait_scrapes(5)
+        begin, back = self.replace_filter(signal.SIGSTOP)
+        self.prometheus.wait_scrapes(3)
+        failed = [at for at, up in self.prometheus.scrapes(begin) if up != 1]
+        print(f"stopped: answers again after {back - begin:.2f} s, {len(failed)} failed",
+              flush=True)
+        self.assertLess(back - begin, 10 * SLOW)
+        self.check(back, "replaced")
+
+    def test_where_it_fails_open_a_dead_or_hanging_one_costs_nothing(self):
+        self.start_scraped(filters=[{**FILTER, "on_failure": "open"}])
+        self.wait_answer(403)
+        self.prometheus.wait_scrapes(5)
+        begin, back = self.replace_filter(signal.SIGKILL)
+        self.prometheus.wait_scrapes(2)
+        print(f"killed: filtered again after {back - begin:.2f} s", flush=True)
+        self.check(begin, "killed, and open")
+        # Who is connected to one that hangs waits with it; a new connection goes past it.
+        begin, back = self.replace_filter(signal.SIGSTOP)
+        self.prometheus.wait_scrapes(3)
+        print(f"stopped: filtered again after {back - begin:.2f} s", flush=True)
+        self.check(back, "stopped, and open")
 
 
 if __name__ == "__main__":
