@@ -118,3 +118,21 @@ int frame_recv(int sock, struct frame *f)
 	f->fd = steal_fd(&fd);
 	return 1;
 }
+
+bool frame_is_zero(const void *bytes, size_t length)
+{
+	const uint8_t *b = bytes;
+
+	for (size_t i = 0; i < length; i++) {
+		if (b[i])
+			return false;
+	}
+	return true;
+}
+
+bool frame_is_string(const char *field, size_t size)
+{
+	size_t length = strnlen(field, size);
+
+	return length < size && frame_is_zero(field + length, size - length);
+}

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,3 +54,8 @@ int frame_send(int sock, uint16_t type, uint64_t seq, const void *body, size_t l
  * a malformed frame, or another -errno. On anything but 1, f->fd is -1.
  */
 int frame_recv(int sock, struct frame *f);
+
+/* Of bodies: is the padding what it has to be? */
+bool frame_is_zero(const void *bytes, size_t length);
+/* NUL-terminated, and nothing hidden behind the NUL. */
+bool frame_is_string(const char *field, size_t size);

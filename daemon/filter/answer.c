@@ -125,7 +125,7 @@ static bool read_head(struct connection *c)
 		return false;
 	}
 	c->moved = true;
-	free(steal_ptr(&c->server.again));
+	upstream_keep_for_again(c, NULL, 0);
 	switch (response_head_read(bytes.at, bytes.length, c->request.to_head, &c->answer.scanned,
 	                           &s->response)) {
 	case HTTP_READ_MORE: c->answer.seen = bytes.length; break;

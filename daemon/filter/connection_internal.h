@@ -94,6 +94,8 @@ void upstream_close(struct connection *c);
 void upstream_fail(struct connection *c);
 /* Something was seen of the socket while it connected. */
 void upstream_look(struct connection *c);
+/* The head may be sent again (nothing, of no length, may not). */
+void upstream_keep_for_again(struct connection *c, const char *head, size_t length);
 /* The server is gone before it has answered: asks it once more, or says so to the client. */
 void upstream_lost(struct connection *c);
 void upstream_on_event(evutil_socket_t fd, short what, void *arg);

@@ -3,37 +3,15 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "daemon/channel.h"
 #include "daemon/filter/connection.h"
-#include "daemon/filter/listeners.h"
-#include "daemon/ipc.h"
+#include "daemon/filter/filter_internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-
-enum { TICK_MS = 1000, STOP_TICK_MS = 20 };
 
 static const char conf_name[] = "the configuration";
 
-struct filter {
-	struct event_base *base;
-	struct channel *parent, *agent, *firewall;
-	const struct signatures *signatures;
-	struct service service;
-	struct rules rules;
-	struct listeners *listeners;
-	struct {
-		uint64_t generation; /* 0: none */
-		struct policy **policies;
-		size_t n;
-	} candidate;
-	bool ready;
-	struct event *tick;
-	struct filter_stats told;
-	int64_t stop_at_ms; /* when it is to end, whatever is still under way */
-	int exit_status;
-};
+enum { TICK_MS = 1000, STOP_TICK_MS = 20 };
 
 static void end_with(struct filter *f, int status)
 {
@@ -41,27 +19,27 @@ static void end_with(struct filter *f, int status)
 	event_base_loopbreak(f->base);
 }
 
-static void refuse(struct filter *f, const char *peer, const char *why)
+void filter_refuse(struct filter *f, const char *peer, const char *why)
 {
 	log_error("%s: %s", peer, why);
 	end_with(f, 1);
 }
 
-static void send_to(struct filter *f, struct channel *ch, const char *peer, uint16_t type,
-                    uint64_t seq, const void *body, size_t length)
+void filter_send(struct filter *f, struct channel *ch, const char *peer, uint16_t type,
+                 uint64_t seq, const void *body, size_t length)
 {
 	int err = ch ? channel_send(ch, type, seq, body, length) : 0;
 
 	/* The end of the channel is about to be seen. */
 	if (err < 0 && err != -EPIPE && err != -ECONNRESET)
-		refuse(f, peer, strerror(-err));
+		filter_refuse(f, peer, strerror(-err));
 }
 
 /* The agent can do without: it is never waited for. */
 static void tell_agent(struct filter *f, uint16_t type, const void *body, size_t length)
 {
 	if (f->agent && channel_queued(f->agent) == 0)
-		send_to(f, f->agent, "agent", type, 0, body, length);
+		filter_send(f, f->agent, "agent", type, 0, body, length);
 }
 
 static void on_denied(const struct filter_denied *denied, void *arg)
@@ -107,124 +85,6 @@ static void on_connection(void *arg)
 	arm(arg);
 }
 
-static int ask_socket(uint64_t seq, sa_family_t family, void *arg)
-{
-	struct filter *f = arg;
-	const struct filter_ask ask = {.version = FILTER_WIRE_VERSION, .family = (uint8_t)family};
-
-	return f->firewall ? channel_send(f->firewall, FILTER_ASK_SOCKET, seq, &ask, sizeof(ask))
-	                   : -ENOTCONN;
-}
-
-static bool is_zero(const void *bytes, size_t length)
-{
-	const uint8_t *b = bytes;
-
-	for (size_t i = 0; i < length; i++) {
-		if (b[i])
-			return false;
-	}
-	return true;
-}
-
-static bool read_listener(const struct frame *frame, struct filter_listener *out)
-{
-	size_t length;
-
-	if (frame->length != sizeof(*out))
-		return false;
-	memcpy(out, frame->body, sizeof(*out));
-	length = strnlen(out->rule, sizeof(out->rule));
-	return out->version == FILTER_WIRE_VERSION &&
-	       (out->family == AF_INET || out->family == AF_INET6) &&
-	       is_zero(out->zero, sizeof(out->zero)) && length > 0 && length < sizeof(out->rule) &&
-	       is_zero(out->rule + length, sizeof(out->rule) - length);
-}
-
-static void take_listener(struct filter *f, struct frame *frame)
-{
-	struct filter_listener listener;
-	int err;
-
-	if (!read_listener(frame, &listener) ||
-	    (frame->fd >= 0) != (frame->type == FILTER_LISTENER)) {
-		refuse(f, "firewall", "a malformed listener");
-		return;
-	}
-	if (frame->type == FILTER_CLOSE) {
-		listeners_close(f->listeners, listener.rule, listener.family);
-		return;
-	}
-	if (f->stop_at_ms)
-		return;
-	err = listeners_put(f->listeners, listener.rule, listener.family, steal_fd(&frame->fd));
-	if (err < 0)
-		refuse(f, "firewall", "a listener that cannot be used");
-}
-
-static void take_socket(struct filter *f, struct frame *frame)
-{
-	struct filter_socket answer;
-
-	if (frame->length == sizeof(answer))
-		memcpy(&answer, frame->body, sizeof(answer));
-	if (frame->length != sizeof(answer) || answer.zero || answer.error > 0 ||
-	    (answer.error < 0) != (frame->fd < 0)) {
-		refuse(f, "firewall", "a malformed answer about a socket");
-		return;
-	}
-	if (frame->fd >= 0)
-		fcntl(frame->fd, F_SETFL, O_NONBLOCK);
-	connections_give_socket(&f->service, frame->seq, steal_fd(&frame->fd), answer.error);
-}
-
-static void on_firewall_frame(struct frame *frame, void *arg)
-{
-	struct filter *f = arg;
-
-	if (frame->type == IPC_PING && frame->length == 0)
-		send_to(f, f->firewall, "firewall", IPC_PONG, frame->seq, NULL, 0);
-	else if (frame->type == FILTER_LISTENER || frame->type == FILTER_CLOSE)
-		take_listener(f, frame);
-	else if (frame->type == FILTER_SOCKET)
-		take_socket(f, frame);
-	else
-		refuse(f, "firewall", "a message that is not for the filter");
-}
-
-/* The service is about to end, or there will be a new one; what runs goes on. */
-static void on_firewall_end(int error, void *arg)
-{
-	struct filter *f = arg;
-
-	if (error < 0)
-		log_error("firewall: %s", strerror(-error));
-	channel_free(f->firewall);
-	f->firewall = NULL;
-	connections_forget_sockets(&f->service);
-}
-
-static void take_firewall(struct filter *f, struct frame *frame)
-{
-	const struct channel_handlers handlers = {on_firewall_frame, on_firewall_end, f};
-	struct ipc_peer peer = {0};
-	int err;
-
-	if (frame->length == sizeof(peer))
-		memcpy(&peer, frame->body, sizeof(peer));
-	if (frame->length != sizeof(peer) || peer.role != IPC_ROLE_FIREWALL || frame->fd < 0) {
-		refuse(f, "parent", "a peer that is not for the filter");
-		return;
-	}
-	if (f->firewall)
-		on_firewall_end(0, f);
-	err = fcntl(frame->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
-	if (err == 0)
-		err = channel_new(f->base, steal_fd(&frame->fd), &handlers, &f->firewall);
-	if (err < 0)
-		refuse(f, "firewall", strerror(-err));
-}
-
 static void drop_candidate(struct filter *f)
 {
 	for (size_t i = 0; i < f->candidate.n; i++)
@@ -238,7 +98,7 @@ static void answer_conf(struct filter *f, uint64_t seq, int error, const char *t
 	struct ipc_result result = {.error = error};
 
 	memcpy(result.text, text, strnlen(text, sizeof(result.text) - 1));
-	send_to(f, f->parent, "parent", IPC_CHILD_CONF, seq, &result, sizeof(result));
+	filter_send(f, f->parent, "parent", IPC_CHILD_CONF, seq, &result, sizeof(result));
 }
 
 /* Of all that the file says, only what the rules let through is kept. */
@@ -297,7 +157,7 @@ static void commit_conf(struct filter *f, const struct ipc_conf *id, const struc
 	drop_candidate(f);
 	answer_conf(f, frame->seq, err, err < 0 ? strerror(-err) : "");
 	if (err == 0 && !f->ready)
-		send_to(f, f->parent, "parent", IPC_CHILD_READY, 0, NULL, 0);
+		filter_send(f, f->parent, "parent", IPC_CHILD_READY, 0, NULL, 0);
 	f->ready = f->ready || err == 0;
 }
 
@@ -326,13 +186,13 @@ static void on_parent_frame(struct frame *frame, void *arg)
 	else if (frame->type == IPC_PARENT_ABORT && is_conf)
 		drop_candidate(f);
 	else if (frame->type == IPC_PARENT_PEER)
-		take_firewall(f, frame);
+		filter_take_firewall(f, frame);
 	else if (frame->type == IPC_PARENT_STOP)
 		begin_stop(f);
 	else if (frame->type == IPC_PING && frame->length == 0)
-		send_to(f, f->parent, "parent", IPC_PONG, frame->seq, NULL, 0);
+		filter_send(f, f->parent, "parent", IPC_PONG, frame->seq, NULL, 0);
 	else
-		refuse(f, "parent", "a message that is not for the filter");
+		filter_refuse(f, "parent", "a message that is not for the filter");
 }
 
 static void on_parent_end(int error, void *arg)
@@ -340,7 +200,7 @@ static void on_parent_end(int error, void *arg)
 	struct filter *f = arg;
 
 	if (error < 0)
-		refuse(f, "parent", strerror(-error));
+		filter_refuse(f, "parent", strerror(-error));
 	else
 		end_with(f, f->exit_status);
 }
@@ -350,9 +210,9 @@ static void on_agent_frame(struct frame *frame, void *arg)
 	struct filter *f = arg;
 
 	if (frame->type == IPC_PING && frame->length == 0)
-		send_to(f, f->agent, "agent", IPC_PONG, frame->seq, NULL, 0);
+		filter_send(f, f->agent, "agent", IPC_PONG, frame->seq, NULL, 0);
 	else
-		refuse(f, "agent", "a message that is not for the filter");
+		filter_refuse(f, "agent", "a message that is not for the filter");
 }
 
 static void on_agent_end(int error, void *arg)
@@ -402,7 +262,7 @@ int filter_new(struct event_base *base, int parent_sock, int agent_sock,
 	s = &f->service;
 	s->base = base;
 	s->limits = filter_limits_default;
-	s->ask_socket = ask_socket;
+	s->ask_socket = filter_ask_socket;
 	s->arg = f;
 	TAILQ_INIT(&s->connections);
 	s->descriptors = descriptors;

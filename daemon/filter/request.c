@@ -44,31 +44,18 @@ static bool is_idempotent(struct http_text method)
 	return false;
 }
 
-/* Only a connection that has served before can have been closed for having been idle. */
-static void keep_for_again(struct connection *c, const struct http_head *head, const char *written,
-                           size_t length)
-{
-	free(c->server.again);
-	c->server.again = NULL;
-	if (c->server.served == 0 || http_head_has_body(head) || !is_idempotent(head->method))
-		return;
-	c->server.again = malloc(length);
-	if (!c->server.again)
-		return; /* then it is not sent again */
-	memcpy(c->server.again, written, length);
-	c->server.again_length = length;
-}
-
 static void forward(struct connection *c, const struct http_head *head)
 {
 	struct service *s = c->service;
 	struct iovec piece = {s->head, http_write_head(head, s->head)};
+	bool may_repeat;
 
 	s->stats.requests_passed++;
 	upstream_need(c);
 	if (c->over != OVER_NOT || c->mode != CONNECTION_HTTP)
 		return;
-	keep_for_again(c, head, s->head, piece.iov_len);
+	may_repeat = head->framing == HTTP_FRAMING_NONE && is_idempotent(head->method);
+	upstream_keep_for_again(c, s->head, may_repeat ? piece.iov_len : 0);
 	http_body_begin(&c->request.body, head);
 	c->request.phase = http_head_has_body(head) ? REQUEST_BODY : REQUEST_SENT;
 	c->request.discard = false;

@@ -160,6 +160,20 @@ void upstream_look(struct connection *c)
 		upstream_fail(c);
 }
 
+void upstream_keep_for_again(struct connection *c, const char *head, size_t length)
+{
+	free(c->server.again);
+	c->server.again = NULL;
+	/* Only a connection that has served before can have been closed for having been idle. */
+	if (length == 0 || c->server.served == 0)
+		return;
+	c->server.again = malloc(length);
+	if (!c->server.again)
+		return; /* then it is not sent again */
+	memcpy(c->server.again, head, length);
+	c->server.again_length = length;
+}
+
 /*
  * A server may close an idle connection while the next request is under way to it. That may be sent
  * once more if nothing of an answer came, it changes nothing by being done twice (RFC 9110, 9.2.2),

@@ -39,31 +39,12 @@ static void refuse(struct prober *p, const char *peer, const char *why)
 	end_with(p, 1);
 }
 
-static bool is_zero(const void *bytes, size_t length)
-{
-	const uint8_t *b = bytes;
-
-	for (size_t i = 0; i < length; i++) {
-		if (b[i])
-			return false;
-	}
-	return true;
-}
-
-/* NUL-terminated, and nothing hidden behind the NUL. */
-static bool is_string(const char *field, size_t size)
-{
-	size_t len = strnlen(field, size);
-
-	return len < size && is_zero(field + len, size - len);
-}
-
 static bool is_endpoint(const struct endpoint *e)
 {
 	if (e->port == 0)
 		return false;
 	if (e->family == AF_INET)
-		return e->scope_id == 0 && is_zero(e->address + 4, sizeof(e->address) - 4);
+		return e->scope_id == 0 && frame_is_zero(e->address + 4, sizeof(e->address) - 4);
 	return e->family == AF_INET6;
 }
 
@@ -73,9 +54,9 @@ static bool is_probe(const struct ipc_probe *probe)
 	       probe->timeout_ms <= PROBER_TIMEOUT_MAX_MS && probe->tls_first <= 1 &&
 	       probe->tls_only <= 1 && probe->plain_only <= 1 && probe->asks_serves <= 1 &&
 	       probe->from_inside <= 1 && !(probe->tls_only && probe->plain_only) &&
-	       is_zero(probe->zero, sizeof(probe->zero)) &&
-	       is_string(probe->host, sizeof(probe->host)) &&
-	       is_string(probe->prefix, sizeof(probe->prefix));
+	       frame_is_zero(probe->zero, sizeof(probe->zero)) &&
+	       frame_is_string(probe->host, sizeof(probe->host)) &&
+	       frame_is_string(probe->prefix, sizeof(probe->prefix));
 }
 
 /* Findings that the agent has not read yet hold new probes back: memory stays bounded. */

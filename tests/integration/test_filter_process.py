@@ -143,7 +143,10 @@ class Requests(Case):
         client.send(b"POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
                     b"3\r\nabc\r\nGET /debug/pprof/ HTTP/1.1\r\n\r\n")
         with self.server.accept() as server:
-            self.assertIn(b"\r\n\r\n3\r\nabc", server.read_rest())
+            try:
+                self.assertNotIn(b"debug", server.read_head() + server.read_rest())
+            except ConnectionResetError:
+                pass  # it is not to take the half for the whole
         self.assertEqual(self.status_of(client.read_message()[0]), 400)
         self.assert_over(client)
 
@@ -183,7 +186,7 @@ class Requests(Case):
                 server.send(OK)
                 self.assertEqual(client.read_message()[1], b"ok")
             self.assert_over(client)
-            self.assertEqual(server.read_rest(), b"")
+            self.assert_over(server)
 
     def test_a_client_that_resets_is_not_waited_for(self):
         self.start()
