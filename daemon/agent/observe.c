@@ -273,6 +273,27 @@ static int64_t next_probe_in(const struct agent *a, struct watch *w,
 	return in_ms < age_ms ? in_ms : age_ms;
 }
 
+/* Of what is filtered, whether it speaks TLS is asked for while its breaker waits, too. */
+static bool is_early(const struct agent *a, const struct watch *w, int64_t now)
+{
+	return a->conf->breakers[w->rule].action == CONF_ACTION_FILTER &&
+	       w->breaker.state == BREAKER_OPEN && w->breaker.open_until_ms > now;
+}
+
+/* That counts for nothing else. */
+static void take_early(struct agent *a, struct watch *w, const struct finding *f, int64_t now)
+{
+	const struct breaker_conf conf = observe_breaker_conf(a->conf, w);
+	const struct breaker_decision wait = {.next_probe_ms = w->breaker.open_until_ms};
+
+	note_scheme(a, w, f);
+	schedule_probe_in(a->schedule, w, next_probe_in(a, w, &conf, &wait, now));
+	if (enforce_is_due(a, w))
+		enforce_apply(a, w);
+	else if (w->owed != BREAKER_ALERT_NONE && !w->wall.pending)
+		enforce_settled(w, a);
+}
+
 void observe_done(struct watch *w, struct finding *finding, void *arg)
 {
 	struct agent *a = arg;
@@ -290,6 +311,11 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 	if (finding) {
 		inside_note_finding(a, w, finding);
 		choose_rule(a, w, finding);
+		if (is_early(a, w, now)) {
+			a->probes[finding->verdict]++;
+			take_early(a, w, finding, now);
+			return;
+		}
 		note_scheme(a, w, finding);
 		seen = breaker_classify(finding, a->conf->breakers[w->rule].severity);
 		/* The inventory knows better who is gone; a server may be restarting. */

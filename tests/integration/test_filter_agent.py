@@ -161,6 +161,29 @@ class Standing(FilterTest):
         self.assertEqual(self.status(ENDPOINT)["risk"], "HIGH_RISK")
         self.assertTrue(hook.events.empty(), "nobody else hears of it")
 
+    def test_it_stays_over_a_crash(self):
+        self.lab.serve_node_exporter()
+        self.start_standing()
+        self.wait_action("filter")
+        self.assert_filtered()
+        self.daemon.kill_everything()
+        self.daemon.start()
+        self.assertEqual(self.status(ENDPOINT)["action"], "filter")
+        self.assert_filtered()
+
+    def test_it_stays_over_a_restart_and_is_known_by_its_process(self):
+        """At once, before the inventory has said whose the port is."""
+        self.lab.serve_node_exporter()
+        front = {**STANDING, "match": {"process": ["prometheus-node*"]}}
+        daemon = self.start(filters=[front], scan={"listeners": True, "targets": []})
+        self.wait_action("filter")
+        self.assert_filtered()
+        daemon.stop()
+        daemon.start()
+        self.assertEqual(self.status(ENDPOINT)["action"], "filter")
+        self.assert_filtered()
+        self.wait_verified()
+
     def test_people_and_panic_come_before_it(self):
         self.lab.serve_node_exporter()
         daemon = self.start_standing()

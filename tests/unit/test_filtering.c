@@ -217,6 +217,23 @@ static void test_what_comes_out_from_behind_it_does(void **state)
 	expect_event(b, "opened", "observe", "nothing is filtered (it would be)");
 }
 
+static void test_looks_for_tls_renew_nothing(void **state)
+{
+	struct bench *b = *state;
+
+	start_standing(b, STANDING(""));
+	open_behind(b);
+	b->blocks[b->n_blocks++] = bench_block(ENDPOINT, 1, 3600 * 1000);
+	for (int i = 0; i < 3; i++)
+		find(b, VERDICT_CONFIRMED, "http");
+	bench_no_request(b, QUIET_MS);
+	find(b, VERDICT_CONFIRMED, "https");
+	bench_grant(b, FIREWALL_UNBLOCK, 0);
+	expect_event(b, "opened", "alert", "it speaks TLS");
+	find(b, VERDICT_CONFIRMED, "http");
+	expect_block(b, 1, false);
+}
+
 static void test_a_refused_one_is_no_shield(void **state)
 {
 	struct bench *b = *state;
@@ -402,6 +419,7 @@ int main(void)
 	    TEST(test_what_shows_behind_it_alarms_nobody),
 	    TEST(test_who_asks_is_told_once),
 	    TEST(test_what_comes_out_from_behind_it_does),
+	    TEST(test_looks_for_tls_renew_nothing),
 	    TEST(test_a_refused_one_is_no_shield),
 	    TEST(test_tls_has_no_standing_filter),
 	    TEST(test_found_in_the_kernel_it_stays_until_tls_is_seen),
