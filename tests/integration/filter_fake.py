@@ -18,7 +18,7 @@ LISTENER, CLOSE = 192, 193
 LISTENER_BODY = struct.Struct("=HB5x64s")
 PEER = struct.Struct("=IIii")
 PARENT_PEER, ROLE_FILTER = 4, 5
-UID = 64107
+UID = 64108
 
 
 class Filter:

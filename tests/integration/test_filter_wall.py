@@ -185,6 +185,17 @@ class Diversion:
         self.assertGreater(listed.expires_ms, 50_000)
         self.assertEqual(listed.packets, 1)
 
+    def test_connections_that_begin_with_a_cookie_are_caught(self):
+        """The kernel keeps nothing of them until their last packet, which opens nothing."""
+        name = "net.ipv4.tcp_syncookies"
+        self.lab.run("target", "sysctl", "-qw", f"{name}=2")
+        self.addCleanup(self.lab.run, "target", "sysctl", "-qw", f"{name}=1")
+        helper = self.start_filtering()
+        for address, source in ((self.lab.TARGET, self.lab.STRANGER),
+                                (self.lab.TARGET6, self.lab.STRANGER6)):
+            self.assert_ok(helper.block(address, PORT, FILTERED))
+            self.assert_filtered(address, source)
+
     def test_port_that_is_used_again_does_not_reach_the_server(self):
         """The filter's end in TIME_WAIT is no way by."""
         helper = self.start_filtering()

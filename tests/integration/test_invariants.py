@@ -19,7 +19,7 @@ OURS = 9464                         # our own metrics
 PORTS = (*EXPORTERS, *QUIET, 22, 2222, OURS, 9300, 9301)
 ADDRESSES = (Lab.TARGET, "192.0.2.7", "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255")
 # The longest that a block of ours may last: a decision by hand, or open_for and slack.
-LONGEST = {"manual": 60, "rule": 30 + 60}
+LONGEST = {"manual": 60, "rule": 30 + 60, "standing": 3600 + 60}
 
 
 class Invariants(unittest.TestCase):
@@ -42,7 +42,7 @@ class Invariants(unittest.TestCase):
     def elements(self):
         """{(address, port): (seconds left, chain)}"""
         found = {}
-        for name in ("block4", "block6"):
+        for name in ("block4", "block6", "filter4", "filter6"):
             done = self.lab.nft("-j", "list", "map", "inet", "pprofwall", name, check=False)
             if done.returncode:
                 continue
@@ -55,6 +55,9 @@ class Invariants(unittest.TestCase):
                     self.assertIn("timeout", element)
                     self.assertIn("expires", element)
                     chain = (verdict.get("jump") or verdict.get("goto"))["target"]
+                    # What is filtered is not refused as well, and goes nowhere else.
+                    self.assertNotIn((address, port), found)
+                    self.assertEqual(chain.startswith("filter_"), name.startswith("filter"))
                     found[address, port] = (element["expires"], chain)
         return found
 
@@ -80,7 +83,11 @@ class Invariants(unittest.TestCase):
             self.assertIn(address, (Lab.TARGET, "192.0.2.7"), what)
             self.assertTrue(place in self.targets or place in self.asked,
                             f"{what}: {place} was never asked about")
-            limit = max(LONGEST.values()) if place in self.targets else LONGEST["manual"]
+            limit = LONGEST["standing" if chain == "filter_standing" else
+                            "rule" if place in self.targets else "manual"]
+            if chain.startswith("filter_"):
+                self.filtered += 1
+                self.assertIn(place, self.targets, f"{what}: only rules filter")
             self.assertLessEqual(left, limit + 1, f"{what}: {place}")
             self.assertTrue(chain, what)
         self.most = max(self.most, len(kernel))
@@ -101,14 +108,19 @@ class Invariants(unittest.TestCase):
         targets = [p for p in (*EXPORTERS, *QUIET) if r.random() < 0.8] or [EXPORTERS[0]]
         rule = {"name": r.choice(("default", "other")), "trip_after": r.choice((1, 2)),
                 "confirm_interval": "100ms", "open_for": r.choice(("1s", "30s")),
-                "close_after": 1, "action": r.choice(("drop", "drop", "alert")),
+                "close_after": 1, "action": r.choice(("drop", "drop", "alert", "filter")),
                 "allow_from": [Lab.ALLOWED]}
         rules = [rule]
         if r.random() < 0.3:
             rules.append(dict(rule, name="second", severity="low"))
+        if rule["action"] == "filter":
+            rule.update(on_failure=r.choice(("closed", "open")),
+                        fallback=r.choice(("alert", "drop")))
+        standing = [{"name": "standing", "match": {"ports": [EXPORTERS[1]]}}]
         self.targets |= {(Lab.TARGET, p) for p in targets}
         conf = self.lab.config(
             mode=r.choice(("enforce", "enforce", "observe")), alerts=None, breakers=rules,
+            filters=standing if r.random() < 0.3 else None,
             scan={"targets": [f"{Lab.TARGET}:{p}" for p in targets], "interval": "300ms",
                   "listeners": False},
             protect={"ports": ports, "sources": [f"{Lab.ALLOWED}/32"]},
@@ -173,7 +185,7 @@ class Invariants(unittest.TestCase):
         print(f"{STEPS} steps, PW_SEED={seed}", flush=True)
         self.random = random.Random(seed)
         self.targets, self.asked, self.running = set(), set(), {}
-        self.most = 0
+        self.most = self.filtered = 0
         self.panic, self.before, self.made, self.most_a_minute = False, set(), [], 0
         conf = self.random_conf()
         self.daemon = self.lab.daemon(conf)
@@ -196,7 +208,7 @@ class Invariants(unittest.TestCase):
             self.check(step.__name__)
             time.sleep(self.random.random() * 0.3)
             self.check(f"some time after {step.__name__}")
-        print(counts, f"at most {self.most} blocks", flush=True)
+        print(counts, f"at most {self.most} blocks; filtered: {self.filtered}", flush=True)
         self.leave()
 
     def leave(self):

@@ -106,6 +106,39 @@ static void only_a_person_blocks_while_observing(void **state)
 	assert_int_equal(policy_check_block(&conf, &r), FIREWALL_BAD_RULE);
 }
 
+static void filters_fall_back_only_to_what_the_rule_says(void **state)
+{
+	struct conf_breaker filters[] = {
+	    {.name = default_name, .action = CONF_ACTION_FILTER},
+	    {.name = sealed_name,
+	     .action = CONF_ACTION_FILTER,
+	     .filter.fallback = CONF_ACTION_ALERT},
+	    {.name = alert_name, .action = CONF_ACTION_DROP},
+	};
+	struct conf conf = make_conf();
+	struct firewall_request r = {
+	    .port = 9100, .family = AF_INET, .address = {10, 0, 0, 1}, .timeout_ms = 60000};
+	static const struct {
+		uint8_t fallback;
+		enum firewall_result results[4];
+	} cases[] = {
+	    {0, {FIREWALL_OK, FIREWALL_OK, FIREWALL_OK, FIREWALL_OK}},
+	    {1, {FIREWALL_BAD_RULE, FIREWALL_OK, FIREWALL_BAD_RULE, FIREWALL_BAD_RULE}},
+	};
+
+	(void)state;
+	conf.breakers = filters;
+	for (size_t i = 0; i < 2; i++) {
+		r.fallback = cases[i].fallback;
+		for (r.rule = 0; r.rule < 4; r.rule++)
+			assert_int_equal(policy_check_block(&conf, &r), cases[i].results[r.rule]);
+	}
+	assert_true(policy_is_filter(&conf, 1));
+	assert_false(policy_is_filter(&conf, 3));
+	assert_false(policy_is_filter(&conf, FIREWALL_RULE_MANUAL));
+	assert_false(policy_is_filter(&conf, FIREWALL_RULE_ORPHAN));
+}
+
 static void caps_blocks_at_once_and_per_minute(void **state)
 {
 	const struct conf conf = make_conf();
@@ -165,6 +198,7 @@ int main(void)
 	    cmocka_unit_test(checks_addresses),
 	    cmocka_unit_test(checks_ports_rules_and_timeouts),
 	    cmocka_unit_test(only_a_person_blocks_while_observing),
+	    cmocka_unit_test(filters_fall_back_only_to_what_the_rule_says),
 	    cmocka_unit_test(caps_blocks_at_once_and_per_minute),
 	    cmocka_unit_test(no_window_exceeds_the_cap),
 	    cmocka_unit_test(refuses_a_mark_that_would_accept_everything),
