@@ -571,6 +571,22 @@ class Limits(Case):
             self.assertLess(self.rss() - before, 4 << 20)
             self.assertEqual(server.read(sent), bytes(sent))
 
+    def test_a_client_that_only_asks(self):
+        """The filter answers no more than is read, also of its own."""
+        self.start(scripted.echo)
+        client = self.client()
+        denied = GET.replace(b"/metrics", b"/debug/vars")
+        before, sent = self.rss(), 0
+        client.sock.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            while True:
+                sent += client.sock.send(1000 * denied)
+        self.assertLess(sent, 64 << 20)
+        self.assertLess(self.rss() - before, 4 << 20)
+        client.sock.settimeout(20)
+        for _ in range(sent // len(denied)):
+            self.assertEqual(self.status_of(client.read_message()[0]), 403)
+
     def test_one_client_has_so_many_connections(self):
         self.start(scripted.echo)
         held = [self.client(source=self.place.STRANGER) for _ in range(2048)]
