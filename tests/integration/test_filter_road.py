@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from firewall_helper import PANIC, RESUME, Helper  # noqa: E402
 from lab import run  # noqa: E402
+from test_daemon import DaemonTest  # noqa: E402
 from test_firewall import Base  # noqa: E402
 
 FILTERS = [{"name": "filtered", "action": "filter"}]
@@ -171,6 +172,28 @@ class Road(Base):
                      "priority 0; }; add rule ip vpn pre meta mark set meta mark or 0x4000")
         self.helper.start(self.filtering())
         self.assert_road(True)
+
+
+class Daemon(DaemonTest):
+    def test_a_collision_ends_the_start_with_one_line_and_refuses_a_reload(self):
+        lab, target = self.lab, self.lab.name_of("target")
+        filtering = lab.config(filters=[{"name": "exporters", "match": {"ports": [9100]}}])
+        daemon = lab.daemon().start()
+        run("ip", "-n", target, "rule", "add", "fwmark", "0x20000000/0x20000000", "lookup", "99")
+        daemon.write_config(filtering)
+        done = daemon.ctl("reload", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        line = "of another program asks for fwmark 0x20000000/0x20000000"
+        self.assertIn(line, done.stdout + done.stderr)
+        self.assertEqual(daemon.stop(), 0)
+        daemon.start(ready=False)
+        self.assertNotEqual(daemon.process.wait(20), 0)
+        self.assertEqual(len([said for said in daemon.process.lines if line in said]), 1,
+                         daemon.output)
+        run("ip", "-n", target, "rule", "delete", "fwmark", "0x20000000/0x20000000", "lookup",
+            "99")
+        daemon.start()
+        self.assertEqual(daemon.stop(), 0)
 
 
 if __name__ == "__main__":

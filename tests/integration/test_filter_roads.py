@@ -150,22 +150,11 @@ class Roads(Bridged):
 
     def get(self, path, address, namespace="client", source=None, port=WEB, mark=0, timeout=5):
         """(status, text), or the exception's name."""
-        if namespace == "client" and not source:
-            source = self.lab.STRANGER6 if ":" in address else self.lab.STRANGER
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with self.lab.inside(namespace):
-            sock = socket.socket(family)
-        with contextlib.closing(sock):
-            sock.settimeout(timeout)
-            if mark:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-            try:
-                if source:
-                    sock.bind((source, 0))
-                sock.connect((address, port))
+        try:
+            with self.reach(address, source, port, namespace, mark, timeout) as sock:
                 return self.get_by(sock, path)
-            except (OSError, http.client.HTTPException) as err:
-                return type(err).__name__
+        except (OSError, http.client.HTTPException) as err:
+            return type(err).__name__
 
     @staticmethod
     def get_by(sock, path):

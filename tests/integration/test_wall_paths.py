@@ -29,24 +29,31 @@ class Bridged(Base):
         server = Echo(self.lab, namespace, address, port)
         self.addCleanup(server.close)
 
-    def is_open(self, address, source=None, port=PORT, namespace="client", mark=0, patience=2):
-        """Whether a new connection gets an answer. Neither a reset nor silence is one."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    def reach(self, address, source, port, namespace, mark, patience):
+        """A new connection, to be closed; for strangers unless told otherwise."""
         if namespace == "client" and not source:
             source = self.lab.STRANGER6 if ":" in address else self.lab.STRANGER
         with self.lab.inside(namespace):
-            sock = socket.socket(family)
-        with contextlib.closing(sock):
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        try:
             sock.settimeout(patience)
             if mark:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
-            try:
-                if source:
-                    sock.bind((source, 0))
-                sock.connect((address, port))
+            if source:
+                sock.bind((source, 0))
+            sock.connect((address, port))
+        except BaseException:
+            sock.close()
+            raise
+        return contextlib.closing(sock)
+
+    def is_open(self, address, source=None, port=PORT, namespace="client", mark=0, patience=2):
+        """Whether a new connection gets an answer. Neither a reset nor silence is one."""
+        try:
+            with self.reach(address, source, port, namespace, mark, patience) as sock:
                 return is_answering(sock)
-            except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
-                return False
+        except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
+            return False
 
     def add_bridge(self):
         lab, target = self.lab, self.lab.name_of("target")
