@@ -88,7 +88,12 @@ static void add_lost_chain(struct nft_batch *batch, const struct conf *conf)
 	rule_begin(&r, batch, DIVERT_LOST_CHAIN);
 	rule_match_mark(&r, road.in_mark, road.mask);
 	rule_match_tcp_opening(&r);
-	rule_match_socket_not_transparent(&r);
+	rule_match_socket_transparent(&r);
+	rule_verdict(&r, NF_ACCEPT, NULL);
+	rule_end(&r);
+	rule_begin(&r, batch, DIVERT_LOST_CHAIN);
+	rule_match_mark(&r, road.in_mark, road.mask);
+	rule_match_tcp_opening(&r);
 	rule_verdict(&r, NFT_GOTO, refuse_chain_name(CONF_REFUSE_RESET));
 	rule_end(&r);
 }

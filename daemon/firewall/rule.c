@@ -230,20 +230,12 @@ static void load_socket(struct rule *r, uint32_t key)
 	nftnl_expr_set_u32(e, NFTNL_EXPR_SOCKET_DREG, NFT_REG32_00);
 }
 
-static void match_socket_transparent(struct rule *r, uint8_t transparent)
-{
-	load_socket(r, NFT_SOCKET_TRANSPARENT);
-	compare(r, NFT_CMP_EQ, &transparent, sizeof(transparent));
-}
-
 void rule_match_socket_transparent(struct rule *r)
 {
-	match_socket_transparent(r, 1);
-}
+	const uint8_t transparent = 1;
 
-void rule_match_socket_not_transparent(struct rule *r)
-{
-	match_socket_transparent(r, 0);
+	load_socket(r, NFT_SOCKET_TRANSPARENT);
+	compare(r, NFT_CMP_EQ, &transparent, sizeof(transparent));
 }
 
 void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask)

@@ -59,8 +59,6 @@ void rule_match_tcp_not_opening(struct rule *r);
  * all, which those of connections that only begin or have ended have not).
  */
 void rule_match_socket_transparent(struct rule *r);
-/* There is one, and it is not. */
-void rule_match_socket_not_transparent(struct rule *r);
 void rule_match_socket_mark(struct rule *r, uint32_t mark, uint32_t mask);
 /* Packets to an address of this host. */
 void rule_match_local_destination(struct rule *r);

@@ -341,6 +341,7 @@ class Roads(Bridged):
                 self.assert_leaks(**pod)
                 self.assert_ok(self.helper.block(address, WEB, CLOSED))
                 if value:
+                    self.assertEqual(self.get(PROFILE, **pod), "ConnectionRefusedError")
                     self.assert_cut(**pod)
                 else:
                     self.assert_filtered(**pod)
