@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The filter as a process of the service: when it is there, as whom, and what becomes of it."""
+import http.server
 import os
 import signal
+import threading
 import time
 import unittest
 
@@ -135,6 +137,88 @@ class Service(DaemonTest):
         daemon.start()
         daemon.child("filter")
         self.assertEqual(daemon.stop(), 0)
+
+
+class Ending(DaemonTest):
+    """Of the service, with a request under way."""
+
+    FILTER = {"name": "slow", "match": {"ports": [9300]}}
+
+    def setUp(self):
+        super().setUp()
+        self.asked, self.answer = threading.Event(), threading.Event()
+        self.addCleanup(self.answer.set)
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):  # noqa: N802, the library's name
+                if self.path == "/slow":
+                    outer.asked.set()
+                    outer.answer.wait(20)
+                self.send_response(200)
+                self.send_header("Content-Length", "5")
+                self.end_headers()
+                self.wfile.write(b"done\n")
+
+            def log_message(self, *args):
+                pass
+
+        with self.lab.inside("target"):
+            server = http.server.ThreadingHTTPServer((Lab.TARGET, 9300), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+
+    def start_slow(self, **changes):
+        config = self.lab.config(filters=[self.FILTER], **changes)
+        config["scan"]["targets"] = [f"{Lab.TARGET}:9300"]
+        self.daemon = self.lab.daemon(config).start()
+        wait_until(lambda: self.get("/debug/pprof/")[0] == 403, 20, "it is filtered")
+
+    def get(self, path, timeout=20):
+        return self.lab.get(Lab.TARGET, 9300, path, source=Lab.STRANGER, timeout=timeout)
+
+    def ask_slowly(self):
+        """A thread with a request that the server has and has not answered."""
+        got = []
+        thread = threading.Thread(target=lambda: got.append(self.get("/slow")), daemon=True)
+        thread.start()
+        self.assertTrue(self.asked.wait(20))
+        return thread, got
+
+    def check_answered(self, thread, got):
+        self.answer.set()
+        thread.join(20)
+        self.assertEqual(got, [(200, "done\n")])
+
+    def test_a_request_under_way_is_finished_when_the_service_stops(self):
+        self.start_slow(on_stop="remove")
+        thread, got = self.ask_slowly()
+        self.daemon.process.signal(signal.SIGTERM)
+        # The firewall has ended, and its rules with it; the filter waits for its request.
+        wait_until(lambda: "firewall" not in self.daemon.children(), 20, "the firewall has ended")
+        self.check_answered(thread, got)
+        self.assertEqual(self.daemon.process.wait(20), 0)
+        self.assertEqual(self.get("/debug/pprof/")[0], 200)
+
+    def test_a_panic_lets_all_through_and_cuts_nobody(self):
+        self.start_slow()
+        thread, got = self.ask_slowly()
+        self.daemon.ctl("panic", "--reason", "test")
+        self.assertEqual(self.get("/debug/pprof/")[0], 200)
+        self.check_answered(thread, got)
+        self.daemon.ctl("resume", "--reason", "test")
+        wait_until(lambda: self.get("/debug/pprof/")[0] == 403, 20, "it is filtered again")
+
+    def test_a_rule_that_goes_cuts_nobody(self):
+        self.start_slow()
+        thread, got = self.ask_slowly()
+        config = self.lab.config()
+        config["scan"]["targets"] = [f"{Lab.TARGET}:9300"]
+        self.daemon.write_config(config)
+        self.daemon.ctl("reload")
+        wait_until(lambda: self.get("/debug/pprof/")[0] == 200, 20, "it is filtered no more")
+        self.check_answered(thread, got)
 
 
 if __name__ == "__main__":
