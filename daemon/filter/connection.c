@@ -143,7 +143,7 @@ static enum connection_wait find_wait(const struct connection *c)
 		return c->request.count == 0 || link_kept(&c->down) > 0 ? WAIT_HEAD : WAIT_IDLE;
 	if (c->request.phase == REQUEST_BODY && link_pending(&c->up) == 0)
 		return WAIT_BODY;
-	return WAIT_SERVER;
+	return c->down.ended ? WAIT_LEAVER : WAIT_SERVER;
 }
 
 /* Progress puts it off, but for what has to be there in a time of its own. */
@@ -153,8 +153,9 @@ static void set_deadline(struct connection *c)
 	const int64_t times[] = {
 	    [WAIT_HEAD] = l->head_ms,     [WAIT_IDLE] = l->idle_ms,
 	    [WAIT_BODY] = l->body_ms,     [WAIT_CONNECT] = l->connect_ms,
-	    [WAIT_SERVER] = l->server_ms, [WAIT_READER] = l->reader_ms,
-	    [WAIT_RELAY] = l->relay_ms,   [WAIT_LINGER] = l->linger_ms,
+	    [WAIT_SERVER] = l->server_ms, [WAIT_LEAVER] = l->leaver_ms,
+	    [WAIT_READER] = l->reader_ms, [WAIT_RELAY] = l->relay_ms,
+	    [WAIT_LINGER] = l->linger_ms,
 	};
 	enum connection_wait wait = find_wait(c);
 	bool fixed = wait == WAIT_HEAD || wait == WAIT_CONNECT || wait == WAIT_LINGER;
@@ -313,7 +314,8 @@ static void time_out(struct connection *c)
 		connection_abort(c);
 		break;
 	case WAIT_CONNECT:
-	case WAIT_SERVER: upstream_fail(c); break;
+	case WAIT_SERVER:
+	case WAIT_LEAVER: upstream_fail(c); break;
 	case WAIT_READER: connection_abort(c); break;
 	case WAIT_IDLE:
 	case WAIT_RELAY:

@@ -23,6 +23,7 @@ enum connection_wait {
 	WAIT_BODY,
 	WAIT_CONNECT,
 	WAIT_SERVER,
+	WAIT_LEAVER, /* for the server, too, but the client has sent his end */
 	WAIT_READER,
 	WAIT_RELAY,
 	WAIT_LINGER,

@@ -15,6 +15,7 @@ const struct filter_limits filter_limits_default = {
     .body_ms = 60 * 1000,
     .connect_ms = 10 * 1000,
     .server_ms = 10 * 60 * 1000,
+    .leaver_ms = 20 * 1000,
     .reader_ms = 60 * 1000,
     .relay_ms = 10 * 60 * 1000,
     .linger_ms = 2 * 1000,

@@ -20,6 +20,7 @@ struct filter_limits {
 	int64_t body_ms;        /* without a byte of a body (client_body_timeout) */
 	int64_t connect_ms;     /* to the server */
 	int64_t server_ms;      /* without a byte of an answer: long polls take their time */
+	int64_t leaver_ms;      /* the same, when the client has sent his end: mostly he is gone */
 	int64_t reader_ms;      /* without a byte being read by the client (send_timeout) */
 	int64_t relay_ms;       /* without a byte either way, of what is passed unread */
 	int64_t linger_ms; /* for the client to read the last answer before the socket is closed */

@@ -515,6 +515,19 @@ class Limits(Case):
         self.filtering.wait_stats(lambda s: s.denied["slow"] == 1 and s.open == 0)
         self.assertEqual(self.server.accepted, 0)
 
+    def test_a_client_that_has_left(self):
+        """Who closes his connection looks like one that only sends no more: he has 20 s."""
+        self.start()
+        with self.client() as client:
+            client.send(GET)
+            server = self.stack.enter_context(self.server.accept())
+            server.read_head()
+        begun = time.monotonic()
+        server.sock.settimeout(40)
+        self.assert_over(server)
+        self.assertGreater(time.monotonic() - begun, 15)
+        self.filtering.wait_stats(lambda s: s.open == 0)
+
     def rss(self):
         with open(f"/proc/{self.filtering.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) * 1024 for line in status
