@@ -34,7 +34,6 @@ void inventory_watch(struct inventory *inv, uint32_t poll_ms);
 void inventory_unwatch(struct inventory *inv);
 
 struct table *inventory_table(struct inventory *inv);
-/* Fills all but `verifies`. */
 void inventory_fill_status(const struct inventory *inv, struct inventory_status *out);
 
 /*

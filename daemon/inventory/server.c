@@ -136,7 +136,6 @@ static int send_synced(struct server *s)
 
 	s->synced_due = false;
 	inventory_fill_status(s->inventory, &status);
-	status.verifies = s->vantage != NULL;
 	return channel_send(s->agent, INVENTORY_SYNCED, 0, &status, sizeof(status));
 }
 

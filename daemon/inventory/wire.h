@@ -161,8 +161,8 @@ enum inventory_mode { INVENTORY_BY_POLL = 0, INVENTORY_BY_EVENTS };
 
 struct inventory_status {
 	uint16_t version;
-	uint8_t mode;     /* enum inventory_mode */
-	uint8_t verifies; /* CONNECT is supported */
+	uint8_t mode; /* enum inventory_mode */
+	uint8_t zero;
 	uint32_t namespaces;
 	uint32_t listeners;
 	uint32_t skipped;    /* namespaces that could not be read in this poll */

@@ -35,7 +35,7 @@ Listener = collections.namedtuple(
     "Listener", "netns address port change v6only seen_ns sockets uid pid command executable "
                 "cgroup unit container runtime")
 Status = collections.namedtuple(
-    "Status", "mode verifies namespaces listeners skipped polls events lost poll_cpu_ns "
+    "Status", "mode namespaces listeners skipped polls events lost poll_cpu_ns "
               "why_no_events")
 
 
@@ -130,9 +130,9 @@ class Inventory(frames.Program):
                 self.listeners[key] = listener
             self.told.append(listener)
         elif frame.type == SYNCED:
-            version, *fields, why = STATUS.unpack(frame.body)
-            assert version == VERSION
-            self.statuses.append(Status(*fields, text_of(why)))
+            version, mode, zero, *fields, why = STATUS.unpack(frame.body)
+            assert (version, zero) == (VERSION, 0)
+            self.statuses.append(Status(mode, *fields, text_of(why)))
         else:
             raise AssertionError(frame)
 

@@ -156,7 +156,6 @@ class Listeners(InventoryTest):
         self.assertEqual(status.mode, wire.BY_EVENTS if self.EVENTS else wire.BY_POLL)
         self.assertEqual(status.why_no_events, "" if self.EVENTS else "--no-events")
         self.assertGreaterEqual(status.namespaces, 2)
-        self.assertEqual(status.verifies, 0)
         self.listen(Lab.TARGET, 7003)
         inventory.wait_listener(self.host, Lab.TARGET, 7003)
         if self.EVENTS:
@@ -544,7 +543,6 @@ class Connect(InventoryTest):
         self.listen("0.0.0.0", 7030)
         self.listen("::", 7031, v6only=True)
         inventory = self.start(verify=True)
-        self.assertEqual(inventory.statuses[-1].verifies, 1)
         self.lab.nft("add", "table", "inet", "pwtest")
         self.lab.nft("add", "chain", "inet", "pwtest", "in",
                      "{ type filter hook input priority 0; }")
@@ -614,7 +612,6 @@ class Connect(InventoryTest):
         target = self.lab.name_of("target")
         run("ip", "-n", target, "link", "add", "pprofwall0", "type", "bridge")
         inventory = self.start(verify=True)
-        self.assertEqual(inventory.statuses[-1].verifies, 0)
         self.assertEqual(self.connect_result(inventory, Lab.TARGET, 80), wire.UNSUPPORTED)
         self.assertIn("pprofwall0", self.links())
         inventory.parent.stop()
