@@ -6,7 +6,8 @@
 Private memory is Private_Clean + Private_Dirty of smaps_rollup, of all processes; CPU time is what
 the scheduler counts (/proc/PID/task/*/schedstat, nanoseconds). New listeners are asked again after
 1, 2, 4, ... seconds: that is measured by itself, and what goes on for ever after it. The kernel's
-events are those of the whole machine: what other programs do with listeners meanwhile is said. The
+events are those of the whole machine: what other programs do with listeners meanwhile is said, and
+the quietest of some minutes is shown beside all of them (they are counted every 30 s). The
 others are unpacked under build/servers by `./dev bench`.
 """
 import glob
@@ -21,6 +22,7 @@ from lab import Lab, SERVERS_DIR, descendants, run, wait_until  # noqa: E402
 LISTENERS, BLOCKS, FIRST_PORT = 200, 20, 20000
 FIRST_S = 20    # of the first probes
 YOUNG_S = 70    # until listeners are no longer new, with an interval of a minute
+SLICES = 4      # of which the one with the fewest foreign events is shown
 
 
 def cost(pid):
@@ -44,18 +46,35 @@ def name_of(pid):
         return file.read().strip()
 
 
-def measure(what, pid, seconds, show=False):
-    pids = family(pid)
-    before = {p: cost(p)[1] for p in pids}
-    time.sleep(seconds)
-    after = {p: cost(p) for p in pids}
-    if show:
-        for p in pids:
-            print(f"|   {name_of(p)} | {after[p][0] / 1e6:.1f} | "
-                  f"{(after[p][1] - before[p]) / seconds * 100:.3f} |")
+def costs(pid):
+    return {p: cost(p) for p in family(pid)}
+
+
+def show(what, before, after, seconds, each=False):
+    spent = {p: (after[p][1] - before[p][1]) / seconds * 100 for p in before}
+    for p in before if each else ():
+        print(f"|   {name_of(p)} | {after[p][0] / 1e6:.1f} | {spent[p]:.3f} |")
     memory = sum(private for private, _ in after.values()) / 1e6
-    cpu = sum(after[p][1] - before[p] for p in pids) / seconds * 100
-    print(f"| {what} | {memory:.1f} | {cpu:.3f} |", flush=True)
+    print(f"| {what} | {memory:.1f} | {sum(spent.values()):.3f} |", flush=True)
+
+
+def measure(what, pid, seconds, each=False):
+    before = costs(pid)
+    time.sleep(seconds)
+    show(what, before, costs(pid), seconds, each)
+
+
+def measure_listeners(what, daemon, seconds):
+    """In slices, of which the one with the fewest events of other programs is shown, too."""
+    points = []
+    for i in range(SLICES + 1):
+        time.sleep(seconds if i else 0)
+        points.append((daemon.metric("pprofwall_inventory_events_total") or 0, costs(daemon.pid)))
+    quietest = min(range(SLICES), key=lambda i: points[i + 1][0] - points[i][0])
+    for name, first, last in (("quietest", quietest, quietest + 1), ("all", 0, SLICES)):
+        events, length = points[last][0] - points[first][0], (last - first) * seconds
+        show(f"{what}, {name} {length} s, {events:.0f} events of other programs' listeners",
+             points[first][1], points[last][1], length, each=True)
 
 
 def listen(lab):
@@ -98,13 +117,10 @@ def ours(lab, seconds, listeners):
     if listeners:
         measure(f"{what}, while they are new", daemon.pid, FIRST_S)
         time.sleep(YOUNG_S)
+        measure_listeners(what, daemon, seconds)
     else:
         time.sleep(5)
-    before = daemon.metric("pprofwall_inventory_events_total") or 0
-    measure(what, daemon.pid, seconds, show=True)
-    if listeners:
-        events = daemon.metric("pprofwall_inventory_events_total") - before
-        print(f"(events of listeners meanwhile, all of other programs: {events:.0f})")
+        measure(what, daemon.pid, seconds, each=True)
     daemon.stop()
 
 
