@@ -286,6 +286,8 @@ static void take_early(struct agent *a, struct watch *w, const struct finding *f
 	const struct breaker_conf conf = observe_breaker_conf(a->conf, w);
 	const struct breaker_decision wait = {.next_probe_ms = w->breaker.open_until_ms};
 
+	a->probes[f->verdict]++;
+	w->seen_wall_ms = clock_wall_ms();
 	note_scheme(a, w, f);
 	schedule_probe_in(a->schedule, w, next_probe_in(a, w, &conf, &wait, now));
 	if (enforce_is_due(a, w))
@@ -312,7 +314,6 @@ void observe_done(struct watch *w, struct finding *finding, void *arg)
 		inside_note_finding(a, w, finding);
 		choose_rule(a, w, finding);
 		if (is_early(a, w, now)) {
-			a->probes[finding->verdict]++;
 			take_early(a, w, finding, now);
 			return;
 		}
