@@ -163,8 +163,12 @@ class Ending(DaemonTest):
             def log_message(self, *args):
                 pass
 
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                pass
+
         with self.lab.inside("target"):
-            server = http.server.ThreadingHTTPServer((Lab.TARGET, 9300), Handler)
+            server = Server((Lab.TARGET, 9300), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)

@@ -2,7 +2,7 @@
 /* What rules that filter must not be: see conf_bad_inputs.h. */
 #pragma once
 
-#include "tests/unit/conf_bad_inputs.h"
+#include "tests/unit/conf_lab.h"
 
 /* clang-format off */
 static const struct bad_input bad_filters[] = {

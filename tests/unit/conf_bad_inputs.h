@@ -7,18 +7,8 @@
  */
 #pragma once
 
-#include <stddef.h>
+#include "tests/unit/conf_lab.h"
 
-struct bad_input {
-	const char *text;
-	size_t length;
-	const char *error;
-};
-
-#define BAD(text, error)                                                                           \
-	{                                                                                          \
-		text, sizeof(text) - 1, error                                                      \
-	}
 /* clang-format off */
 static const struct bad_input bad_inputs[] = {
     BAD("",

@@ -8,8 +8,8 @@
 
 #include "conf/conf_alert.h"
 #include "tests/unit/conf_bad_alerts.h"
-#include "tests/unit/conf_bad_filters.h"
 #include "tests/unit/conf_bad_inputs.h"
+#include "tests/unit/conf_lab.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,17 +43,6 @@ static const char good_file[] = "mode: enforce            # or observe (default)
                                 "state:\n"
                                 "  directory: \"/var/lib/pprofwall\"\n";
 
-/* Loads, or fails the test with the error. */
-static struct conf *load(const char *text)
-{
-	char error[CONF_ERROR_LEN] = "";
-	struct conf *conf = conf_load("f", text, strlen(text), error);
-
-	if (!conf)
-		fail_msg("%s\n%s", error, text);
-	return conf;
-}
-
 static char *dump(const struct conf *conf, bool show_secrets)
 {
 	char *text = NULL;
@@ -84,7 +73,7 @@ static char *read_source(const char *path)
 
 static void loads_the_good_file(void **state)
 {
-	auto_conf struct conf *c = load(good_file);
+	auto_conf struct conf *c = conf_lab_load(good_file);
 	char text[ENDPOINT_TEXT_LEN], prefix[PREFIX_TEXT_LEN];
 
 	(void)state;
@@ -138,8 +127,9 @@ static void check_default_breaker(const struct conf_breaker *b)
 
 static void fills_in_defaults(void **state)
 {
-	auto_conf struct conf *c = load("breakers: []\nalerts:\n"
-	                                "  - {name: a, type: webhook, url: 'https://h'}\n");
+	auto_conf struct conf *c =
+	    conf_lab_load("breakers: []\nalerts:\n"
+	                  "  - {name: a, type: webhook, url: 'https://h'}\n");
 	char text[ENDPOINT_TEXT_LEN];
 
 	(void)state;
@@ -193,11 +183,12 @@ static void fills_in_defaults(void **state)
 /* People are told less often, and more at once; a machine is told everything, when it happens. */
 static void groups_for_people(void **state)
 {
-	auto_conf struct conf *c = load("alerts: [{name: a, type: webhook, url: 'http://h', "
-	                                "group_wait: 700ms, max_per_minute: 3}, "
-	                                "{name: b, type: slack, url: 'https://h'}, "
-	                                "{name: c, type: slack, url: 'https://h', "
-	                                "group_wait: off, max_per_minute: 0}]\n");
+	auto_conf struct conf *c =
+	    conf_lab_load("alerts: [{name: a, type: webhook, url: 'http://h', "
+	                  "group_wait: 700ms, max_per_minute: 3}, "
+	                  "{name: b, type: slack, url: 'https://h'}, "
+	                  "{name: c, type: slack, url: 'https://h', "
+	                  "group_wait: off, max_per_minute: 0}]\n");
 
 	(void)state;
 	assert_int_equal(c->alerts[0].group_wait_ms, 700);
@@ -216,7 +207,7 @@ static void groups_for_people(void **state)
 
 static void reads_every_other_form(void **state)
 {
-	auto_conf struct conf *c = load(
+	auto_conf struct conf *c = conf_lab_load(
 	    "scan: {ports: [6060, \"8080-8090\", top10], targets: [h, 'H:80', \"http://h/x\"]}\n"
 	    "breakers:\n"
 	    "- {name: a, remind_every: off, trip_after: 2, trip_window: 5, severity: high}\n"
@@ -228,7 +219,7 @@ static void reads_every_other_form(void **state)
 	    "users: {agent: 65534, prober: '1001'}\n"
 	    "control: {group: 0}\n"
 	    "on_stop: \"remove\"\n");
-	auto_conf struct conf *m = load(
+	auto_conf struct conf *m = conf_lab_load(
 	    "scan: {listeners: false, poll: 200ms}\n"
 	    "breakers:\n"
 	    "- {name: a, match: {ports: [80, \"81-82\"], process: [\"x*\"], loopback: false}}\n"
@@ -274,13 +265,13 @@ static void reads_every_other_form(void **state)
 static void reads_sources(void **state)
 {
 	auto_conf struct conf *c =
-	    load("breakers:\n- name: a\n  allow_from:\n"
-	         "  - prometheus.example\n  - '@/etc/pprofwall/scrapers.txt'\n"
-	         "  - 10.0.9.1\n  - prometheus.\n  - 2001:db8::/32\n"
-	         "  - 163.com\n  - 10.0.0.1.nip.io\n"
-	         "- name: b\n  allow_from: [10.0.9.1]\n");
+	    conf_lab_load("breakers:\n- name: a\n  allow_from:\n"
+	                  "  - prometheus.example\n  - '@/etc/pprofwall/scrapers.txt'\n"
+	                  "  - 10.0.9.1\n  - prometheus.\n  - 2001:db8::/32\n"
+	                  "  - 163.com\n  - 10.0.0.1.nip.io\n"
+	                  "- name: b\n  allow_from: [10.0.9.1]\n");
 	auto_free char *text = dump(c, true);
-	auto_conf struct conf *again = load(text);
+	auto_conf struct conf *again = conf_lab_load(text);
 	const struct conf *both[] = {c, again};
 
 	(void)state;
@@ -304,109 +295,11 @@ static void reads_sources(void **state)
 	assert_int_equal(c->breakers[0].allow_sources.files.marks[0].column, 5);
 }
 
-/* In one list, wherever they stand in the file, and each with what a breaker has. */
-static void puts_standing_filters_first(void **state)
-{
-	auto_conf struct conf *c =
-	    load("breakers: [{name: a, action: alert}, {name: b, action: filter, on_opaque: pass, "
-	         "drain: 1s, deny: [/debug/pprof/, /]}]\n"
-	         "filters: [{name: f, match: {ports: [9100]}}, {name: g, match: {user: [root]}, "
-	         "allow: [/metrics, /-/healthy/], on_failure: open, fallback: drop, seal_local: "
-	         "true, refuse: drop, allow_from: [10.0.0.1, x.example]}]\n");
-	auto_conf struct conf *alone = load("filters: [{name: f, match: {ports: [9100]}}]\n");
-	const struct conf_breaker *f = &c->breakers[0], *g = &c->breakers[1], *b = &c->breakers[3];
-
-	(void)state;
-	assert_int_equal(c->n_filters, 2);
-	assert_int_equal(c->n_breakers, 4);
-	assert_true(conf_has_filter(c));
-	assert_string_equal(f->name, "f");
-	assert_true(f->standing && g->standing);
-	assert_int_equal(f->action, CONF_ACTION_FILTER);
-	assert_int_equal(f->filter.on_opaque, CONF_ON_OPAQUE_DROP);
-	assert_int_equal(f->filter.on_failure, CONF_ON_FAILURE_CLOSED);
-	assert_int_equal(f->filter.fallback, CONF_ACTION_ALERT);
-	assert_int_equal(f->filter.drain_ms, 30000);
-	assert_int_equal(f->open_for_ms, 3600 * 1000);
-	assert_int_equal(f->trip_window, 3);
-	assert_int_equal(f->severity, SEVERITY_MEDIUM);
-	assert_string_equal(g->filter.allow.items[0], "/metrics");
-	assert_string_equal(g->filter.allow.items[1], "/-/healthy");
-	assert_int_equal(g->filter.on_failure, CONF_ON_FAILURE_OPEN);
-	assert_int_equal(g->filter.fallback, CONF_ACTION_DROP);
-	assert_int_equal(g->refuse, CONF_REFUSE_DROP);
-	assert_true(g->seal_local && g->allow_dynamic);
-	assert_string_equal(c->breakers[2].name, "a");
-	assert_false(b->standing);
-	assert_int_equal(b->action, CONF_ACTION_FILTER);
-	assert_int_equal(b->filter.on_opaque, CONF_ON_OPAQUE_PASS);
-	assert_int_equal(b->filter.drain_ms, 1000);
-	assert_string_equal(b->filter.deny.items[0], "/debug/pprof");
-	assert_string_equal(b->filter.deny.items[1], "/");
-	assert_string_equal(c->breakers[4].name, CONF_UNMATCHED);
-	assert_string_equal(alone->breakers[1].name, "default");
-	assert_int_equal(alone->n_breakers, 2);
-}
-
-/* A mask of one's own needs no second mark, until something is routed by it. */
-static void finds_a_route_mark_within_the_mask(void **state)
-{
-	static const struct {
-		const char *text;
-		uint32_t mark;
-	} cases[] = {
-	    {"firewall: {max_blocks: 5}", 0x60000000},
-	    {"firewall: {mark: 0x60000000}", 0x10000000},
-	    {"firewall: {mark: 0x40000000}", 0x10000000},
-	    {"firewall: {mark: 3, mark_mask: 0xF}", 4},
-	    {"firewall: {mark: 0xe, mark_mask: 0xF}", 1},
-	    {"firewall: {mark: 4, mark_mask: 0xC}", 8},
-	    {"firewall: {mark: 1, mark_mask: 1}", 0},
-	    {"firewall: {mark: 1, mark_mask: 0xff, route_mark: 0x22}", 0x22},
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		auto_conf struct conf *c = load(cases[i].text);
-
-		assert_int_equal(c->firewall.route_mark, cases[i].mark);
-	}
-}
-
-/* "..." at the end of what is expected stands for any end. */
-static bool matches(const char *error, const char *expected)
-{
-	size_t n = strlen(expected);
-
-	if (n > 3 && strcmp(expected + n - 3, "...") == 0)
-		return strlen(error) > n && strncmp(error, expected, n - 3) == 0;
-	return strcmp(error, expected) == 0;
-}
-
-static void expect_refused(const struct bad_input *inputs, size_t count)
-{
-	unsigned wrong = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		const struct bad_input *bad = &inputs[i];
-		char error[CONF_ERROR_LEN] = "ff(loaded)";
-		auto_conf struct conf *c = conf_load("f", bad->text, bad->length, error);
-
-		if (!c && strncmp(error, "f:", 2) == 0 && matches(error + 2, bad->error) &&
-		    !strstr(error, "hunter2"))
-			continue;
-		print_error("%s\nexpected  %s\nbut is    %s\n", bad->text, bad->error, error + 2);
-		wrong++;
-	}
-	assert_int_equal(wrong, 0);
-}
-
 static void refuses_each_bad_input(void **state)
 {
 	(void)state;
-	expect_refused(bad_inputs, ARRAY_LEN(bad_inputs));
-	expect_refused(bad_alerts, ARRAY_LEN(bad_alerts));
-	expect_refused(bad_filters, ARRAY_LEN(bad_filters));
+	conf_lab_expect_refused(bad_inputs, ARRAY_LEN(bad_inputs));
+	conf_lab_expect_refused(bad_alerts, ARRAY_LEN(bad_alerts));
 }
 
 static void dumps_what_loads_again(void **state)
@@ -459,9 +352,9 @@ static void dumps_what_loads_again(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		auto_conf struct conf *first = load(files[i]);
+		auto_conf struct conf *first = conf_lab_load(files[i]);
 		auto_free char *once = dump(first, true);
-		auto_conf struct conf *second = load(once);
+		auto_conf struct conf *second = conf_lab_load(once);
 		auto_free char *twice = dump(second, true);
 
 		assert_string_equal(once, twice);
@@ -471,9 +364,9 @@ static void dumps_what_loads_again(void **state)
 
 static void masks_and_forgets_secrets(void **state)
 {
-	auto_conf struct conf *c =
-	    load("alerts: [{name: a, type: webhook, url: 'http://h/hunter2', secret: hunter2, "
-	         "headers: ['Authorization: hunter2']}]\n");
+	auto_conf struct conf *c = conf_lab_load(
+	    "alerts: [{name: a, type: webhook, url: 'http://h/hunter2', secret: hunter2, "
+	    "headers: ['Authorization: hunter2']}]\n");
 	auto_free char *masked = dump(c, false);
 	auto_free char *shown = dump(c, true);
 	auto_free char *forgotten = NULL;
@@ -515,13 +408,14 @@ static void ships_its_defaults(void **state)
 {
 	auto_free char *shipped = read_source("conf/pprofwall.yaml");
 	auto_free char *explicit = uncomment(shipped);
-	auto_conf struct conf *c = load(shipped);
-	auto_conf struct conf *spelt_out = load(explicit);
-	auto_conf struct conf *bare = load("mode: observe\n");
-	auto_conf struct conf *with_alert = load("alerts:\n  - name: hook\n    type: webhook\n"
-	                                         "    url: \"https://alerts.example/pprofwall\"\n"
-	                                         "filters:\n  - name: exporters\n"
-	                                         "    match: {ports: [9100]}\n");
+	auto_conf struct conf *c = conf_lab_load(shipped);
+	auto_conf struct conf *spelt_out = conf_lab_load(explicit);
+	auto_conf struct conf *bare = conf_lab_load("mode: observe\n");
+	auto_conf struct conf *with_alert =
+	    conf_lab_load("alerts:\n  - name: hook\n    type: webhook\n"
+	                  "    url: \"https://alerts.example/pprofwall\"\n"
+	                  "filters:\n  - name: exporters\n"
+	                  "    match: {ports: [9100]}\n");
 	auto_free char *shipped_dump = dump(c, true), *bare_dump = dump(bare, true);
 	auto_free char *explicit_dump = dump(spelt_out, true), *alert_dump = dump(with_alert, true);
 
@@ -586,11 +480,11 @@ static void names_what_needs_a_restart(void **state)
 	    {"firewall: {route_table: 7}", "firewall.route_table"},
 	    {"filters: [{name: f, match: {ports: [1]}}]", NULL},
 	};
-	auto_conf struct conf *running = load("mode: observe");
+	auto_conf struct conf *running = conf_lab_load("mode: observe");
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		auto_conf struct conf *next = load(cases[i].text);
+		auto_conf struct conf *next = conf_lab_load(cases[i].text);
 		const char *key = conf_find_fixed_change(running, next);
 
 		assert_string_equal(key ? key : "none", cases[i].key ? cases[i].key : "none");
@@ -635,8 +529,6 @@ int main(void)
 	    cmocka_unit_test(groups_for_people),
 	    cmocka_unit_test(reads_every_other_form),
 	    cmocka_unit_test(reads_sources),
-	    cmocka_unit_test(puts_standing_filters_first),
-	    cmocka_unit_test(finds_a_route_mark_within_the_mask),
 	    cmocka_unit_test(refuses_each_bad_input),
 	    cmocka_unit_test(dumps_what_loads_again),
 	    cmocka_unit_test(masks_and_forgets_secrets),
