@@ -1,54 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/agent/wall.h"
+#include "daemon/agent/wall_internal.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "daemon/channel.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <string.h>
 
-struct wall_request {
-	TAILQ_ENTRY(wall_request) link;
-	uint64_t seq;
-	struct watch *watch; /* NULL: the watch is gone */
-	enum firewall_verb verb;
-	uint32_t rule;
-	int64_t sent_ms;
-	bool late; /* its deadline has passed, and was told */
-};
-
-/* For wall_request.verb: not a verb of the wire, but a frame of its own. */
-#define WALL_ALLOW ((enum firewall_verb)0)
-
-/*
- * nf_tables looks at every element of our map in every transaction (it checks where chains jump
- * to), so that one change takes the longer the more blocks there are: 0.1 s with 100,000. The
- * helper puts what it finds in its socket in one transaction; here renewals wait for one another.
- */
-enum { QUEUE_NONE, QUEUE_URGENT, QUEUE_RENEWALS };
-enum {
-	RENEWALS_AT_ONCE = 1024, /* under way: others do not wait long behind them */
-	RENEWALS_PART = 32,      /* and this part of all blocks, whose number is what costs */
-	URGENT_AT_ONCE = 3072,   /* fit into the channel, with room for other questions */
-	GATHER_PART = 16,        /* renewals wait for at most this part of a block's time */
-};
-
-struct wall {
-	struct event_base *base;
-	struct watch_queue urgent, renewals;
-	struct event *gathered; /* renewals have waited for one another */
-	bool flushing;          /* ... and go until there are none */
-	size_t n_out;           /* BLOCK and UNBLOCK that are under way */
-	struct wall_handlers handlers;
-	struct channel *firewall;
-	TAILQ_HEAD(, wall_request) pending; /* answers come in the order of the questions */
-	uint64_t generation, next_seq;
-	struct wall_stats stats;
-};
-
-static const char not_there[] = "the firewall process is not there";
+const char wall_not_there[] = "the firewall process is not there";
 static const char not_answering[] = "the firewall process does not answer";
 
 static bool changes_a_block(enum firewall_verb verb)
@@ -56,28 +16,55 @@ static bool changes_a_block(enum firewall_verb verb)
 	return verb == FIREWALL_BLOCK || verb == FIREWALL_UNBLOCK;
 }
 
-/* Returns 0, or -errno and nothing is under way. */
-static int send_frame(struct wall *wall, uint16_t type, const void *body, size_t length,
-                      const struct wall_request *about)
+static void free_requests(struct wall_requests *list)
 {
-	struct wall_request *pending = malloc(sizeof(*pending));
+	struct wall_request *r;
 
-	if (!pending)
-		return -ENOMEM;
-	if (!wall->firewall ||
-	    channel_send(wall->firewall, type, wall->next_seq + 1, body, length) < 0) {
-		free(pending);
-		return -ENOTCONN;
+	while ((r = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, r, link);
+		free(r);
 	}
-	*pending = *about;
-	pending->seq = ++wall->next_seq;
-	pending->sent_ms = clock_monotonic_ms();
-	TAILQ_INSERT_TAIL(&wall->pending, pending, link);
-	wall->n_out += changes_a_block(pending->verb);
+}
+
+static bool note_requests(const struct wall_request *about, size_t count, uint64_t seq,
+                          struct wall_requests *out)
+{
+	const int64_t now = clock_monotonic_ms();
+
+	for (size_t i = 0; i < count; i++) {
+		struct wall_request *r = malloc(sizeof(*r));
+
+		if (!r)
+			return false;
+		*r = about[i];
+		r->seq = seq;
+		r->sent_ms = now;
+		TAILQ_INSERT_TAIL(out, r, link);
+	}
+	return true;
+}
+
+int wall_send_frame(struct wall *wall, uint16_t type, const void *body, size_t length,
+                    const struct wall_request *about, size_t count)
+{
+	struct wall_requests noted = TAILQ_HEAD_INITIALIZER(noted);
+	const uint64_t seq = wall->next_seq + 1;
+	int err = note_requests(about, count, seq, &noted) ? 0 : -ENOMEM;
+
+	if (!err && (!wall->firewall || channel_send(wall->firewall, type, seq, body, length) < 0))
+		err = -ENOTCONN;
+	if (err) {
+		free_requests(&noted);
+		return err;
+	}
+	for (size_t i = 0; i < count; i++)
+		wall->n_out += changes_a_block(about[i].verb);
+	TAILQ_CONCAT(&wall->pending, &noted, link);
+	wall->next_seq = seq;
 	return 0;
 }
 
-static void send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
+void wall_send_request(struct wall *wall, struct firewall_request *request, struct watch *w)
 {
 	const struct wall_request about = {.watch = w,
 	                                   .verb = (enum firewall_verb)request->verb,
@@ -85,9 +72,9 @@ static void send_request(struct wall *wall, struct firewall_request *request, st
 
 	request->version = FIREWALL_WIRE_VERSION;
 	request->generation = wall->generation;
-	if (send_frame(wall, FIREWALL_REQUEST, request, sizeof(*request), &about)) {
+	if (wall_send_frame(wall, FIREWALL_REQUEST, request, sizeof(*request), &about, 1)) {
 		if (w)
-			w->wall.error = not_there;
+			w->wall.error = wall_not_there;
 		return;
 	}
 	if (w)
@@ -98,177 +85,21 @@ static void send_simple(struct wall *wall, enum firewall_verb verb)
 {
 	struct firewall_request request = {.verb = (uint16_t)verb};
 
-	send_request(wall, &request, NULL);
+	wall_send_request(wall, &request, NULL);
 }
 
-static void set_address(struct firewall_request *request, const struct endpoint *e)
+void wall_set_address(struct firewall_request *request, const struct endpoint *e)
 {
 	request->family = (uint8_t)e->family;
 	request->port = e->port;
 	memcpy(request->address, e->address, sizeof(request->address));
 }
 
-static void send_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
-{
-	struct firewall_request request = {.verb = FIREWALL_BLOCK,
-	                                   .rule = rule & ~WALL_FALLBACK,
-	                                   .fallback = (rule & WALL_FALLBACK) != 0};
-
-	request.timeout_ms = (uint64_t)timeout_ms;
-	if (request.timeout_ms < FIREWALL_TIMEOUT_MIN_MS)
-		request.timeout_ms = FIREWALL_TIMEOUT_MIN_MS;
-	if (request.timeout_ms > FIREWALL_TIMEOUT_MAX_MS)
-		request.timeout_ms = FIREWALL_TIMEOUT_MAX_MS;
-	set_address(&request, &w->endpoint);
-	send_request(wall, &request, w);
-}
-
-static void send_unblock(struct wall *wall, struct watch *w)
-{
-	struct firewall_request request = {.verb = FIREWALL_UNBLOCK};
-
-	set_address(&request, &w->endpoint);
-	send_request(wall, &request, w);
-}
-
-/* Queues */
-
-static struct watch_queue *queue_of(struct wall *wall, const struct watch *w)
-{
-	return w->wall.queue == QUEUE_URGENT ? &wall->urgent : &wall->renewals;
-}
-
-static void leave_queue(struct wall *wall, struct watch *w)
-{
-	if (w->wall.queue == QUEUE_NONE)
-		return;
-	TAILQ_REMOVE(queue_of(wall, w), w, wall.link);
-	w->wall.queue = QUEUE_NONE;
-}
-
-static void enter_queue(struct wall *wall, struct watch *w, uint8_t queue)
-{
-	if (w->wall.queue == queue)
-		return;
-	leave_queue(wall, w);
-	w->wall.queue = queue;
-	w->wall.queued_ms = clock_monotonic_ms();
-	w->wall.pending = true;
-	w->wall.late = false;
-	TAILQ_INSERT_TAIL(queue_of(wall, w), w, wall.link);
-}
-
-static void send_queued(struct wall *wall, struct watch *w)
-{
-	int64_t waited_ms = clock_monotonic_ms() - w->wall.queued_ms;
-	bool renewal = w->wall.queue == QUEUE_RENEWALS;
-
-	leave_queue(wall, w);
-	w->wall.pending = w->wall.again = false;
-	if (w->wall.again_block)
-		send_block(wall, w, w->wall.again_rule,
-		           w->wall.again_timeout_ms - (renewal ? 0 : waited_ms));
-	else
-		send_unblock(wall, w);
-	if (!w->wall.pending)
-		wall->handlers.settled(w, wall->handlers.arg);
-}
-
-static size_t count_renewals_at_once(const struct wall *wall)
-{
-	return RENEWALS_AT_ONCE + wall->stats.blocks / RENEWALS_PART;
-}
-
-/* Sends what has room; urgent ones first. */
-static void pump(struct wall *wall)
-{
-	struct watch *w;
-
-	while (wall->n_out < URGENT_AT_ONCE && (w = TAILQ_FIRST(&wall->urgent)))
-		send_queued(wall, w);
-	while (wall->flushing && wall->n_out < count_renewals_at_once(wall)) {
-		w = TAILQ_FIRST(&wall->renewals);
-		if (w)
-			send_queued(wall, w);
-		else
-			wall->flushing = false;
-	}
-}
-
-static void on_gathered(evutil_socket_t fd, short what, void *arg)
-{
-	struct wall *wall = arg;
-
-	(void)fd;
-	(void)what;
-	wall->flushing = true;
-	pump(wall);
-}
-
-/* The more blocks there are, the longer: half a minute for 60,000. */
-static void gather(struct wall *wall, struct watch *w, int64_t timeout_ms)
-{
-	int64_t in_ms = wall->stats.blocks / 2;
-	struct timeval delay;
-
-	if (in_ms > timeout_ms / GATHER_PART)
-		in_ms = timeout_ms / GATHER_PART;
-	delay = (struct timeval){.tv_sec = in_ms / 1000, .tv_usec = in_ms % 1000 * 1000};
-	enter_queue(wall, w, QUEUE_RENEWALS);
-	if (!wall->flushing && !event_pending(wall->gathered, EV_TIMEOUT, NULL))
-		event_add(wall->gathered, &delay);
-}
-
-/* One that can wait: nobody's decision, and the block has most of its time left. */
-static bool is_renewal(const struct watch *w, uint32_t rule, int64_t timeout_ms)
-{
-	return w->wall.in_kernel && w->wall.kernel_rule == rule && rule != FIREWALL_RULE_MANUAL &&
-	       w->wall.expires_ms - clock_monotonic_ms() > timeout_ms / 4;
-}
-
-void wall_block(struct wall *wall, struct watch *w, uint32_t rule, int64_t timeout_ms)
-{
-	bool under_way = w->wall.pending && w->wall.queue == QUEUE_NONE;
-
-	if (!under_way && !is_renewal(w, rule, timeout_ms) && wall->n_out < URGENT_AT_ONCE) {
-		leave_queue(wall, w);
-		w->wall.pending = w->wall.again = false;
-		send_block(wall, w, rule, timeout_ms);
-		return;
-	}
-	w->wall.again = true;
-	w->wall.again_block = true;
-	w->wall.again_rule = rule;
-	w->wall.again_timeout_ms = timeout_ms;
-	if (under_way)
-		return;
-	if (is_renewal(w, rule, timeout_ms))
-		gather(wall, w, timeout_ms);
-	else
-		enter_queue(wall, w, QUEUE_URGENT);
-}
-
-void wall_unblock(struct wall *wall, struct watch *w)
-{
-	bool under_way = w->wall.pending && w->wall.queue == QUEUE_NONE;
-
-	if (!under_way && wall->n_out < URGENT_AT_ONCE) {
-		leave_queue(wall, w);
-		w->wall.pending = w->wall.again = false;
-		send_unblock(wall, w);
-		return;
-	}
-	w->wall.again = true;
-	w->wall.again_block = false;
-	if (!under_way)
-		enter_queue(wall, w, QUEUE_URGENT);
-}
-
 void wall_forget(struct wall *wall, struct watch *w)
 {
 	struct wall_request *r;
 
-	leave_queue(wall, w);
+	wall_queue_leave(wall, w);
 	TAILQ_FOREACH (r, &wall->pending, link) {
 		if (r->watch == w)
 			r->watch = NULL;
@@ -301,8 +132,8 @@ static void send_about(struct wall *wall, enum firewall_verb verb, const struct 
 	struct firewall_request request = {.verb = (uint16_t)verb};
 
 	if (e)
-		set_address(&request, e);
-	send_request(wall, &request, NULL);
+		wall_set_address(&request, e);
+	wall_send_request(wall, &request, NULL);
 }
 
 void wall_ledger_add(struct wall *wall, const struct endpoint *e)
@@ -341,7 +172,7 @@ int wall_allow(struct wall *wall, uint32_t rule, const struct prefix *items, siz
 
 		memcpy(body + sizeof(head) + i * sizeof(entry), &entry, sizeof(entry));
 	}
-	return send_frame(wall, FIREWALL_ALLOW, body, length, &about);
+	return wall_send_frame(wall, FIREWALL_ALLOW, body, length, &about, 1);
 }
 
 void wall_ping(struct wall *wall)
@@ -442,11 +273,23 @@ static void take_peers(struct wall *wall, const struct frame *f)
 		wall->handlers.peers(peers, f->length / sizeof(*peers), wall->handlers.arg);
 }
 
+/* It is to the first of those that were asked in its frame. */
+static void take_reply(struct wall *wall, uint64_t seq, const struct firewall_reply *reply)
+{
+	struct wall_request *r;
+
+	TAILQ_FOREACH (r, &wall->pending, link) {
+		if (r->seq == seq) {
+			answer(wall, r, reply);
+			return;
+		}
+	}
+}
+
 static void on_frame(struct frame *f, void *arg)
 {
 	struct wall *wall = arg;
 	struct firewall_reply reply;
-	struct wall_request *r;
 
 	if (f->type == IPC_PONG) {
 		wall->handlers.pong(wall->handlers.arg);
@@ -456,9 +299,10 @@ static void on_frame(struct frame *f, void *arg)
 		take_peers(wall, f);
 		return;
 	}
-	if (f->length != sizeof(reply))
+	if (!f->length || f->length % sizeof(reply))
 		return;
-	memcpy(&reply, f->body, sizeof(reply));
+	/* Of several, the last has the numbers of now. */
+	memcpy(&reply, f->body + f->length - sizeof(reply), sizeof(reply));
 	wall->stats.blocks = reply.blocks;
 	wall->stats.reconciliations = reply.reconciliations;
 	wall->stats.persist = reply.persist;
@@ -470,13 +314,11 @@ static void on_frame(struct frame *f, void *arg)
 			wall->handlers.restored(wall->handlers.arg);
 		return;
 	}
-	TAILQ_FOREACH (r, &wall->pending, link) {
-		if (r->seq == f->seq) {
-			answer(wall, r, &reply);
-			pump(wall);
-			return;
-		}
+	for (size_t at = 0; at < f->length; at += sizeof(reply)) {
+		memcpy(&reply, f->body + at, sizeof(reply));
+		take_reply(wall, f->seq, &reply);
 	}
+	wall_queue_pump(wall);
 }
 
 static void on_end(int error, void *arg)
@@ -491,14 +333,14 @@ static void on_end(int error, void *arg)
 		TAILQ_REMOVE(&wall->pending, r, link);
 		if (r->watch) {
 			r->watch->wall.pending = r->watch->wall.again = false;
-			r->watch->wall.error = not_there;
+			r->watch->wall.error = wall_not_there;
 			wall->handlers.settled(r->watch, wall->handlers.arg);
 		}
 		free(r);
 	}
 	wall->n_out = 0;
 	wall->flushing = true;
-	pump(wall); /* there is nobody to send it to: that settles them */
+	wall_queue_pump(wall); /* there is nobody to send it to: that settles them */
 	wall->handlers.gone(wall->handlers.arg);
 }
 
@@ -552,10 +394,7 @@ int wall_new(struct event_base *base, const struct wall_handlers *handlers, stru
 	wall->base = base;
 	wall->handlers = *handlers;
 	TAILQ_INIT(&wall->pending);
-	TAILQ_INIT(&wall->urgent);
-	TAILQ_INIT(&wall->renewals);
-	wall->gathered = evtimer_new(base, on_gathered, wall);
-	if (!wall->gathered) {
+	if (wall_queue_init(wall)) {
 		free(wall);
 		return -ENOMEM;
 	}
@@ -565,16 +404,11 @@ int wall_new(struct event_base *base, const struct wall_handlers *handlers, stru
 
 void wall_free(struct wall *wall)
 {
-	struct wall_request *r;
-
 	if (!wall)
 		return;
-	while ((r = TAILQ_FIRST(&wall->pending))) {
-		TAILQ_REMOVE(&wall->pending, r, link);
-		free(r);
-	}
+	free_requests(&wall->pending);
 	channel_free(wall->firewall);
-	event_free(wall->gathered);
+	wall_queue_fini(wall);
 	free(wall);
 }
 

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "daemon/filter/wire.h"
 #include "daemon/firewall/filter_link.h"
+#include "daemon/firewall/gather.h"
 #include "daemon/firewall/peer.h"
 #include "daemon/firewall/upstream.h"
 
@@ -138,9 +139,7 @@ static int send_list(struct server *s, uint64_t seq)
 	size_t count;
 	int err = firewall_list(s->fw, clock_monotonic_ms(), &replies, &count);
 
-	for (size_t i = 0; !err && i < count; i++)
-		err = peer_send(&s->agent, FIREWALL_REPLY, seq, &replies[i], sizeof(replies[i]));
-	return err;
+	return err ? err : gather_send(&s->agent, seq, replies, count);
 }
 
 static void log_outcome(const struct firewall_request *request, const struct firewall_reply *reply)
@@ -301,65 +300,14 @@ static int read_monitor(struct server *s)
 	return err;
 }
 
-/* The BLOCKs that lie in the agent's socket, one after the other. */
-struct gathered {
-	size_t count, size;
-	struct firewall_request *requests;
-	struct firewall_reply *replies;
-	uint64_t *seqs;
-};
-
-static void gathered_fini(struct gathered *g)
+static int serve_gathered(struct server *s, struct gather *g)
 {
-	free(g->requests);
-	free(g->replies);
-	free(g->seqs);
-}
-#define auto_gathered __attribute__((cleanup(gathered_fini)))
-
-static bool grow(void *array, size_t count, size_t size)
-{
-	void **place = array, *grown = reallocarray(*place, count, size);
-
-	if (grown)
-		*place = grown;
-	return grown != NULL;
-}
-
-/* Is there room for one more? */
-static bool make_room(struct gathered *g)
-{
-	const size_t size = g->size ? 2 * g->size : GATHER_FROM;
-
-	if (g->count < g->size)
-		return true;
-	if (g->count == FIREWALL_BLOCKS_AT_ONCE ||
-	    !grow(&g->requests, size, sizeof(*g->requests)) ||
-	    !grow(&g->replies, size, sizeof(*g->replies)) ||
-	    !grow(&g->seqs, size, sizeof(*g->seqs)))
-		return false;
-	g->size = size;
-	return true;
-}
-
-static bool is_block(const struct frame *f, struct firewall_request *out)
-{
-	return f->type == FIREWALL_REQUEST && f->fd < 0 &&
-	       firewall_wire_check(f->body, f->length, out) == FIREWALL_OK &&
-	       out->verb == FIREWALL_BLOCK;
-}
-
-static int serve_gathered(struct server *s, struct gathered *g)
-{
-	int err = 0;
+	int err;
 
 	firewall_serve_blocks(s->fw, g->requests, g->replies, g->count, clock_monotonic_ms());
-	for (size_t i = 0; i < g->count; i++) {
+	for (size_t i = 0; i < g->count; i++)
 		log_outcome(&g->requests[i], &g->replies[i]);
-		if (!err)
-			err = peer_send(&s->agent, FIREWALL_REPLY, g->seqs[i], &g->replies[i],
-			                sizeof(g->replies[i]));
-	}
+	err = gather_reply(g, &s->agent);
 	sever(s);
 	return err;
 }
@@ -378,32 +326,29 @@ static bool more_will_come(const struct server *s, size_t count)
 	return count >= GATHER_FROM && poll(&agent, 1, pause_ms) == 1;
 }
 
-/* `f` is a BLOCK; afterwards 1: another frame, which has been read, or 0 or -errno. */
-static int gather_blocks(struct server *s, struct frame *f, struct gathered *g)
+/* More of them; afterwards 1: there is another frame in *f, or 0 or -errno. */
+static int gather_blocks(struct server *s, struct frame *f, struct gather *g)
 {
-	int got = 1;
+	while (!gather_is_full(g)) {
+		int got = frame_recv(s->agent.fd, f);
 
-	while (got > 0 && is_block(f, &g->requests[g->count])) {
-		g->seqs[g->count++] = f->seq;
-		if (!make_room(g))
-			return 0;
-		got = frame_recv(s->agent.fd, f);
 		if (got == -EAGAIN && more_will_come(s, g->count))
 			got = frame_recv(s->agent.fd, f);
-		if (got == 0)
-			got = -EPIPE;
+		if (got <= 0)
+			return got == -EAGAIN ? 0 : got ? got : -EPIPE;
+		if (!gather_take(g, f))
+			return 1;
 	}
-	return got == -EAGAIN ? 0 : got;
+	return 0;
 }
 
 /* For the agent's frames: BLOCKs together, everything else one by one. */
 static int handle_agent_frames(struct server *s, struct frame *f)
 {
-	auto_gathered struct gathered g = {0};
-	struct firewall_request request;
+	auto_gather struct gather g = {0};
 	int got, err;
 
-	if (!is_block(f, &request) || !make_room(&g))
+	if (!gather_take(&g, f))
 		return handle_agent(s, f);
 	got = gather_blocks(s, f, &g);
 	err = serve_gathered(s, &g);

@@ -100,6 +100,21 @@ static bool read_prefix(const struct firewall_prefix *from, struct prefix *out)
 	return true;
 }
 
+size_t firewall_wire_read_blocks(const void *bytes, size_t length,
+                                 struct firewall_request out[static FIREWALL_AT_ONCE])
+{
+	const size_t count = length / sizeof(*out);
+	const uint8_t *at = bytes;
+
+	if (count > FIREWALL_AT_ONCE || length % sizeof(*out))
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		if (firewall_wire_check(at + i * sizeof(*out), sizeof(*out), &out[i]) ||
+		    out[i].verb != FIREWALL_BLOCK)
+			return 0;
+	return count;
+}
+
 enum firewall_result firewall_wire_check_allow(const void *bytes, size_t length,
                                                struct firewall_allow *out,
                                                struct prefix entries[static FIREWALL_ALLOW_MAX])

@@ -12,12 +12,16 @@
 
 #include <stdint.h>
 
-enum { FIREWALL_WIRE_VERSION = 2 };
+enum { FIREWALL_WIRE_VERSION = 3 };
 
 /* Frame types; from 160, apart from those in daemon/ipc.h (PING and PONG are shared). */
 enum firewall_type {
-	FIREWALL_REQUEST = 160, /* struct firewall_request */
-	FIREWALL_REPLY, /* struct firewall_reply; LIST gives one for each block, then the end */
+	FIREWALL_REQUEST = 160, /* struct firewall_request, or up to FIREWALL_AT_ONCE BLOCKs */
+	/*
+	 * 1 .. FIREWALL_AT_ONCE of struct firewall_reply: those to the requests of one frame in
+	 * their order; LIST gives one for each block, then the end.
+	 */
+	FIREWALL_REPLY,
 	FIREWALL_EVENT, /* struct firewall_reply, unasked: the ruleset was restored */
 	FIREWALL_ALLOW, /* struct firewall_allow and its entries; answered by FIREWALL_REPLY */
 	FIREWALL_PEERS, /* 1 .. FIREWALL_PEERS_MAX of struct firewall_peer, to LEDGER_LIST */
@@ -42,6 +46,7 @@ enum firewall_verb {
 };
 
 enum {
+	FIREWALL_AT_ONCE = 512,            /* in one frame */
 	FIREWALL_ALLOW_MAX = 3000,         /* entries of one rule: what fits in a frame */
 	FIREWALL_LEDGER_MAX = 4096,        /* endpoints that are counted at once */
 	FIREWALL_LEDGER_PEERS_MAX = 65536, /* peers that are remembered, for each family */
@@ -155,6 +160,12 @@ const char *firewall_result_text(enum firewall_result result);
 enum firewall_result firewall_wire_check(const void *bytes, size_t length,
                                          struct firewall_request *out);
 
+/*
+ * The same for a frame of one or more BLOCKs. Returns how many were copied to `out`, or 0: it is no
+ * such frame.
+ */
+size_t firewall_wire_read_blocks(const void *bytes, size_t length,
+                                 struct firewall_request out[static FIREWALL_AT_ONCE]);
 /*
  * The same for ALLOW: size, version, count, and every entry a prefix of one family without bits
  * beyond its length. Copies the head to *out, and the entries to `entries`, as written: not sorted,

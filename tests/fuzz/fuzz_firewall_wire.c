@@ -50,6 +50,17 @@ static void check_allow(const uint8_t *data, size_t size)
 	}
 }
 
+static void check_blocks(const uint8_t *data, size_t size)
+{
+	static struct firewall_request read[FIREWALL_AT_ONCE];
+	const size_t count = firewall_wire_read_blocks(data, size, read);
+
+	require(!count || count * sizeof(*read) == size);
+	require(!count || !memcmp(data, read, size));
+	for (size_t i = 0; i < count; i++)
+		require(read[i].verb == FIREWALL_BLOCK);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char name[] = "name";
@@ -65,6 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	conf.metrics.enabled = true;
 	conf.metrics.listen.port = 9464;
 	check_allow(data, size);
+	check_blocks(data, size);
 	if (firewall_wire_check(data, size, &r))
 		return 0;
 	require(size == sizeof(r) && !memcmp(data, &r, size));

@@ -20,7 +20,7 @@ REPLY = struct.Struct("=HHHBB16sIiQQQIIBB2xI")
 ALLOW = struct.Struct("=HHIQII")
 PREFIX = struct.Struct("=BBxx16s")
 PEER = struct.Struct("=HHB3x16s16sQQQ")
-VERSION = 2
+VERSION, AT_ONCE = 3, 512
 
 FW_REQUEST, FW_REPLY, FW_EVENT, FW_ALLOW, FW_PEERS = range(160, 165)
 (BLOCK, UNBLOCK, LIST, PANIC, RESUME, STATUS, LEDGER_ADD, LEDGER_REMOVE,
@@ -52,6 +52,7 @@ class Helper:
     def __init__(self, lab, namespace="target"):
         self.parent, self.agent = frames.Parent(), frames.Peer()
         self.events = []
+        self.replies = collections.deque()  # of the frame that was read last: (seq, reply)
         self.process = Process(
             ["ip", "netns", "exec", lab.name_of(namespace), program("pprofwall-firewall"),
              "--uid", UID, "--gid", UID, "--prober-uid", PROBER_UID,
@@ -123,43 +124,51 @@ class Helper:
         assert got and (got.type, got.seq) == (frames.PONG, seq), got
 
     def _reply(self, seq):
-        while True:
+        while not self.replies:
             got = self.agent.receive()
             if got is None:
                 raise ConnectionError(f"the helper is gone:\n{self.process.output}")
             kind, answered, body = got
-            reply = Reply._make(REPLY.unpack(body))
+            replies = [Reply._make(fields) for fields in REPLY.iter_unpack(body)]
             if kind == FW_EVENT:
-                self.events.append(reply)
+                self.events += replies
                 continue
-            assert (kind, answered) == (FW_REPLY, seq), (kind, answered, seq)
-            return reply
+            assert kind == FW_REPLY, kind
+            self.replies.extend((answered, reply) for reply in replies)
+        answered, reply = self.replies.popleft()
+        assert answered == seq, (answered, seq)
+        return reply
 
-    def ask_at_once(self, requests):
+    def ask_at_once(self, requests, in_a_frame=1):
         """BLOCKs that lie in the helper's socket together: (address, port, rule, timeout_ms)
         each. The replies, in the order of the requests."""
+        bodies = self._pack_blocks(requests, in_a_frame)
         os.kill(self.pid, signal.SIGSTOP)
         try:
-            seqs = [self._send_block(*request) for request in requests]
+            seqs = [self.agent.send(FW_REQUEST, body) for body in bodies]
         finally:
             os.kill(self.pid, signal.SIGCONT)
-        return [self._reply(seq) for seq in seqs]
+        return [self._reply(seqs[i // in_a_frame]) for i in range(len(requests))]
 
     def block_many(self, requests):
-        """The same for more than lie in a socket: all must be taken."""
+        """More than lie in a socket, many in a frame: all must be taken."""
         first = self.agent._seq + 1
+        bodies = self._pack_blocks(requests, AT_ONCE)
         writer = threading.Thread(
-            target=lambda: [self._send_block(*request) for request in requests])
+            target=lambda: [self.agent.send(FW_REQUEST, body) for body in bodies])
         writer.start()
-        for seq in range(first, first + len(requests)):
-            reply = self._reply(seq)
+        for i in range(len(requests)):
+            reply = self._reply(first + i // AT_ONCE)
             assert reply.result == OK, reply
         writer.join()
 
-    def _send_block(self, address, port, rule, timeout_ms):
-        family, raw = pack_address(address)
-        return self.agent.send(FW_REQUEST, REQUEST.pack(
-            VERSION, BLOCK, port, family, 0, raw, rule, 0, self.generation, timeout_ms))
+    def _pack_blocks(self, requests, in_a_frame):
+        packed = []
+        for address, port, rule, timeout_ms in requests:
+            family, raw = pack_address(address)
+            packed.append(REQUEST.pack(VERSION, BLOCK, port, family, 0, raw, rule, 0,
+                                       self.generation, timeout_ms))
+        return [b"".join(packed[at:at + in_a_frame]) for at in range(0, len(packed), in_a_frame)]
 
     def wait_event(self, timeout=5):
         if self.events:

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import itertools
 import os
+import re
 import signal
 import socket
 import sys
@@ -456,6 +457,27 @@ class Rules:
         self.assertGreater(listed["192.0.2.9", 80].expires_ms, 500_000)
         self.assertGreater(listed["192.0.2.1", 80].expires_ms, 80_000)
         self.assertEqual(listed["2001:db8::1", 80].rule, MANUAL)
+
+    def count_transactions(self):
+        """Of this namespace, until our last one."""
+        stamp = self.lab.nft("list", "set", "inet", "pprofwall", "stamp").stdout
+        return int(re.search(r"elements = { (0x[0-9a-f]+)", stamp)[1], 16)
+
+    def test_many_blocks_are_one_transaction(self):
+        """Those that are new, and such as are renewed and get another rule."""
+        limits = {"max_blocks": 2000, "max_blocks_per_minute": 2000}
+        helper = self.start(firewall=limits)
+        places = [(f"10.0.{i >> 8}.{i & 255}", 80) for i in range(600)]
+        for rules in ((DEFAULT, DEFAULT, DEFAULT), (DEFAULT, SEALED, MANUAL)):
+            before = self.count_transactions()
+            replies = helper.ask_at_once([(*place, rules[i % 3], 600_000)
+                                          for i, place in enumerate(places)], 200)
+            self.assertEqual({reply.result for reply in replies}, {OK})
+            self.assertEqual(self.count_transactions(), before + 1)
+            listed = helper.list()
+            self.assertEqual(set(listed), set(places))
+            self.assertEqual([listed[place].rule for place in places],
+                             [rules[i % 3] for i in range(len(places))])
 
     def test_blocks_that_the_kernel_refuses_together(self):
         """A second verdict for a key is EEXIST: then they are made one by one."""

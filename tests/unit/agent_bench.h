@@ -31,6 +31,10 @@ struct bench {
 	bool deaf; /* the firewall answers nothing of itself, as one that hangs */
 	char directory[64], socket[96];
 	struct frame frame;
+	/* What came in one frame to the firewall, and how much of that was taken. */
+	struct firewall_request asked[FIREWALL_AT_ONCE];
+	size_t n_asked, n_taken;
+	uint64_t asked_seq;
 };
 
 struct bench *bench_new(void);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "common/cleanup.h"
 #include "common/frame.h"
 #include "daemon/firewall/wire.h"
 
@@ -223,11 +224,37 @@ static void refuses_prefixes_that_are_none(void **state)
 	assert_int_equal(check_allow(&f, 1, out), FIREWALL_MALFORMED);
 }
 
+static void takes_blocks_of_one_frame(void **state)
+{
+	static struct firewall_request many[FIREWALL_AT_ONCE + 1], read[FIREWALL_AT_ONCE];
+	const struct firewall_request block = make_block();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+		many[i] = block;
+		many[i].port = (uint16_t)(i + 1);
+	}
+	assert_int_equal(firewall_wire_read_blocks(many, sizeof(block), read), 1);
+	assert_int_equal(firewall_wire_read_blocks(many, FIREWALL_AT_ONCE * sizeof(block), read),
+	                 FIREWALL_AT_ONCE);
+	assert_memory_equal(read, many, sizeof(read));
+	assert_int_equal(firewall_wire_read_blocks(many, sizeof(many), read), 0);
+	assert_int_equal(firewall_wire_read_blocks(many, 0, read), 0);
+	assert_int_equal(firewall_wire_read_blocks(many, 2 * sizeof(block) - 1, read), 0);
+	many[2].port = 0;
+	assert_int_equal(firewall_wire_read_blocks(many, 3 * sizeof(block), read), 0);
+	many[2] =
+	    (struct firewall_request){.version = FIREWALL_WIRE_VERSION, .verb = FIREWALL_LIST};
+	assert_int_equal(firewall_wire_read_blocks(many, 3 * sizeof(block), read), 0);
+	assert_int_equal(firewall_wire_read_blocks(many, 2 * sizeof(block), read), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(takes_well_formed_requests),
 	    cmocka_unit_test(refuses_other_sizes),
+	    cmocka_unit_test(takes_blocks_of_one_frame),
 	    cmocka_unit_test(takes_requests_about_the_ledger),
 	    cmocka_unit_test(takes_lists_of_prefixes),
 	    cmocka_unit_test(refuses_prefixes_that_are_none),
