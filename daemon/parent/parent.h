@@ -2,7 +2,8 @@
 /*
  * The supervisor: starts the children, restarts those that it can, carries configurations to them,
  * and ends the service when agent or firewall is gone. It reads nothing but its children's
- * fixed-size messages. One thread; poll(2) and a signalfd, no library's loop.
+ * fixed-size messages, and of a new configuration whether it filters. One thread; poll(2) and a
+ * signalfd, no library's loop.
  */
 #pragma once
 
