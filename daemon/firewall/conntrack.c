@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <string.h>
@@ -67,16 +68,44 @@ static int take_part(const struct nlattr *a, void *closure)
 	return MNL_CB_OK;
 }
 
-static int take_original(const struct nlattr *a, void *closure)
+struct entry {
+	struct endpoint opener;
+	bool joined; /* by its flags, which an entry gets that begins in the middle of a connection
+	              */
+};
+
+static int take_flags(const struct nlattr *a, void *closure)
 {
+	const struct nf_ct_tcp_flags *flags = mnl_attr_get_payload(a);
+	struct entry *entry = closure;
+
+	if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP_FLAGS_ORIGINAL &&
+	    mnl_attr_get_payload_len(a) >= sizeof(*flags))
+		entry->joined = (flags->flags & IP_CT_TCP_FLAG_BE_LIBERAL) != 0;
+	return MNL_CB_OK;
+}
+
+static int take_protocol(const struct nlattr *a, void *closure)
+{
+	if (mnl_attr_get_type(a) == CTA_PROTOINFO_TCP)
+		mnl_attr_parse_nested(a, take_flags, closure);
+	return MNL_CB_OK;
+}
+
+static int take_entry(const struct nlattr *a, void *closure)
+{
+	struct entry *entry = closure;
+
 	if (mnl_attr_get_type(a) == CTA_TUPLE_ORIG)
-		mnl_attr_parse_nested(a, take_part, closure);
+		mnl_attr_parse_nested(a, take_part, &entry->opener);
+	else if (mnl_attr_get_type(a) == CTA_PROTOINFO)
+		mnl_attr_parse_nested(a, take_protocol, entry);
 	return MNL_CB_OK;
 }
 
 static int see_entry(const struct nlmsghdr *message, void *closure)
 {
-	mnl_attr_parse(message, sizeof(struct nfgenmsg), take_original, closure);
+	mnl_attr_parse(message, sizeof(struct nfgenmsg), take_entry, closure);
 	return MNL_CB_OK;
 }
 
@@ -89,19 +118,21 @@ enum conntrack_role conntrack_find_role(struct nft *nft, const struct endpoint *
 {
 	struct nlmsghdr *message = nft_request(nft, 0, NLM_F_ACK);
 	struct nfgenmsg *family = mnl_nlmsg_get_payload(message);
-	struct endpoint opener = {0};
+	struct entry entry = {0};
 
 	message->nlmsg_type = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
 	family->nfgen_family = (uint8_t)local->family;
 	put_tuple(message, local, remote);
-	if (nft_ask(nft, message, see_entry, &opener)) {
+	if (nft_ask(nft, message, see_entry, &entry)) {
 		nft_drain(nft);
 		return CONNTRACK_UNKNOWN;
 	}
-	if (opener.family != local->family || !opener.port)
+	if (entry.opener.family != local->family || !entry.opener.port)
 		return CONNTRACK_UNKNOWN;
-	if (!endpoint_compare(&opener, local))
-		return CONNTRACK_CLIENT;
-	*client = opener;
+	/* Who spoke first since conntrack looks did not open it: a server may have been answering.
+	 */
+	if (!endpoint_compare(&entry.opener, local))
+		return entry.joined ? CONNTRACK_UNKNOWN : CONNTRACK_CLIENT;
+	*client = entry.opener;
 	return CONNTRACK_SERVER;
 }

@@ -5,7 +5,8 @@
 #include "daemon/firewall/nft.h"
 
 enum conntrack_role {
-	CONNTRACK_UNKNOWN, /* it does not know the connection, or there is no one to ask */
+	CONNTRACK_UNKNOWN, /* it does not know the connection, or not how it began, or there is no
+	                      one to ask */
 	CONNTRACK_CLIENT,  /* we opened it */
 	CONNTRACK_SERVER,  /* the other side did */
 };

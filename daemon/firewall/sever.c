@@ -294,7 +294,8 @@ static bool find_client(struct mnl_socket *socket, const struct ends *sorted,
 
 /*
  * Is ours the server's end, and who is the client? Of what conntrack has not seen since it began,
- * the ports tell: nobody who connects from the port of a server gets a client's port there.
+ * the ports tell: the kernel gives nobody who connects the port of a server, and a client may have
+ * chosen his own.
  */
 static bool is_server(struct nft *nft, const struct end *end, struct endpoint *client)
 {
@@ -306,7 +307,7 @@ static bool is_server(struct nft *nft, const struct end *end, struct endpoint *c
 	case CONNTRACK_CLIENT: return false;
 	case CONNTRACK_UNKNOWN: break;
 	}
-	return end->local.port < CLIENT_PORTS && end->remote.port >= CLIENT_PORTS;
+	return end->local.port < CLIENT_PORTS || end->remote.port >= CLIENT_PORTS;
 }
 
 /* `address` is the client's as it opened the connection, `server` has it as it arrived. */

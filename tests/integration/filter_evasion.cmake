@@ -5,7 +5,7 @@ foreach(class Requests Answers Differential)
   set_tests_properties(integration.filter_evasion.${class} PROPERTIES LABELS integration
     TIMEOUT 300 ENVIRONMENT "${PW_LAB_ENVIRONMENT};PW_FILTER_DRIVER=$<TARGET_FILE:filter_driver>")
 endforeach()
-foreach(class Segments Wall)
+foreach(class Segments Wall Before)
   add_test(NAME integration.filter_segments.${class}
     COMMAND Python3::Interpreter ${CMAKE_CURRENT_SOURCE_DIR}/test_filter_segments.py ${class})
   set_tests_properties(integration.filter_segments.${class} PROPERTIES LABELS integration

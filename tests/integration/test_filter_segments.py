@@ -4,17 +4,27 @@
 twice and differently, urgently. What is said is a request for a profile, which the server serves when
 it is said to it directly.
 """
+import os
 import re
 import socket
 import unittest
 
-from lab import wait_until
+import scripted
+from lab import Lab, wait_until
 from raw_tcp import ACK, CWR, ECE, FIN, PUSH, SYN, URG, RawTcp
 from test_filter_evasion import DENIED, DIRECT, FILTERED, HIDDEN, PLAIN, PROFILE, REFUSED, Case
 
 PIECES = 8  # bytes a segment
 # As long as each other, so that one may be put over the other.
 HARMLESS = b"GET /" + b"x" * (HIDDEN.index(b" HTTP") - 5) + HIDDEN[HIDDEN.index(b" HTTP"):]
+
+
+def wall_config(place, **rule):
+    """The daemon filters one port, always."""
+    return place.config(
+        filters=[{"name": "front", "match": {"ports": [FILTERED]}, **rule}],
+        scan={"targets": [f"{place.TARGET}:{FILTERED}", f"[{place.TARGET6}]:{FILTERED}"]},
+        breakers=[{"name": "other", "action": "alert"}], alerts=None)
 
 
 def pieces(data, size=PIECES):
@@ -250,10 +260,7 @@ class Wall(Segments):
     def filter(cls, stack):
         place = cls.place
         endpoints = place.TARGET, place.TARGET6
-        place.daemon(place.config(
-            filters=[{"name": "front", "match": {"ports": [FILTERED]}}],
-            scan={"targets": [f"{place.TARGET}:{FILTERED}", f"[{place.TARGET6}]:{FILTERED}"]},
-            breakers=[{"name": "other", "action": "alert"}], alerts=None)).start()
+        place.daemon(wall_config(place)).start()
 
         def is_denied():
             try:
@@ -262,6 +269,46 @@ class Wall(Segments):
             except OSError:
                 return False
         wait_until(is_denied, 40, "the filter stands")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "it makes network namespaces")
+class Before(unittest.TestCase):
+    """Of a connection from before, conntrack may hear the server first, and take him for the client."""
+
+    def serve(self, stream):
+        """Says something all the time, as a trace does, and answers besides; others as HTTP has it."""
+        if stream.peer[0] != Lab.STRANGER:
+            scripted.echo(stream)
+        stream.sock.settimeout(0.05)
+        while True:
+            try:
+                if not stream.sock.recv(65536):
+                    return
+                stream.send(b"served")
+            except TimeoutError:
+                stream.send(b".")
+
+    def client(self, place, own_port):
+        with place.inside("client"):
+            sock = socket.create_connection((place.TARGET, FILTERED), 20,
+                                            (place.STRANGER, own_port))
+        self.addCleanup(sock.close)
+        self.assertTrue(sock.recv(1))
+        return sock
+
+    def test_it_does_not_go_on_for_ever(self):
+        with Lab() as place, scripted.Server(place, FILTERED, serve=self.serve):
+            clients = [self.client(place, own_port) for own_port in (0, 443)]
+            place.daemon(wall_config(place, drain="1s")).start()
+
+            def is_over(sock):
+                try:
+                    sock.sendall(HIDDEN)
+                    return not sock.recv(65536)
+                except ConnectionError:
+                    return True
+            for sock in clients:
+                wait_until(lambda sock=sock: is_over(sock), 40, "the connection is ended")
 
 
 if __name__ == "__main__":
