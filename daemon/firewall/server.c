@@ -435,7 +435,10 @@ static void serve_filter(struct server *s, short revents, struct frame *f)
 
 	if (!err)
 		return;
-	log_warning("the filter is gone: %s", strerror(-err));
+	if (err == -EPIPE || err == -ECONNRESET)
+		log_info("the filter is gone");
+	else
+		log_error("the filter's socket: %s", strerror(-err));
 	filter_link_set(&s->filter, -1);
 }
 
