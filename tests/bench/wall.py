@@ -22,7 +22,7 @@ from lab import Lab  # noqa: E402
 
 BLOCKS = 100_000
 PORT = 9100
-NEW_WINDOW = 8192  # as many new blocks as the agent has under way
+NEW_WINDOW = 100_000  # as many new blocks as the agent has under way
 TIMEOUT_MS = 1200_000
 TICKS = os.sysconf("SC_CLK_TCK")
 RULESET = """table inet beside {
