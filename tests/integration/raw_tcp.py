@@ -4,6 +4,7 @@
 The kernel of its namespace, which knows nothing of the connection, must not reset it: RawTcp makes a
 rule for that in a table of its own, in the lab's `client` namespace.
 """
+import itertools
 import random
 import socket
 import struct
@@ -27,6 +28,8 @@ def checksum(data):
 
 
 class RawTcp:
+    _ports = itertools.count(random.randrange(20000, 28000))  # no two have the same
+
     def __init__(self, place, address, port, source):
         self.place, self.port = place, port
         self.family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -34,7 +37,7 @@ class RawTcp:
         self.source = socket.inet_pton(self.family, source)
         self.between = b""  # options of IP; for IPv6, whole headers
         self.protocol = socket.IPPROTO_TCP  # which is the first of those
-        self.own_port = random.randrange(20000, 30000)
+        self.own_port = next(self._ports)
         self.next = random.randrange(1 << 31)  # of what we say
         self.expected = None                   # of what is said to us
         self.answers = b""
