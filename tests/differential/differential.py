@@ -6,7 +6,7 @@
     differential.py fuzz DRIVER SECONDS   as well, each time another
     differential.py record DRIVER SECONDS as well, and what behaves otherwise goes into the corpus
 
-Go's older mux (GODEBUG=httpmuxgo121=1) has the corpus, too.
+Both of Go's muxes have their turn: a module of go.mod's version has the older one unless told.
 """
 import json
 import pathlib
@@ -25,6 +25,7 @@ SIGNATURES = HERE.parent.parent / "conf" / "signatures.yaml"
 FAULTS = ("none opaque too_long line_break request_line method target version field host length "
           "coding chunk expect path").split()
 SKIPPED = 77
+MUXES = ({"GODEBUG": "httpmuxgo121=1"}, {"GODEBUG": "httpmuxgo121=0,httplaxcontentlength=0"})
 
 
 def outcomes(raw):
@@ -82,9 +83,9 @@ def main():
     if verb == "record":
         with_go(driver, "-grow", CORPUS, *run_for)
         return
-    with_go(driver, "-replay", CORPUS)
-    with_go(driver, "-replay", CORPUS, environment={"GODEBUG": "httpmuxgo121=1"})
-    with_go(driver, "-start", CORPUS, *run_for)
+    for mux in MUXES:
+        with_go(driver, "-replay", CORPUS, environment=mux)
+        with_go(driver, "-start", CORPUS, *run_for, environment=mux)
 
 
 if __name__ == "__main__":
