@@ -428,8 +428,3 @@ const struct conf_table conf_table = {
     .least = "mode: observe",
 };
 _Static_assert(ARRAY_LEN(conf_schema) <= CONF_SCHEMA_MAX, "readers have room for each row");
-
-const char *conf_alert_type_name(enum conf_alert_type type)
-{
-	return conf_choice_name(alert_types, type);
-}

@@ -108,8 +108,6 @@ const struct conf_key *conf_key_kind(const struct conf_key *key);
 bool conf_key_fits(const struct conf_key *key, const void *base);
 /* "drop"; "?" if there is no such value. */
 const char *conf_choice_name(const struct conf_choice *choices, unsigned value);
-/* "smtp", ... */
-const char *conf_alert_type_name(enum conf_alert_type type);
 
 /* What a value must be: "a duration in 1s..30d", "observe or enforce". */
 const char *conf_key_expects(const struct conf_key *key, char out[static CONF_EXPECT_LEN]);
