@@ -9,29 +9,6 @@
 #define PATH_CHARACTERS  HTTP_DIGITS HTTP_LETTERS "-._~%!$&'()*+,;=:@/"
 #define QUERY_CHARACTERS PATH_CHARACTERS "?[]{}|\"<>\\^`"
 
-const char *http_fault_name(enum http_fault fault)
-{
-	static const char *const names[HTTP_FAULT_COUNT] = {
-	    [HTTP_FAULT_NONE] = "none",
-	    [HTTP_FAULT_OPAQUE] = "opaque",
-	    [HTTP_FAULT_TOO_LONG] = "too_long",
-	    [HTTP_FAULT_LINE_BREAK] = "line_break",
-	    [HTTP_FAULT_REQUEST_LINE] = "request_line",
-	    [HTTP_FAULT_METHOD] = "method",
-	    [HTTP_FAULT_TARGET] = "target",
-	    [HTTP_FAULT_VERSION] = "version",
-	    [HTTP_FAULT_FIELD] = "field",
-	    [HTTP_FAULT_HOST] = "host",
-	    [HTTP_FAULT_LENGTH] = "length",
-	    [HTTP_FAULT_CODING] = "coding",
-	    [HTTP_FAULT_CHUNK] = "chunk",
-	    [HTTP_FAULT_EXPECT] = "expect",
-	    [HTTP_FAULT_PATH] = "path",
-	};
-
-	return fault < HTTP_FAULT_COUNT && names[fault] ? names[fault] : "none";
-}
-
 static enum http_read blame(enum http_fault *fault, enum http_fault what)
 {
 	*fault = what;
@@ -128,7 +105,7 @@ static enum http_fault read_field(struct http_text line, struct http_head *h)
 	return HTTP_FAULT_NONE;
 }
 
-const struct http_field *http_head_find(const struct http_head *head, const char *name)
+static const struct http_field *find_field(const struct http_head *head, const char *name)
 {
 	return http_fields_find(head->fields, head->n_fields, name);
 }
@@ -145,7 +122,7 @@ static bool connection_names(const struct http_head *h, struct http_text token)
 
 static enum http_fault read_host(struct http_head *h)
 {
-	const struct http_field *host = http_head_find(h, "host");
+	const struct http_field *host = find_field(h, "host");
 	size_t n = count_fields(h, "host");
 
 	if (n > 1 || (n == 0 && h->minor == 1))
@@ -162,8 +139,8 @@ static enum http_fault read_host(struct http_head *h)
 /* Where the body ends has to be beyond doubt: nothing else lets one request hide in another. */
 static enum http_fault read_framing(struct http_head *h)
 {
-	const struct http_field *length = http_head_find(h, "content-length");
-	const struct http_field *coding = http_head_find(h, "transfer-encoding");
+	const struct http_field *length = find_field(h, "content-length");
+	const struct http_field *coding = find_field(h, "transfer-encoding");
 
 	if (coding) {
 		if (length)
@@ -188,7 +165,7 @@ static enum http_fault read_framing(struct http_head *h)
 
 static enum http_fault read_expectation(struct http_head *h)
 {
-	const struct http_field *expect = http_head_find(h, "expect");
+	const struct http_field *expect = find_field(h, "expect");
 
 	if (!expect)
 		return HTTP_FAULT_NONE;

@@ -37,9 +37,6 @@ enum http_fault {
 	HTTP_FAULT_COUNT
 };
 
-/* For metrics and logs: "opaque", "request_line". */
-const char *http_fault_name(enum http_fault fault);
-
 enum http_framing { HTTP_FRAMING_NONE = 0, HTTP_FRAMING_LENGTH, HTTP_FRAMING_CHUNKED };
 
 struct http_head {
@@ -68,8 +65,6 @@ enum http_read http_head_read(const char *bytes, size_t length, size_t *scanned,
 
 /* Are there bytes to come, behind the head, that belong to this request? */
 bool http_head_has_body(const struct http_head *head);
-/* The first field of that name (in lower case), or NULL. */
-const struct http_field *http_head_find(const struct http_head *head, const char *name);
 /*
  * True for fields that belong to one connection and go no further: Connection and what it names,
  * Transfer-Encoding, Upgrade and the like (RFC 9110, 7.6.1); and X-Original-URL and its kin, by

@@ -39,7 +39,7 @@ const (
 	noHead    = 'N'
 )
 
-// As http_fault_name() has them.
+// Of enum http_fault, in its order.
 var faultNames = []string{"none", "opaque", "too_long", "line_break", "request_line", "method",
 	"target", "version", "field", "host", "length", "coding", "chunk", "expect", "path"}
 
