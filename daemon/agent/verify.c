@@ -89,7 +89,7 @@ static const char *find_objection(const struct agent *a, const struct watch *w)
 	return NULL;
 }
 
-void verify_set_due(struct agent *a, struct watch *w, int64_t due_ms)
+static void set_due(struct agent *a, struct watch *w, int64_t due_ms)
 {
 	w->verify.due_ms = due_ms;
 	if (!a->verify_due_ms || due_ms < a->verify_due_ms)
@@ -101,7 +101,7 @@ void verify_set_unproven(struct agent *a, struct watch *w, const char *why, int6
 	w->verify.state = VERIFY_UNPROVEN;
 	w->verify.why = why;
 	w->verify.connected = false;
-	verify_set_due(a, w, clock_monotonic_ms() + again_ms);
+	set_due(a, w, clock_monotonic_ms() + again_ms);
 }
 
 void verify_take_refusal(struct agent *a, struct watch *w, const char *how)
@@ -113,7 +113,7 @@ void verify_take_refusal(struct agent *a, struct watch *w, const char *how)
 	w->verify.why = NULL;
 	w->verify.connected = false;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	verify_set_due(a, w, clock_monotonic_ms() + VERIFY_AGAIN_MS);
+	set_due(a, w, clock_monotonic_ms() + VERIFY_AGAIN_MS);
 	if (!was_broken)
 		return;
 	log_info("%s: the wall holds now", endpoint_format(&w->endpoint, text));
@@ -128,13 +128,13 @@ void verify_take_connection(struct agent *a, struct watch *w, const char *why)
 	if (!was_broken && !w->verify.connected) {
 		/* It may have been under way before the block was in force. */
 		w->verify.connected = true;
-		verify_set_due(a, w, clock_monotonic_ms() + VERIFY_TWICE_MS);
+		set_due(a, w, clock_monotonic_ms() + VERIFY_TWICE_MS);
 		return;
 	}
 	w->verify.state = VERIFY_INEFFECTIVE;
 	w->verify.why = why;
 	w->verify.checked_wall_ms = clock_wall_ms();
-	verify_set_due(a, w, clock_monotonic_ms() + VERIFY_BROKEN_MS);
+	set_due(a, w, clock_monotonic_ms() + VERIFY_BROKEN_MS);
 	if (was_broken)
 		return;
 	log_error("%s: %s, and still reachable: %s", endpoint_format(&w->endpoint, text),
@@ -156,7 +156,7 @@ static void take_result(struct agent *a, struct watch *w, const struct inventory
 	case INVENTORY_REFUSED:
 	case INVENTORY_SILENT: verify_take_refusal(a, w, is_refused); return;
 	case INVENTORY_CONNECTED: verify_take_connection(a, w, is_answered); return;
-	case INVENTORY_BUSY: verify_set_due(a, w, clock_monotonic_ms() + VERIFY_BUSY_MS); return;
+	case INVENTORY_BUSY: set_due(a, w, clock_monotonic_ms() + VERIFY_BUSY_MS); return;
 	case INVENTORY_NO_ROUTE:
 		verify_set_unproven(a, w, "no route from the namespace of our own",
 		                    VERIFY_AGAIN_MS);
@@ -230,7 +230,7 @@ static void verify_one(struct agent *a, struct watch *w, int64_t now_ms)
 	         w->verify.state == VERIFY_NONE)
 		verify_set_unproven(a, w, "the inventory process is not there", VERIFY_BUSY_MS);
 	else if (!w->verify.asking)
-		verify_set_due(a, w, now_ms + VERIFY_BUSY_MS);
+		set_due(a, w, now_ms + VERIFY_BUSY_MS);
 }
 
 void verify_note_wall(struct agent *a, struct watch *w)
@@ -247,7 +247,7 @@ void verify_note_wall(struct agent *a, struct watch *w)
 		return;
 	/* Another configuration may let the connection that tells pass, or not any more. */
 	if (!v->due_ms || v->generation != a->meta.generation)
-		verify_set_due(a, w, 1);
+		set_due(a, w, 1);
 	v->generation = a->meta.generation;
 	/* The first answer is wanted now, not with the next tick; of 100,000 that come together,
 	 * with theirs. */
@@ -268,11 +268,11 @@ void verify_tick(struct agent *a, int64_t now_ms)
 		if (!w->wall.in_kernel || w->verify.asking || !w->verify.due_ms)
 			continue;
 		if (w->verify.due_ms > now_ms) {
-			verify_set_due(a, w, w->verify.due_ms);
+			set_due(a, w, w->verify.due_ms);
 			continue;
 		}
 		if (room-- == 0 || a->verifying >= VERIFY_AT_ONCE) {
-			verify_set_due(a, w, w->verify.due_ms); /* and of those behind it */
+			set_due(a, w, w->verify.due_ms); /* and of those behind it */
 			return;
 		}
 		verify_one(a, w, now_ms);

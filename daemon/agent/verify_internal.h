@@ -5,7 +5,6 @@
 #include "daemon/agent/agent.h"
 
 /* verify.c */
-void verify_set_due(struct agent *a, struct watch *w, int64_t due_ms);
 /* Texts are static. */
 void verify_set_unproven(struct agent *a, struct watch *w, const char *why, int64_t again_ms);
 /* A stranger was refused; `how`, for who was told that he was not. */

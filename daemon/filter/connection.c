@@ -197,7 +197,7 @@ static int flush(struct connection *c, struct link *l)
 	return err;
 }
 
-void connection_run(struct connection *c)
+static void run(struct connection *c)
 {
 	bool more = true;
 
@@ -226,7 +226,7 @@ static void on_client_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	link_note(&c->down, what);
-	connection_run(c);
+	run(c);
 }
 
 void upstream_on_event(evutil_socket_t fd, short what, void *arg)
@@ -236,7 +236,7 @@ void upstream_on_event(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	link_note(&c->up, what);
 	upstream_look(c);
-	connection_run(c);
+	run(c);
 }
 
 int connection_new(struct service *s, struct filter_rule *rule, int fd,
@@ -279,7 +279,7 @@ void connections_give_socket(struct service *s, uint64_t seq, int fd, int error)
 	TAILQ_FOREACH (c, &s->connections, entry) {
 		if (c->server.asked == seq) {
 			upstream_use(c, fd, error);
-			connection_run(c);
+			run(c);
 			return;
 		}
 	}
@@ -295,7 +295,7 @@ void connections_forget_sockets(struct service *s)
 		next = TAILQ_NEXT(c, entry);
 		if (c->server.asked) {
 			upstream_use(c, -1, -ENOTCONN);
-			connection_run(c);
+			run(c);
 		}
 	}
 }
@@ -321,7 +321,7 @@ static void time_out(struct connection *c)
 	case WAIT_RELAY:
 	case WAIT_LINGER: connection_end(c); break;
 	}
-	connection_run(c);
+	run(c);
 }
 
 void connections_tick(struct service *s, int64_t now_ms)
@@ -349,7 +349,7 @@ void connections_stop(struct service *s)
 		if (c->wait == WAIT_IDLE || c->mode == CONNECTION_RELAY ||
 		    (c->wait == WAIT_HEAD && link_kept(&c->down) == 0)) {
 			connection_end(c);
-			connection_run(c);
+			run(c);
 		}
 	}
 }

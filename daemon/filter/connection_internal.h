@@ -77,7 +77,6 @@ void connection_deny(struct connection *c, enum filter_reason reason, const char
                      size_t path_length);
 /* Sends an answer of our own; without `keep_alive` that is the last. */
 void connection_reply(struct connection *c, enum reply reply, bool keep_alive);
-void connection_run(struct connection *c);
 
 /* request.c */
 bool request_step(struct connection *c);

@@ -51,7 +51,8 @@ static bool is_space(char c)
 	return c == ' ' || c == '\t';
 }
 
-struct http_text http_text_trim(struct http_text text)
+/* Without the spaces and tabs at its ends. */
+static struct http_text trim(struct http_text text)
 {
 	while (text.length > 0 && is_space(text.at[0])) {
 		text.at++;
@@ -67,7 +68,7 @@ bool http_field_read(struct http_text line, struct http_field *out)
 	if (!http_text_take_until(&line, ':', &out->name) || out->name.length == 0 ||
 	    !http_text_consists_of(out->name, HTTP_TOKEN))
 		return false;
-	out->value = http_text_trim(line);
+	out->value = trim(line);
 	return true;
 }
 
@@ -99,7 +100,7 @@ bool http_fields_connection_names(const struct http_field *fields, size_t n, str
 			continue;
 		for (bool more = true; more;) {
 			more = http_text_take_until(&rest, ',', &item);
-			item = http_text_trim(more ? item : rest);
+			item = trim(more ? item : rest);
 			if (item.length == token.length &&
 			    strncasecmp(item.at, token.at, token.length) == 0)
 				return true;

@@ -28,8 +28,6 @@ bool http_char_is_of(char c, const char *set);
 bool http_text_consists_of(struct http_text text, const char *set);
 /* Up to the separator, which is taken too; false, and nothing taken, when there is none. */
 bool http_text_take_until(struct http_text *rest, char separator, struct http_text *out);
-/* Without the spaces and tabs at its ends. */
-struct http_text http_text_trim(struct http_text text);
 
 /*
  * One line without its end: a token, a colon, a value. False for anything else: a space before the
