@@ -19,7 +19,7 @@ enum {
 	ALLOW_RETRY_MS = 5 * 1000,    /* after a failure */
 	ALLOW_NO_TTL_MS = 60 * 1000,  /* of /etc/hosts, and how often files are looked at */
 	ALLOW_TELL_AFTER = 3,         /* failures in a row of a name; packets do get lost */
-	ALLOW_PATIENCE_MS = 7 * 1000, /* see allow_gate() */
+	ALLOW_PATIENCE_MS = 7 * 1000, /* see allow_is_settled() */
 	ALLOW_RULE_MAX = 3000,        /* prefixes of one rule, as FIREWALL_ALLOW_MAX */
 };
 
