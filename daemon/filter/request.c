@@ -99,7 +99,10 @@ static bool read_head(struct connection *c)
 	/* Answers go first, so that a client who only asks is not answered without end. */
 	if (link_pending(&c->down) > 0)
 		return false;
-	rc = link_read(&c->down, s->scratch, CONNECTION_HEAD_READ_BYTES, true, &bytes);
+	/* What was kept may hold whole requests: more is read when it does not, or it would pile
+	 * up. */
+	rc = link_read(&c->down, s->scratch, CONNECTION_HEAD_READ_BYTES,
+	               link_kept(&c->down) == c->request.seen, &bytes);
 	if (rc <= 0 || bytes.length == c->request.seen) {
 		if (rc < 0 || c->down.ended)
 			connection_end(c);
