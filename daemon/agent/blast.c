@@ -32,10 +32,9 @@ const char *blast_reason(const struct conf_breaker *rule, const char *serves,
                          char out[static BLAST_REASON_LEN])
 {
 	if (serves)
-		snprintf(out, BLAST_REASON_LEN,
-		         "the port also serves %s; name allow_from, or set whole_port, in breaker "
-		         "%.64s",
-		         serves, rule->name);
+		snprintf(out, BLAST_REASON_LEN, "the port also serves %s; name allow_from%s %.64s",
+		         serves, rule->standing ? " in filter" : ", or set whole_port, in breaker",
+		         rule->name);
 	else
 		snprintf(out, BLAST_REASON_LEN,
 		         "it is not known yet what else the port serves; it is being asked");

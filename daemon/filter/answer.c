@@ -118,7 +118,9 @@ static bool read_head(struct connection *c)
 
 	if (link_pending(&c->down) > 0)
 		return false;
-	rc = link_read(&c->up, s->scratch, sizeof(s->scratch), true, &bytes);
+	/* What was kept behind an interim answer may hold the next one whole. */
+	rc = link_read(&c->up, s->scratch, sizeof(s->scratch), link_kept(&c->up) == c->answer.seen,
+	               &bytes);
 	if (rc <= 0 || bytes.length == c->answer.seen) {
 		if (rc < 0 || c->up.ended)
 			upstream_lost(c);

@@ -96,6 +96,9 @@ static void test_says_why_and_what_to_write(void **state)
 	assert_string_equal(blast_reason(&rule, "metrics and api", text),
 	                    "the port also serves metrics and api; name allow_from, or set "
 	                    "whole_port, in breaker default");
+	rule.standing = true; /* whole_port is no key of filters */
+	assert_string_equal(blast_reason(&rule, "metrics", text),
+	                    "the port also serves metrics; name allow_from in filter default");
 	assert_non_null(strstr(blast_reason(&rule, NULL, text), "not known yet"));
 }
 
