@@ -11,7 +11,7 @@
 AUTO_CLEANUP(base, struct event_base *, event_base_free)
 #define auto_base __attribute__((cleanup(cleanup_base)))
 
-enum { EXIT_USAGE = 2 };
+enum { EXIT_USAGE = 2, CALLBACKS_AT_ONCE = 64 };
 
 static int fail(const char *what, const char *why)
 {
@@ -47,6 +47,23 @@ static int create_and_serve(const struct worker *worker, struct event_base *base
 	return status;
 }
 
+/*
+ * What has more to do puts itself at the end of the queue: without a limit, as long as one does,
+ * the loop would look neither at sockets nor at the time.
+ */
+static struct event_base *create_base(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config &&
+	    event_config_set_max_dispatch_interval(config, NULL, CALLBACKS_AT_ONCE, 0) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 int worker_main(const struct worker *worker, int argc, char **argv)
 {
 	struct sandbox_spec spec = {.filter = worker->filter};
@@ -68,6 +85,6 @@ int worker_main(const struct worker *worker, int argc, char **argv)
 	signatures = signatures_take_shipped(IPC_DATA_FD, missing); /* the last file that is read */
 	if (!signatures)
 		log_warning("without signatures: %s", missing);
-	base = event_base_new();
+	base = create_base();
 	return create_and_serve(worker, base, signatures, descriptors);
 }
