@@ -58,12 +58,15 @@ static bool is_asked(const struct filter_link *link)
 	return link->peer.fd >= 0 && firewall_is_filtering(link->fw);
 }
 
-/* An answer that lies in the socket already is read before it is missed. */
+/*
+ * An answer that lies in the socket already is read before it is missed; but not from one that does
+ * not take what it is sent: what it has said is not read either.
+ */
 static bool is_answer_there(const struct filter_link *link)
 {
 	struct pollfd filter = {.fd = link->peer.fd, .events = POLLIN};
 
-	return poll(&filter, 1, 0) == 1;
+	return !peer_is_waiting(&link->peer) && poll(&filter, 1, 0) == 1;
 }
 
 bool filter_link_beat(struct filter_link *link)

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 import unittest
@@ -13,6 +14,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import filter_fake  # noqa: E402
+import frames  # noqa: E402
 from firewall_helper import (  # noqa: E402
     BAD_ADDRESS, BAD_RULE, OK, PANIC, PANICKED, PROBER_UID, PROTECTED_PORT, RESUME, TOO_MANY,
     Helper)
@@ -21,6 +23,7 @@ from lab import IS_ASAN  # noqa: E402
 from test_firewall import PORT, Base, Echo  # noqa: E402
 
 FILTERED, OPEN, SEALED, DROPPING, ALERTING = 1, 2, 3, 4, 5
+ASK_SOCKET = 194
 
 
 def make_rules(**changes):
@@ -454,6 +457,24 @@ class DiversionOwned(Diversion, FilterBase):
         helper = self.start_filtering()
         self.assert_ok(helper.block(self.lab.TARGET, PORT, FILTERED))
         os.kill(self.filter.pid, signal.SIGSTOP)
+        frame = helper.parent.receive(timeout=20)
+        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
+
+
+    def test_filter_that_asks_and_takes_no_answer_is_deaf(self):
+        """The firewall does not read what else it says, and does not wait for that either."""
+        helper = self.start(breakers=make_rules())
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(ours.close)
+        with theirs:
+            helper.parent.send(filter_fake.PARENT_PEER, filter_fake.PEER.pack(
+                filter_fake.ROLE_FILTER, 0, 0, 0), theirs.fileno())
+        self.assert_ok(helper.block(self.lab.TARGET, PORT, FILTERED))
+        ask = frames.pack(ASK_SOCKET, 1, struct.pack("=HB5x", 1, socket.AF_INET))
+        ours.settimeout(1)
+        with self.assertRaises(TimeoutError):
+            while True:
+                ours.send(ask)
         frame = helper.parent.receive(timeout=20)
         self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
 
