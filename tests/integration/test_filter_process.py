@@ -601,6 +601,48 @@ class Limits(Case):
         for _ in range(sent // len(denied)):
             self.assertEqual(self.status_of(client.read_message()[0]), 403)
 
+    def flood(self, client, request):
+        """Sends that without end, and takes the answers."""
+        over = threading.Event()
+
+        def send():
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    client.sendall(5000 * request)
+
+        def receive():
+            buffer = bytearray(1 << 20)
+            with contextlib.suppress(OSError):
+                while client.recv_into(buffer):
+                    pass
+
+        def stop():
+            over.set()
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+        threads = [threading.Thread(target=each) for each in (send, receive)]
+        for thread in threads:
+            thread.start()
+        self.addCleanup(stop)
+
+    def test_clients_that_ask_without_end(self):
+        """What they send is not piled up, and the others, and the firewall, are answered."""
+        self.start(scripted.echo)
+        denied = GET.replace(b"/metrics", b"/debug/vars")
+        before = self.rss()
+        for _ in range(4):
+            self.flood(self.client().sock, denied)
+        self.filtering.wait_stats(lambda s: s.denied["path"] > 100000, 60)
+        for _ in range(5):
+            begun = time.monotonic()
+            self.filtering.sync()
+            self.assertEqual(self.ask(self.client(), GET), (200, GET))
+            self.assertLess(time.monotonic() - begun, 5)
+        self.assertLess(self.rss() - before, 4 << 20)
+
     def test_one_client_has_so_many_connections(self):
         self.start(scripted.echo)
         held = [self.client(source=self.place.STRANGER) for _ in range(2048)]
