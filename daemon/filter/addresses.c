@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <search.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct address {
 	struct endpoint endpoint; /* the key comes first, so that it can be looked for */
@@ -14,6 +15,16 @@ struct address {
 static int compare(const void *a, const void *b)
 {
 	return endpoint_compare(a, b);
+}
+
+struct endpoint addresses_of_client(const struct endpoint *client)
+{
+	struct endpoint key = *client;
+
+	key.port = 0;
+	if (key.family == AF_INET6)
+		memset(key.address + 8, 0, 8);
+	return key;
 }
 
 int addresses_add(struct addresses *a, const struct endpoint *e)

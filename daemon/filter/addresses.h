@@ -8,6 +8,11 @@ struct addresses {
 	void *root; /* tsearch(3) */
 };
 
+/*
+ * Whom a client counts as: his address; of IPv6 his /64, which is the least that a host's link has
+ * (RFC 6177), so that nobody counts as many by having many addresses.
+ */
+struct endpoint addresses_of_client(const struct endpoint *client);
 /* Once more. Returns how often it is there by now, or -ENOMEM. */
 int addresses_add(struct addresses *a, const struct endpoint *e);
 /* Once less; what is not there stays so. */

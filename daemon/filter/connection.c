@@ -171,10 +171,9 @@ static void set_deadline(struct connection *c)
 static void connection_free(struct connection *c)
 {
 	struct service *s = c->service;
-	struct endpoint address = c->client;
+	const struct endpoint who = addresses_of_client(&c->client);
 
-	address.port = 0;
-	addresses_remove(&s->clients, &address);
+	addresses_remove(&s->clients, &who);
 	TAILQ_REMOVE(&s->connections, c, entry);
 	s->stats.open_connections--;
 	if (c->over == OVER_ABORT) {
@@ -243,10 +242,9 @@ int connection_new(struct service *s, struct filter_rule *rule, int fd,
                    const struct endpoint *endpoint, const struct endpoint *client)
 {
 	struct connection *c = calloc(1, sizeof(*c));
-	struct endpoint address = *client;
+	const struct endpoint who = addresses_of_client(client);
 
-	address.port = 0;
-	if (!c || addresses_add(&s->clients, &address) < 0) {
+	if (!c || addresses_add(&s->clients, &who) < 0) {
 		free(c);
 		close(fd);
 		return -ENOMEM;

@@ -142,17 +142,16 @@ static bool is_full(const struct listeners *l)
 static void admit(struct listener *l, int fd, const struct endpoint *client)
 {
 	struct service *s = l->all->service;
-	struct endpoint endpoint, address = *client;
+	const struct endpoint who = addresses_of_client(client);
+	struct endpoint endpoint;
 
-	address.port = 0;
 	if (get_address(fd, &endpoint) < 0) {
 		close(fd);
 		return;
 	}
 	if (endpoint_compare(&endpoint, &l->own) == 0 || addresses_count(&s->upstream, client))
 		refuse(l, fd, FILTER_DENIED_DIRECT, &endpoint, client);
-	else if (is_full(l->all) ||
-	         addresses_count(&s->clients, &address) >= s->limits.max_per_client)
+	else if (is_full(l->all) || addresses_count(&s->clients, &who) >= s->limits.max_per_client)
 		refuse(l, fd, FILTER_DENIED_FULL, &endpoint, client);
 	else if (connection_new(s, l->rule, fd, &endpoint, client) < 0)
 		log_warning("a connection is closed: out of memory");

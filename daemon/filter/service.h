@@ -51,7 +51,7 @@ struct service {
 	struct filter_stats stats;
 	struct denials *denials;
 	TAILQ_HEAD(, connection) connections;
-	struct addresses clients;  /* of connections, port 0 */
+	struct addresses clients;  /* of connections, as addresses_of_client() says */
 	struct addresses upstream; /* our own, towards servers: to meet one as a client is a loop */
 	/* Asks the firewall for a transparent socket; connections_give_socket() is the answer.
 	 * Returns 0 or -errno. */

@@ -204,6 +204,28 @@ static void addresses_are_counted(void **state)
 	addresses_fini(&a);
 }
 
+static struct endpoint client_of(const char *text)
+{
+	struct endpoint e;
+
+	assert_int_equal(endpoint_parse(text, &e), 0);
+	return addresses_of_client(&e);
+}
+
+static void many_addresses_of_one_link_are_one_client(void **state)
+{
+	const struct endpoint one = client_of("[2001:db8:0:1::1]:40000");
+	const struct endpoint same = client_of("[2001:db8:0:1:ffff::2]:40001");
+	const struct endpoint other = client_of("[2001:db8:0:2::1]:40000");
+	const struct endpoint four = client_of("192.0.2.1:40000");
+	const struct endpoint next = client_of("192.0.2.2:40000");
+
+	(void)state;
+	assert_int_equal(endpoint_compare(&one, &same), 0);
+	assert_int_not_equal(endpoint_compare(&one, &other), 0);
+	assert_int_not_equal(endpoint_compare(&four, &next), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +236,7 @@ int main(void)
 	    cmocka_unit_test(own_answers),
 	    cmocka_unit_test(what_may_pass_unread),
 	    cmocka_unit_test(addresses_are_counted),
+	    cmocka_unit_test(many_addresses_of_one_link_are_one_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
