@@ -429,17 +429,20 @@ static int handle_filter(struct server *s, struct frame *f)
 }
 
 /* Whatever becomes of it is its own affair, and the parent's. */
-static void serve_filter(struct server *s, short revents, struct frame *f)
+/* One that is not gone is one that nobody joins to us again: another takes its place. */
+static int serve_filter(struct server *s, short revents, struct frame *f)
 {
 	int err = serve_peer(s, &s->filter.peer, revents, "filter", handle_filter, f);
+	bool gone = err == -EPIPE || err == -ECONNRESET;
 
 	if (!err)
-		return;
-	if (err == -EPIPE || err == -ECONNRESET)
+		return 0;
+	if (gone)
 		log_info("the filter is gone");
 	else
 		log_error("the filter's socket: %s", strerror(-err));
 	filter_link_set(&s->filter, -1);
+	return gone ? 0 : peer_send(&s->parent, IPC_CHILD_DEAF, 0, NULL, 0);
 }
 
 /* How long to wait when nothing happens: for poll(2). */
@@ -484,7 +487,7 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 		err = serve_agent(s, fds[3].revents, f);
 	/* The parent may have brought another one meanwhile. */
 	if (!err && fds[4].revents && fds[4].fd == s->filter.peer.fd)
-		serve_filter(s, fds[4].revents, f);
+		err = serve_filter(s, fds[4].revents, f);
 	if (!err && filter_link_beat(&s->filter))
 		err = peer_send(&s->parent, IPC_CHILD_DEAF, 0, NULL, 0);
 	sever(s);

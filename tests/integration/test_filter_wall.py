@@ -479,6 +479,18 @@ class DiversionOwned(Diversion, FilterBase):
         self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
 
 
+    def test_filter_that_breaks_the_protocol_is_replaced(self):
+        helper = self.start(breakers=make_rules())
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(ours.close)
+        with theirs:
+            helper.parent.send(filter_fake.PARENT_PEER, filter_fake.PEER.pack(
+                filter_fake.ROLE_FILTER, 0, 0, 0), theirs.fileno())
+        ours.send(frames.pack(ASK_SOCKET, 1, b"short"))
+        frame = helper.parent.receive(timeout=20)
+        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
+
+
 class DiversionPlain(Diversion, FilterBase):
     persist = "off"
 
