@@ -134,7 +134,8 @@ static bool read_denied(const struct frame *frame, struct refusal *out)
 	                        .count = denied.count < COUNTER_MAX ? denied.count : COUNTER_MAX};
 	out->client.port = 0;
 	for (size_t i = 0; i + 1 < sizeof(out->path) && denied.path[i]; i++)
-		out->path[i] = denied.path[i] > ' ' && denied.path[i] < 0x7f ? denied.path[i] : '?';
+		out->path[i] =
+		    strchr(FILTER_PATH_CHARACTERS, denied.path[i]) ? denied.path[i] : '?';
 	return true;
 }
 

@@ -21,5 +21,5 @@ void stats_write_path(const char *path, size_t length, char out[static FILTER_PA
 
 	memset(out, 0, FILTER_PATH_LEN);
 	for (size_t i = 0; i < n; i++)
-		out[i] = http_char_is_of(path[i], HTTP_DIGITS HTTP_LETTERS "/._-") ? path[i] : '?';
+		out[i] = http_char_is_of(path[i], FILTER_PATH_CHARACTERS) ? path[i] : '?';
 }

@@ -85,6 +85,8 @@ struct filter_stats {
 };
 extern const uint32_t filter_latency_bounds_us[FILTER_LATENCY_BUCKETS - 1];
 
+#define FILTER_PATH_CHARACTERS "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz/._-"
+
 struct filter_denied {
 	uint16_t version;
 	uint8_t reason; /* enum filter_reason */
@@ -94,6 +96,7 @@ struct filter_denied {
 	uint64_t count; /* of this client, endpoint and reason since the last that was told, this
 	                   one included */
 	char rule[CONF_NAME_MAX_LEN + 1];
-	/* What was asked for, decoded; [A-Za-z0-9/._-], all else is '?'; "" if it is not known. */
+	/* What was asked for, decoded; FILTER_PATH_CHARACTERS, all else is '?'; "" if it is not
+	 * known. */
 	char path[FILTER_PATH_LEN];
 };
