@@ -292,14 +292,42 @@ static bool find_client(struct mnl_socket *socket, const struct ends *sorted,
 	return true;
 }
 
+static int take_listener(const struct nlmsghdr *message, void *closure)
+{
+	const struct inet_diag_msg *m = mnl_nlmsg_get_payload(message);
+
+	*(bool *)closure =
+	    mnl_nlmsg_get_payload_len(message) >= sizeof(*m) && m->idiag_state == TCP_LISTEN;
+	return MNL_CB_OK;
+}
+
+/* Where nobody is the other end, the kernel names who listens there, on any address too. */
+static bool is_listening(struct mnl_socket *socket, const struct endpoint *local)
+{
+	_Alignas(struct nlmsghdr) uint8_t buffer[RECEIVE_BYTES];
+	struct inet_diag_req_v2 *request =
+	    put_request(buffer, SOCK_DIAG_BY_FAMILY, NLM_F_ACK, (uint8_t)local->family);
+	bool found = false;
+
+	request->idiag_states = UINT32_MAX;
+	request->id.idiag_sport = htons(local->port);
+	memcpy(request->id.idiag_src, local->address, local->family == AF_INET ? 4 : 16);
+	request->id.idiag_cookie[0] = INET_DIAG_NOCOOKIE;
+	request->id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+	return ask(socket, buffer, take_listener, &found) == 0 && found;
+}
+
 /*
  * Is ours the server's end, and who is the client? Of what conntrack has not seen since it began,
- * the ports tell: the kernel gives nobody who connects the port of a server, and a client may have
- * chosen his own.
+ * the ports tell; where both look like a server's, or both like a client's, who chose his own may
+ * be either, and it is the server's end if somebody listens there.
  */
-static bool is_server(struct nft *nft, const struct end *end, struct endpoint *client)
+static bool is_server(struct nft *nft, struct mnl_socket *socket, const struct end *end,
+                      struct endpoint *client)
 {
 	enum { CLIENT_PORTS = 32768 }; /* the first of net.ipv4.ip_local_port_range */
+	const bool ours_is_low = end->local.port < CLIENT_PORTS;
+	const bool other_is_low = end->remote.port < CLIENT_PORTS;
 
 	*client = end->remote;
 	switch (conntrack_find_role(nft, &end->local, &end->remote, client)) {
@@ -307,7 +335,7 @@ static bool is_server(struct nft *nft, const struct end *end, struct endpoint *c
 	case CONNTRACK_CLIENT: return false;
 	case CONNTRACK_UNKNOWN: break;
 	}
-	return end->local.port < CLIENT_PORTS || end->remote.port >= CLIENT_PORTS;
+	return ours_is_low == other_is_low ? is_listening(socket, &end->local) : ours_is_low;
 }
 
 /* `address` is the client's as it opened the connection, `server` has it as it arrived. */
@@ -390,7 +418,7 @@ int sever_connections(struct mnl_socket *socket, struct nft *nft, const struct b
 		const struct block *block = find_block(blocks, count, &end->local);
 		struct endpoint client;
 
-		if (!block || !is_meant(rule, end) || !is_server(nft, end, &client))
+		if (!block || !is_meant(rule, end) || !is_server(nft, socket, end, &client))
 			continue;
 		rule->rule = block->rule;
 		if (is_let_through(socket, rule, &ends, end, &client))
