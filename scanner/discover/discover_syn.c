@@ -188,7 +188,6 @@ static void adapt(struct discover_syn *s)
 	s->stats->rate_per_sec = (double)rate_get(&s->rate);
 	if (s->all_asked)
 		s->stats->loss = (double)s->all_lost / (double)s->all_asked;
-	s->stats->hosts_silent = next_hops_silent(s->hops);
 	pacer_set_rate(&s->pacer, rate_get(&s->rate), s->now_ns);
 	note_rate(s, event);
 }
@@ -200,6 +199,7 @@ static void turn_hops(struct discover_syn *s, bool readable)
 	if (!readable && s->now_ns - s->hops_turned_ns < HOPS_TURN_NS)
 		return;
 	next_hop_turn(s->hops, s->now_ns);
+	s->stats->hosts_silent = next_hops_silent(s->hops);
 	s->hops_turned_ns = s->now_ns;
 }
 
