@@ -183,8 +183,11 @@ static enum http_fault judge_fields(struct http_head *h)
 		fault = read_framing(h);
 	if (!fault)
 		fault = read_expectation(h);
-	h->keep_alive = h->minor == 1 ? !connection_names(h, (struct http_text){"close", 5})
-	                              : connection_names(h, (struct http_text){"keep-alive", 10});
+	/* Of several such fields in HTTP/1.0 some servers read the first alone, Go among them. */
+	h->keep_alive = h->minor == 1
+	                    ? !connection_names(h, (struct http_text){"close", 5})
+	                    : count_fields(h, "connection") == 1 &&
+	                          connection_names(h, (struct http_text){"keep-alive", 10});
 	return fault;
 }
 

@@ -116,6 +116,8 @@ static void bodies_and_connections(void **state)
 	assert_false(accept_head("GET / HTTP/1.1\r\nConnection: x, Close\r\n" HOST END).keep_alive);
 	assert_false(accept_head("GET / HTTP/1.0\r\n" END).keep_alive);
 	assert_true(accept_head("GET / HTTP/1.0\r\nConnection: keep-alive\r\n" END).keep_alive);
+	assert_false(accept_head("GET / HTTP/1.0\r\nConnection:\r\nConnection: keep-alive\r\n" END)
+	                 .keep_alive);
 }
 
 static void other_protocols_are_opaque(void **state)
