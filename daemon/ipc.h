@@ -88,7 +88,8 @@ enum ipc_type {
 	 * that failed and is made again, with the seq of the first event that was in it.
 	 */
 	IPC_SEND_RESULT,
-	IPC_SEND_DONE,      /* empty; seq: nothing more comes of this event */
+	IPC_SEND_DONE,      /* empty; seq: nothing more comes of this frame; another may have the
+	                       event for other sinks, so that the agent ends nothing by it */
 	IPC_RESOLVE_RESULT, /* struct ipc_addresses; seq as asked */
 	/* agent -> sender */
 	IPC_REVERSE_ASK, /* struct endpoint, port 0: what is its name? seq names the question */

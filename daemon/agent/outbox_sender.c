@@ -126,22 +126,6 @@ static void take_result(struct outbox *box, uint64_t seq, const struct ipc_send_
 		outbox_lose(box, d, OUTBOX_GAVE_UP);
 }
 
-/* Every sink has answered by now; but none does to what the sender takes for no event. */
-static void take_done(struct outbox *box, uint64_t seq)
-{
-	for (size_t i = 0; i < box->n_sinks; i++) {
-		struct sink_queue *sink = box->sinks[i];
-		struct delivery *d = find_under_way(sink, seq);
-
-		if (!d)
-			continue;
-		snprintf(sink->public.last_error, sizeof(sink->public.last_error),
-		         "the sender cannot read the event");
-		sink->public.gave_up++;
-		outbox_lose(box, d, OUTBOX_GAVE_UP);
-	}
-}
-
 /*
  * The sender may have been taken over: what is no address would end the prober, and what is none
  * in one form only would be watched twice.
@@ -175,9 +159,6 @@ static void on_frame(struct frame *f, void *arg)
 		result.text[sizeof(result.text) - 1] = '\0';
 		if (!outbox_take_test_result(box, f->seq, &result))
 			take_result(box, f->seq, &result);
-		outbox_settle(box);
-	} else if (f->type == IPC_SEND_DONE && f->length == 0) {
-		take_done(box, f->seq);
 		outbox_settle(box);
 	} else if (f->type == IPC_RESOLVE_RESULT && f->length == sizeof(struct ipc_addresses)) {
 		struct ipc_addresses addresses;
