@@ -192,6 +192,19 @@ class Process:
         return self.wait()
 
 
+class HttpServer(http.server.ThreadingHTTPServer):
+    """Of either family; a client that goes away is its own affair."""
+
+    daemon_threads = True
+
+    def __init__(self, address, handler):
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 class Webhook:
     """Receives POSTs inside a namespace. `answer` may be replaced: a status, or a callable."""
 
@@ -223,15 +236,8 @@ class Webhook:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-
-            def handle_error(self, request, client_address):
-                pass  # a client that went away is its own affair
-
         with lab.inside(namespace):
-            self._server = Server((address, port), Handler)
+            self._server = HttpServer((address, port), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever,
                                         kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -592,16 +598,8 @@ class Lab:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            allow_reuse_address = True
-            address_family = socket.AF_INET6 if ":" in where else socket.AF_INET
-
-            def handle_error(self, request, client_address):
-                pass
-
         with lab.inside("target"):
-            server = Server((where, port), Handler)
+            server = HttpServer((where, port), Handler)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05},
                          daemon=True).start()
 

@@ -8,7 +8,7 @@ import json
 import threading
 import unittest
 
-from lab import Lab, wait_until
+from lab import HttpServer, Lab, wait_until
 from test_daemon import ENDPOINT, SLOW, DaemonTest
 
 ETCD, PROMETHEUS = f"{Lab.TARGET}:2379", f"{Lab.TARGET}:9090"
@@ -66,14 +66,8 @@ class Pprof:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request, client_address):
-                pass  # a client that went away is its own affair
-
         with lab.inside("target"):
-            self._server = Server((Lab.TARGET, port), Handler)
+            self._server = HttpServer((Lab.TARGET, port), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
                          daemon=True).start()
 

@@ -24,7 +24,7 @@ import gobuild  # noqa: E402
 from filter_process import PARENT_PEER, ROLE_FIREWALL, FilterProcess  # noqa: E402
 from firewall_helper import Helper  # noqa: E402
 from filter_fake import PEER, ROLE_FILTER  # noqa: E402
-from lab import BUILD_DIR, run, wait_until  # noqa: E402
+from lab import BUILD_DIR, HttpServer, run, wait_until  # noqa: E402
 from test_daemon import DaemonTest  # noqa: E402
 from test_firewall import POD, POD6, PORT  # noqa: E402
 from test_wall_paths import ONE, ONE6, TWO, TWO6, Bridged  # noqa: E402
@@ -64,15 +64,8 @@ class Site:
             def log_message(self, *args):
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-
-            def handle_error(self, request, client_address):
-                pass  # a client that went away is its own affair
-
         with lab.inside(namespace):
-            self._server = Server((address, port), Handler)
+            self._server = HttpServer((address, port), Handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05},
                          daemon=True).start()
 

@@ -453,42 +453,41 @@ class Diversion:
 
 
 class DiversionOwned(Diversion, FilterBase):
-    def test_parent_is_told_of_a_filter_that_stays_deaf(self):
-        helper = self.start_filtering()
-        self.assert_ok(helper.block(self.lab.TARGET, PORT, FILTERED))
-        os.kill(self.filter.pid, signal.SIGSTOP)
-        frame = helper.parent.receive(timeout=20)
-        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
-
-
-    def test_filter_that_asks_and_takes_no_answer_is_deaf(self):
-        """The firewall does not read what else it says, and does not wait for that either."""
+    def start_talking(self):
+        """The helper, and the end of a filter that says whatever the test says."""
         helper = self.start(breakers=make_rules())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.addCleanup(ours.close)
         with theirs:
             helper.parent.send(filter_fake.PARENT_PEER, filter_fake.PEER.pack(
                 filter_fake.ROLE_FILTER, 0, 0, 0), theirs.fileno())
+        return helper, ours
+
+    def assert_told_deaf(self, helper):
+        frame = helper.parent.receive(timeout=20)
+        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
+
+    def test_parent_is_told_of_a_filter_that_stays_deaf(self):
+        helper = self.start_filtering()
+        self.assert_ok(helper.block(self.lab.TARGET, PORT, FILTERED))
+        os.kill(self.filter.pid, signal.SIGSTOP)
+        self.assert_told_deaf(helper)
+
+    def test_filter_that_asks_and_takes_no_answer_is_deaf(self):
+        """The firewall does not read what else it says, and does not wait for that either."""
+        helper, ours = self.start_talking()
         self.assert_ok(helper.block(self.lab.TARGET, PORT, FILTERED))
         ask = frames.pack(ASK_SOCKET, 1, struct.pack("=HB5x", 1, socket.AF_INET))
         ours.settimeout(1)
         with self.assertRaises(TimeoutError):
             while True:
                 ours.send(ask)
-        frame = helper.parent.receive(timeout=20)
-        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
-
+        self.assert_told_deaf(helper)
 
     def test_filter_that_breaks_the_protocol_is_replaced(self):
-        helper = self.start(breakers=make_rules())
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.addCleanup(ours.close)
-        with theirs:
-            helper.parent.send(filter_fake.PARENT_PEER, filter_fake.PEER.pack(
-                filter_fake.ROLE_FILTER, 0, 0, 0), theirs.fileno())
+        helper, ours = self.start_talking()
         ours.send(frames.pack(ASK_SOCKET, 1, b"short"))
-        frame = helper.parent.receive(timeout=20)
-        self.assertEqual((frame.type, frame.body), (CHILD_DEAF, b""))
+        self.assert_told_deaf(helper)
 
 
 class DiversionPlain(Diversion, FilterBase):
