@@ -225,7 +225,7 @@ const char *enforce_reason(const struct agent *a, const struct watch *w,
 
 /* enforce_restore.c */
 /* The decisions of people that are still in force. */
-void enforce_restore(struct agent *a, const struct state_snapshot *snapshot);
+void enforce_restore(struct agent *a, struct state_snapshot *snapshot);
 void enforce_restore_breaker(struct agent *a, struct watch *w, const struct state_breaker *row);
 /* One block of a list, and the list's end: adopts the first, and mends what later ones lack. */
 void enforce_note_block(struct agent *a, const struct firewall_reply *block);

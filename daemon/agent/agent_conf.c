@@ -139,8 +139,11 @@ static void begin_service(struct agent *a)
 {
 	struct state_snapshot snapshot = {0};
 	char why[STATE_ERROR_LEN];
-	int err = state_open(a->conf->state.directory, &a->state, &snapshot, why);
+	int err;
 
+	/* No block goes in before it is known, and it comes while the state is read. */
+	(void)logins_is_fresh(a->logins, clock_monotonic_ms());
+	err = state_open(a->conf->state.directory, &a->state, &snapshot, why);
 	/* First, since what follows makes events. */
 	outbox_restore(a->outbox, a->state, &snapshot);
 	/* Without a disk the wall still stands; /readyz and the log say what is missing. */

@@ -351,21 +351,27 @@ static void on_decision_over(evutil_socket_t fd, short what, void *arg)
 	enforce_apply(a, w);
 }
 
-bool enforce_hold(struct agent *a, struct watch *w, const struct state_manual *decision)
+void enforce_hold_taken(struct agent *a, struct watch *w, struct state_manual *decision)
 {
-	struct state_manual *copy = malloc(sizeof(*copy));
 	int64_t hold_ms = decision->until_ms - clock_wall_ms();
 
-	if (!copy)
-		return false;
-	*copy = *decision;
 	free(w->decision);
-	w->decision = copy;
+	w->decision = decision;
 	w->record.decision_saved = false;
 	w->decision_until_ms = clock_monotonic_ms() + hold_ms;
 	if (!decision->block)
 		breaker_reset(&w->breaker);
 	enforce_set_timer(a, w, &w->manual_timer, on_decision_over, hold_ms);
+}
+
+bool enforce_hold(struct agent *a, struct watch *w, const struct state_manual *decision)
+{
+	struct state_manual *copy = malloc(sizeof(*copy));
+
+	if (!copy)
+		return false;
+	*copy = *decision;
+	enforce_hold_taken(a, w, copy);
 	return true;
 }
 

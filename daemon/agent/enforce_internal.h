@@ -19,3 +19,5 @@ struct enforce_wanted enforce_find_wanted(const struct agent *a, const struct wa
 void enforce_look_again(struct agent *a, struct watch *w, int64_t in_ms);
 /* Puts a copy of a decision in force, made now or restored. Returns false when out of memory. */
 bool enforce_hold(struct agent *a, struct watch *w, const struct state_manual *decision);
+/* The same with the decision itself, which is the watch's from now on. */
+void enforce_hold_taken(struct agent *a, struct watch *w, struct state_manual *decision);

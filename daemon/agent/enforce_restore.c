@@ -3,6 +3,7 @@
  * What is found instead of decided: decisions and breakers of the state, blocks of the kernel. The
  * first list of blocks is adopted; later ones show what the kernel has lost.
  */
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "daemon/agent/enforce_internal.h"
@@ -44,13 +45,15 @@ void enforce_restore_breaker(struct agent *a, struct watch *w, const struct stat
 	w->shielded = a->conf->breakers[w->rule].standing;
 }
 
-void enforce_restore(struct agent *a, const struct state_snapshot *snapshot)
+void enforce_restore(struct agent *a, struct state_snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->n_manuals; i++) {
-		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i].endpoint);
+		struct watch *w = watch_set_get(a->watches, &snapshot->manuals[i]->endpoint);
 
-		if (w && enforce_hold(a, w, &snapshot->manuals[i]))
-			w->record.decision_saved = w->record.decision_row = true;
+		if (!w)
+			continue;
+		enforce_hold_taken(a, w, steal_ptr(&snapshot->manuals[i]));
+		w->record.decision_saved = w->record.decision_row = true;
 	}
 }
 

@@ -440,8 +440,6 @@ int record_begin(struct agent *a, struct state_snapshot *snapshot)
 	a->n_acks = snapshot->n_acks;
 	snapshot->acks = NULL;
 	snapshot->n_acks = 0;
-	if (a->n_remembered)
-		qsort(a->remembered, a->n_remembered, sizeof(*a->remembered), compare_rows);
 	for (size_t i = 0; i < a->n_remembered; i++) {
 		struct state_breaker *row = &a->remembered[i];
 		struct watch *w = watch_set_find(a->watches, &row->endpoint);

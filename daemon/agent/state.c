@@ -253,6 +253,8 @@ int state_open(const char *directory, struct state **out, struct state_snapshot 
 void state_snapshot_free(struct state_snapshot *snapshot)
 {
 	free(snapshot->breakers);
+	for (size_t i = 0; i < snapshot->n_manuals; i++)
+		free(snapshot->manuals[i]);
 	free(snapshot->manuals);
 	free(snapshot->acks);
 	for (size_t i = 0; i < snapshot->n_ledgers; i++)

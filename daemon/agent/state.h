@@ -99,11 +99,13 @@ struct state_loss {
 
 /* What was found at the start; owned by the caller, freed with state_snapshot_free(). */
 struct state_snapshot {
-	struct state_breaker *breakers;
+	struct state_breaker *breakers; /* ordered by endpoint */
 	size_t n_breakers;
-	struct state_manual *manuals; /* those past their end are left out and deleted */
+	/* Ordered likewise; those past their end are left out and deleted. NULL where it was taken.
+	 */
+	struct state_manual **manuals;
 	size_t n_manuals;
-	struct state_manual *acks; /* likewise */
+	struct state_manual *acks; /* those past their end likewise */
 	size_t n_acks;
 	struct state_ledger *ledgers;
 	size_t n_ledgers;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What rows hold: to the structs of state.h and back, and by which statements. */
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "daemon/agent/state_db_internal.h"
 
@@ -116,7 +117,7 @@ static int64_t read_seen(sqlite3_stmt *row, int column, int64_t shift_ms)
 	return ms ? ms + shift_ms : 0;
 }
 
-static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+static int read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
 {
 	struct state_breaker *b = slot;
 	int64_t shift_ms = find_shift(db, row, now_ms);
@@ -124,7 +125,7 @@ static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t n
 
 	if (!read_endpoint(row, &b->endpoint) || state <= BREAKER_CLOSED ||
 	    state >= BREAKER_STATE_COUNT)
-		return false;
+		return 0;
 	copy_text(b->rule, sizeof(b->rule), row, 4);
 	b->state = (enum breaker_state)state;
 	b->opened_ms = sqlite3_column_int64(row, 6) + shift_ms;
@@ -138,16 +139,16 @@ static bool read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t n
 	copy_text(b->serves, sizeof(b->serves), row, 13);
 	b->worst = (enum finding_severity)sqlite3_column_int(row, 14);
 	b->escalated_ms = sqlite3_column_int64(row, 15);
-	return true;
+	return 1;
 }
 
-static bool read_manual(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+static int read_ack(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
 {
 	struct state_manual *m = slot;
 	int64_t shift_ms = find_shift(db, row, now_ms);
 
 	if (!read_endpoint(row, &m->endpoint))
-		return false;
+		return 0;
 	m->block = sqlite3_column_int(row, 4) != 0;
 	m->made_ms = sqlite3_column_int64(row, 5) + shift_ms;
 	m->until_ms = sqlite3_column_int64(row, 6) + shift_ms;
@@ -156,23 +157,35 @@ static bool read_manual(const struct state_db *db, sqlite3_stmt *row, int64_t no
 	return m->until_ms > now_ms;
 }
 
-static bool read_ledger(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+/* One by one: they are many, and each goes to its watch as it is. */
+static int read_manual(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+{
+	auto_free struct state_manual *m = malloc(sizeof(*m));
+	int taken = m ? read_ack(db, row, now_ms, m) : -ENOMEM;
+
+	if (taken > 0)
+		*(struct state_manual **)slot = steal_ptr(&m);
+	return taken;
+}
+
+static int read_ledger(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
 {
 	struct state_ledger *l = slot;
 	const unsigned char *peers = sqlite3_column_text(row, 5);
 
 	if (!peers || !read_endpoint(row, &l->endpoint))
-		return false;
+		return 0;
 	l->shift_ms = find_shift(db, row, now_ms);
 	l->since_ms = sqlite3_column_int64(row, 4) + l->shift_ms;
 	l->peers = strdup((const char *)peers);
-	return l->peers != NULL;
+	return l->peers ? 1 : -ENOMEM;
 }
 
 struct table {
 	const char *count_sql, *select_sql;
 	size_t size;
-	bool (*read)(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot);
+	/* 1: taken, 0: not wanted any more, or -ENOMEM. */
+	int (*read)(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot);
 	enum state_statement remove; /* what is not wanted any more */
 };
 
@@ -190,7 +203,7 @@ static const struct table manuals_table = {
     .count_sql = "SELECT count(*) FROM manuals",
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, block, made_ms, until_ms, reason, "
                   "who FROM manuals",
-    .size = sizeof(struct state_manual),
+    .size = sizeof(struct state_manual *),
     .read = read_manual,
     .remove = STATE_DELETE_MANUAL,
 };
@@ -200,7 +213,7 @@ static const struct table acks_table = {
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, 0, made_ms, until_ms, reason, who "
                   "FROM acks",
     .size = sizeof(struct state_manual),
-    .read = read_manual,
+    .read = read_ack,
     .remove = STATE_DELETE_ACK,
 };
 
@@ -212,7 +225,7 @@ static const struct table ledgers_table = {
     .remove = STATE_DELETE_LEDGER,
 };
 
-static bool read_source(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
+static int read_source(const struct state_db *db, sqlite3_stmt *row, int64_t now_ms, void *slot)
 {
 	struct state_source *s = slot;
 	const unsigned char *text = sqlite3_column_text(row, 0);
@@ -221,13 +234,15 @@ static bool read_source(const struct state_db *db, sqlite3_stmt *row, int64_t no
 	(void)db;
 	(void)now_ms;
 	s->good_ms = sqlite3_column_int64(row, 1);
-	s->text = text ? strdup((const char *)text) : NULL;
-	s->prefixes = prefixes ? strdup((const char *)prefixes) : NULL;
+	if (!text || !prefixes)
+		return 0;
+	s->text = strdup((const char *)text);
+	s->prefixes = strdup((const char *)prefixes);
 	if (s->text && s->prefixes)
-		return true;
+		return 1;
 	free(s->text);
 	free(s->prefixes);
-	return false;
+	return -ENOMEM;
 }
 
 static const struct table sources_table = {
@@ -256,7 +271,7 @@ static int load_table(struct state_db *db, const struct table *t, void **items, 
 	sqlite3_stmt *rows = NULL;
 	int error = state_db_query_text(db, t->count_sql, count_text, sizeof(count_text), why);
 	size_t count = strtoul(count_text, NULL, 10), n = 0;
-	int step;
+	int step, taken = 0;
 	char *list;
 
 	if (error)
@@ -269,16 +284,42 @@ static int load_table(struct state_db *db, const struct table *t, void **items, 
 		step = sqlite3_step(rows);
 		if (step != SQLITE_ROW || n == count)
 			break;
-		if (t->read(db, rows, clock_wall_ms(), list + n * t->size))
+		taken = t->read(db, rows, clock_wall_ms(), list + n * t->size);
+		if (taken < 0)
+			break;
+		if (taken > 0)
 			n++;
 		else
 			remove_row(db, t->remove, sqlite3_column_text(rows, 0));
 	}
-	error = step == SQLITE_DONE ? 0 : state_db_fail(db->sqlite, why);
+	error = taken < 0 ? taken : step == SQLITE_DONE ? 0 : state_db_fail(db->sqlite, why);
 	sqlite3_finalize(rows);
 	*items = list; /* freed with the snapshot, also on failure */
 	*n_items = n;
 	return error;
+}
+
+static int compare_breakers(const void *left, const void *right)
+{
+	const struct state_breaker *a = left, *b = right;
+
+	return endpoint_compare(&a->endpoint, &b->endpoint);
+}
+
+static int compare_manuals(const void *left, const void *right)
+{
+	const struct state_manual *const *a = left, *const *b = right;
+
+	return endpoint_compare(&(*a)->endpoint, &(*b)->endpoint);
+}
+
+/* The texts in the tables are in another order. */
+static void sort(struct state_snapshot *s)
+{
+	if (s->n_breakers)
+		qsort(s->breakers, s->n_breakers, sizeof(*s->breakers), compare_breakers);
+	if (s->n_manuals)
+		qsort(s->manuals, s->n_manuals, sizeof(*s->manuals), compare_manuals);
 }
 
 int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
@@ -304,11 +345,13 @@ int state_db_load(struct state_db *db, struct state_snapshot *snapshot,
 	found.acks = acks;
 	found.is_new = db->is_new;
 	found.ledgers = ledgers;
-	if (error)
+	if (error) {
 		state_snapshot_free(&found);
-	else
-		*snapshot = found;
-	return error;
+		return error;
+	}
+	sort(&found);
+	*snapshot = found;
+	return 0;
 }
 
 static enum state_statement bind_breaker(struct state_db *db, const struct state_breaker *b)

@@ -104,10 +104,16 @@ struct watch *watch_set_get(struct watch_set *set, const struct endpoint *e)
 	return watch_set_get_key(set, &(struct watch_key){.endpoint = *e});
 }
 
+/* Those of a state come in order. */
+static bool comes_last(const struct watch_set *set, const struct watch_key *key)
+{
+	return set->count && watch_compare_key(set->items[set->count - 1], key) < 0;
+}
+
 struct watch *watch_set_get_key(struct watch_set *set, const struct watch_key *key)
 {
-	bool found;
-	size_t i = place(set, key, &found);
+	bool found = false;
+	size_t i = comes_last(set, key) ? set->count : place(set, key, &found);
 	struct watch *w;
 
 	if (found)

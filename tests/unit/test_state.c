@@ -41,11 +41,11 @@ static void test_comes_back(void **state)
 	assert_true(s.breakers[0].serves_known);
 	assert_string_equal(s.breakers[0].serves, "metrics");
 	assert_int_equal(s.n_manuals, 1);
-	assert_int_equal(endpoint_compare(&s.manuals[0].endpoint, &m.endpoint), 0);
-	assert_true(s.manuals[0].block);
-	assert_int_equal(s.manuals[0].until_ms, m.until_ms);
-	assert_string_equal(s.manuals[0].reason, m.reason);
-	assert_string_equal(s.manuals[0].who, m.who);
+	assert_int_equal(endpoint_compare(&s.manuals[0]->endpoint, &m.endpoint), 0);
+	assert_true(s.manuals[0]->block);
+	assert_int_equal(s.manuals[0]->until_ms, m.until_ms);
+	assert_string_equal(s.manuals[0]->reason, m.reason);
+	assert_string_equal(s.manuals[0]->who, m.who);
 	state_snapshot_free(&s);
 
 	assert_int_equal(state_delete_manual(st, &m.endpoint), 0);
@@ -86,7 +86,7 @@ static void test_acks_come_back(void **state)
 	assert_string_equal(s.acks[0].reason, "");
 	assert_string_equal(s.acks[0].who, ack.who);
 	assert_int_equal(s.n_manuals, 1);
-	assert_int_equal(s.manuals[0].until_ms, decision.until_ms);
+	assert_int_equal(s.manuals[0]->until_ms, decision.until_ms);
 	state_snapshot_free(&s);
 
 	assert_int_equal(state_delete_ack(st, &ack.endpoint), 0);
@@ -129,7 +129,7 @@ static void check_shift(const struct state_lab *f, const char *sql, int64_t expe
 	now = clock_wall_ms();
 	assert_int_equal(s.n_manuals, 1);
 	assert_int_equal(s.n_breakers, 1);
-	assert_in_range(s.manuals[0].until_ms - now, expected_left_ms - 10000, expected_left_ms);
+	assert_in_range(s.manuals[0]->until_ms - now, expected_left_ms - 10000, expected_left_ms);
 	assert_in_range(s.breakers[0].open_until_ms - now, expected_left_ms - 10000,
 	                expected_left_ms);
 	state_snapshot_free(&s);

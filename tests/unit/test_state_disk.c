@@ -95,7 +95,7 @@ static void test_version_1_is_taken_over(void **state)
 		assert_false(s.breakers[0].serves_known);
 		assert_string_equal(s.breakers[0].evidence, "");
 		assert_int_equal(s.n_manuals, 1);
-		assert_string_equal(s.manuals[0].who, "alice");
+		assert_string_equal(s.manuals[0]->who, "alice");
 		state_snapshot_free(&s);
 		assert_int_equal(state_save_breaker(st, &b), 0);
 		state_close(st);
