@@ -43,6 +43,7 @@ void enforce_restore_breaker(struct agent *a, struct watch *w, const struct stat
 	w->breaker.opened_ms = row->opened_ms - offset;
 	w->high_risk = row->high_risk;
 	w->shielded = a->conf->breakers[w->rule].standing;
+	w->wall.restored = true;
 }
 
 void enforce_restore(struct agent *a, struct state_snapshot *snapshot)
@@ -54,6 +55,7 @@ void enforce_restore(struct agent *a, struct state_snapshot *snapshot)
 			continue;
 		enforce_hold_taken(a, w, steal_ptr(&snapshot->manuals[i]));
 		w->record.decision_saved = w->record.decision_row = true;
+		w->wall.restored = w->decision->block;
 	}
 }
 

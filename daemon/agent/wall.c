@@ -211,6 +211,8 @@ static void take_answer(struct watch *w, const struct wall_request *r,
 	slot->pending = false;
 	slot->stale = reply->result == FIREWALL_STALE;
 	slot->error = ok ? NULL : firewall_result_text((enum firewall_result)reply->result);
+	if (ok)
+		slot->restored = false;
 	if (r->verb == FIREWALL_BLOCK && ok) {
 		slot->in_kernel = true;
 		slot->kernel_rule = r->rule;

@@ -33,7 +33,8 @@ static struct firewall_request make_block(const struct watch *w, uint32_t rule, 
 {
 	struct firewall_request request = {.verb = FIREWALL_BLOCK,
 	                                   .rule = rule & ~WALL_FALLBACK,
-	                                   .fallback = (rule & WALL_FALLBACK) != 0};
+	                                   .fallback = (rule & WALL_FALLBACK) != 0,
+	                                   .restored = w->wall.restored};
 
 	request.timeout_ms = (uint64_t)timeout_ms;
 	if (request.timeout_ms < FIREWALL_TIMEOUT_MIN_MS)

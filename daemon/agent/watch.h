@@ -134,6 +134,7 @@ struct watch {
 	/* the wall (wall.c; what is wanted of it, enforce.c) */
 	struct wall_slot {
 		bool in_kernel;
+		bool restored; /* the state says that it stood; whether it does is not known yet */
 		uint32_t kernel_rule; /* as wall_block() took it */
 		int64_t expires_ms;
 		bool listed;  /* stood in the list that is just being read */

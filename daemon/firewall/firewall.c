@@ -324,6 +324,8 @@ void firewall_commit_conf(struct firewall *fw, const struct ipc_conf *id, int64_
 		return;
 	}
 	*first = !fw->running;
+	if (*first)
+		fw->restore_until_ms = now_ms + FIREWALL_RESTORE_MS;
 	conf_free(fw->running);
 	fw->running = steal_ptr(&fw->candidate);
 	fw->running_id = *id;

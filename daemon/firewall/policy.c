@@ -138,14 +138,19 @@ void policy_rate_record(struct policy_rate *rate, int64_t now_ms)
 	rate->count[slot]++;
 }
 
+enum firewall_result policy_check_room(const struct conf *conf, size_t blocks)
+{
+	return blocks >= conf->firewall.max_blocks ? FIREWALL_TOO_MANY : FIREWALL_OK;
+}
+
 enum firewall_result policy_check_caps(const struct conf *conf, const struct policy_rate *rate,
                                        size_t blocks, int64_t now_ms)
 {
-	if (blocks >= conf->firewall.max_blocks)
-		return FIREWALL_TOO_MANY;
-	if (policy_rate_count(rate, now_ms) >= conf->firewall.max_blocks_per_minute)
-		return FIREWALL_TOO_FAST;
-	return FIREWALL_OK;
+	enum firewall_result result = policy_check_room(conf, blocks);
+
+	if (!result && policy_rate_count(rate, now_ms) >= conf->firewall.max_blocks_per_minute)
+		result = FIREWALL_TOO_FAST;
+	return result;
 }
 
 struct endpoint policy_request_endpoint(const struct firewall_request *request)

@@ -45,7 +45,9 @@ struct policy_rate {
 uint64_t policy_rate_count(const struct policy_rate *rate, int64_t now_ms);
 void policy_rate_record(struct policy_rate *rate, int64_t now_ms);
 
-/* The caps, for a block that is not yet in force: OK, TOO_MANY or TOO_FAST. */
+/* Is there room for a block that is not yet in force? OK or TOO_MANY. */
+enum firewall_result policy_check_room(const struct conf *conf, size_t blocks);
+/* And may it come now? OK, TOO_MANY or TOO_FAST. */
 enum firewall_result policy_check_caps(const struct conf *conf, const struct policy_rate *rate,
                                        size_t blocks, int64_t now_ms);
 

@@ -49,6 +49,12 @@ static int change_block(struct firewall *fw, const struct block *block, const st
 	return err;
 }
 
+bool firewall_is_restored(const struct firewall *fw, const struct firewall_request *request,
+                          int64_t now_ms)
+{
+	return request->restored && now_ms < fw->restore_until_ms;
+}
+
 enum firewall_result firewall_check_block(const struct firewall *fw,
                                           const struct firewall_request *request,
                                           const struct block *present, int64_t now_ms)
@@ -62,6 +68,8 @@ enum firewall_result firewall_check_block(const struct firewall *fw,
 	result = policy_check_block(fw->running, request);
 	if (result || present)
 		return result;
+	if (firewall_is_restored(fw, request, now_ms))
+		return policy_check_room(fw->running, blocks_count(fw->shadow.blocks));
 	return policy_check_caps(fw->running, &fw->rate, blocks_count(fw->shadow.blocks), now_ms);
 }
 
@@ -109,7 +117,7 @@ static enum firewall_result serve_block(struct firewall *fw, const struct firewa
 	err = change_block(fw, &block, present, false, now_ms);
 	if (err)
 		return from_kernel(err, error);
-	if (!present)
+	if (!present && !firewall_is_restored(fw, request, now_ms))
 		policy_rate_record(&fw->rate, now_ms);
 	firewall_note_change(fw, &block, present);
 	return from_kernel(blocks_put(fw->shadow.blocks, &block), error);

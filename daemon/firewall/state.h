@@ -16,6 +16,7 @@ struct firewall {
 	bool panicked;
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
 	struct policy_rate rate;   /* of new blocks */
+	int64_t restore_until_ms;  /* those that stood before the start are none until then */
 	bool has_filter;           /* there is a filter process */
 	struct mnl_socket *diag;   /* for severing */
 	struct block *cuts;        /* new blocks, until firewall_sever() */
@@ -34,6 +35,9 @@ void firewall_begin_drain(struct firewall *fw, struct block *block, int64_t now_
 /* Undoes a panic. Returns 0 or -errno. */
 int firewall_resume(struct firewall *fw, int64_t now_ms);
 
+/* Does it ask for what stood before the start? */
+bool firewall_is_restored(const struct firewall *fw, const struct firewall_request *request,
+                          int64_t now_ms);
 /* May a BLOCK be? `present` is what is blocked there already, or NULL. */
 enum firewall_result firewall_check_block(const struct firewall *fw,
                                           const struct firewall_request *request,

@@ -36,7 +36,7 @@ static int judge(struct firewall *fw, const struct firewall_request *request, st
 	c->was_there = present != NULL;
 	if (present)
 		c->before = *present;
-	else
+	else if (!firewall_is_restored(fw, request, now_ms))
 		policy_rate_record(&fw->rate, now_ms);
 	firewall_note_change(fw, &c->next, present);
 	return blocks_put(fw->shadow.blocks, &c->next);

@@ -58,7 +58,7 @@ enum firewall_result firewall_wire_check(const void *bytes, size_t length,
 		return FIREWALL_MALFORMED;
 	memcpy(&r, bytes, sizeof(r));
 	if (r.version != FIREWALL_WIRE_VERSION || r.fallback > (r.verb == FIREWALL_BLOCK) ||
-	    r.zero2)
+	    r.restored > (r.verb == FIREWALL_BLOCK) || !is_zero(r.zero2, sizeof(r.zero2)))
 		return FIREWALL_MALFORMED;
 	switch (r.verb) {
 	case FIREWALL_BLOCK: well_formed = names_endpoint(&r); break;

@@ -52,6 +52,8 @@ enum {
 	FIREWALL_LEDGER_PEERS_MAX = 65536, /* peers that are remembered, for each family */
 	FIREWALL_PEERS_MAX = 512,          /* in one frame */
 };
+/* After the helper's start; then a restored block counts as new. */
+enum { FIREWALL_RESTORE_MS = 60 * 1000 };
 /* A peer is forgotten so long after its last connection. */
 #define FIREWALL_LEDGER_MS (UINT64_C(30) * 24 * 3600 * 1000)
 
@@ -69,7 +71,8 @@ struct firewall_request {
 	uint8_t fallback; /* BLOCK: 1: a rule that filters and falls back to drop does that; 0 */
 	uint8_t address[16];
 	uint32_t rule;
-	uint32_t zero2;
+	uint8_t restored; /* BLOCK: 1: it is in the agent's state, and stood before the start; 0 */
+	uint8_t zero2[3];
 	uint64_t generation; /* of the configuration that the rule's number is from */
 	uint64_t timeout_ms; /* BLOCK: 1 s .. 30 days; else 0 */
 };

@@ -20,7 +20,7 @@ static void check_admitted(const struct firewall_request *r)
 {
 	static const uint8_t zero[16];
 
-	require(r->verb == FIREWALL_BLOCK && !r->fallback && !r->zero2);
+	require(r->verb == FIREWALL_BLOCK && !r->fallback && r->restored <= 1);
 	require(r->port && r->port != 22 && r->port != 9464);
 	require(r->rule == 0 || r->rule == 1 || r->rule == 2);
 	require(r->timeout_ms >= 1000 && r->timeout_ms <= FIREWALL_TIMEOUT_MAX_MS);

@@ -14,7 +14,7 @@ import filter_fake
 import frames
 from lab import Process, program
 
-REQUEST = struct.Struct("=HHHBB16sIIQQ")
+REQUEST = struct.Struct("=HHHBB16sIB3xQQ")
 REPLY = struct.Struct("=HHHBB16sIiQQQIIBB2xI")
 
 ALLOW = struct.Struct("=HHIQII")
@@ -105,10 +105,10 @@ class Helper:
     # The agent's side
 
     def ask(self, verb, address=None, port=0, rule=MANUAL, timeout_ms=0, generation=None,
-            fallback=0):
+            fallback=0, restored=0):
         """The reply; for LIST, all of them."""
         family, raw = pack_address(address) if address else (0, bytes(16))
-        body = REQUEST.pack(VERSION, verb, port, family, fallback, raw, rule, 0,
+        body = REQUEST.pack(VERSION, verb, port, family, fallback, raw, rule, restored,
                             self.generation if generation is None else generation, timeout_ms)
         seq = self.agent.send(FW_REQUEST, body)
         replies = [self._reply(seq)]

@@ -264,6 +264,31 @@ class Disks(StateTest):
         self.wait_blocked(EXPOSED)
 
 
+class Reboot(StateTest):
+    """The kernel has forgotten everything; the state has not."""
+
+    def test_all_blocks_are_restored_at_once(self):
+        """However few new ones a minute may bring, and whoever made them."""
+        self.lab.serve_node_exporter(EXPOSED)
+        self.start()
+        for port in BY_HAND:
+            self.daemon.ctl("block", f"{Lab.TARGET}:{port}", "--for", "300s", "--reason", "test")
+        self.wait_blocked(EXPOSED)
+        before = set(self.blocked())
+        self.daemon.stop()
+        self.lab.nft("flush", "ruleset")
+        self.assertEqual(self.blocked(), {})
+        config = self.daemon.config | {"firewall": {"max_blocks_per_minute": 2}}
+        self.daemon = self.lab.daemon(config)
+        self.daemon.start()
+        wait_until(lambda: set(self.blocked()) == before, 10 * SLOW, "all blocks are there again")
+        for port, status in ((9300, 0), (9301, 0), (9302, 1)):  # those are new
+            done = self.daemon.ctl("block", f"{Lab.TARGET}:{port}", "--for", "300s", "--reason",
+                                   "test", check=False)
+            self.assertEqual(done.returncode, status, done.stderr)
+        self.assertIn("max_blocks_per_minute", done.stderr)
+
+
 class Upgrade(StateTest):
     """Stop, replace, start, while a stranger hammers a blocked port."""
 

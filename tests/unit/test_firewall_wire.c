@@ -83,7 +83,17 @@ static void refuses_padding_and_unknown_values(void **state)
 	r.timeout_ms = 0;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
 	r = make_block();
-	r.zero2 = 1;
+	r.restored = 1;
+	assert_int_equal(check(&r), FIREWALL_OK);
+	r.restored = 2;
+	assert_int_equal(check(&r), FIREWALL_MALFORMED);
+	r = make_block();
+	r.restored = 1;
+	r.verb = FIREWALL_UNBLOCK;
+	r.timeout_ms = 0;
+	assert_int_equal(check(&r), FIREWALL_MALFORMED);
+	r = make_block();
+	r.zero2[2] = 1;
 	assert_int_equal(check(&r), FIREWALL_MALFORMED);
 	r = make_block();
 	r.verb = 0;
