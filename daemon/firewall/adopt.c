@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/clients.h"
 #include "daemon/firewall/policy.h"
 #include "daemon/firewall/ruleset.h"
 #include "daemon/firewall/set.h"
@@ -91,7 +92,7 @@ static int adopt_allowed(struct table *t, const struct adoption *a, uint32_t rul
 		for (unsigned bits = 0; bits <= most; bits++) {
 			char name[NFT_NAME_MAXLEN];
 			int err = dump_prefixes(&t->nft,
-			                        ruleset_list_name(RULESET_DYNAMIC,
+			                        clients_list_name(CLIENTS_DYNAMIC,
 			                                          a->conf->breakers[rule - 1].name,
 			                                          families[i], bits, name),
 			                        families[i], bits, list, &count);

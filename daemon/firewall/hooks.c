@@ -203,13 +203,26 @@ void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec)
 	add_lookup(batch, "output_nat", RULE_REQUESTS, true, RULE_KEY_PACKET_DESTINATION);
 }
 
+static void set_mark(struct nft_batch *batch, const struct conf *conf, uint32_t mark)
+{
+	struct rule r;
+
+	rule_begin(&r, batch, "forward");
+	rule_set_mark(&r, mark, conf->firewall.mark_mask);
+	rule_end(&r);
+}
+
 /*
  * There is no conntrack: the packet's own addresses say what is asked for, or who answers. An
  * address and port that a container both serves and connects from would be taken for the former.
+ * Which of the two it was a rule's chain sees by the mark, which is taken off again.
  */
-void hooks_add_forward(struct nft_batch *batch)
+void hooks_add_forward(struct nft_batch *batch, const struct conf *conf)
 {
 	hooks_begin_base_chain(batch, "forward");
+	set_mark(batch, conf, 0);
 	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_DESTINATION);
+	set_mark(batch, conf, conf->firewall.mark);
 	add_lookup(batch, "forward", RULE_ANY_TRAFFIC, false, RULE_KEY_PACKET_SOURCE);
+	set_mark(batch, conf, 0);
 }

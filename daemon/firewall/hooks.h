@@ -23,7 +23,7 @@ void hooks_add_ledger(struct nft_batch *batch);
 /* Chains "prerouting" and "prerouting_nat". */
 void hooks_add_prerouting(struct nft_batch *batch, const struct hooks_spec *spec);
 /* Chain "forward" of the table of bridges. */
-void hooks_add_forward(struct nft_batch *batch);
+void hooks_add_forward(struct nft_batch *batch, const struct conf *conf);
 /* Chain "output", and with seal_local "output_nat". */
 void hooks_add_output(struct nft_batch *batch, const struct hooks_spec *spec);
 

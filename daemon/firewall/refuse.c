@@ -78,13 +78,16 @@ const char *refuse_chain_name(enum conf_refuse how)
 
 /* One chain for each rule: who is let through */
 
-/* The client asks, or is answered. */
-static void let_through_bridge(struct nft_batch *batch, const char *chain, sa_family_t family,
-                               unsigned bits, const char *set)
+/* The client asks, or is answered: hooks_add_forward() has marked it. */
+static void let_through_bridge(struct nft_batch *batch, const struct conf *conf, const char *chain,
+                               sa_family_t family, unsigned bits, const char *set)
 {
-	static const enum rule_key ways[][2] = {
-	    {RULE_KEY_PACKET_SOURCE, RULE_KEY_PACKET_DESTINATION},
-	    {RULE_KEY_PACKET_DESTINATION, RULE_KEY_PACKET_SOURCE},
+	const struct {
+		uint32_t mark;
+		enum rule_key client;
+	} ways[] = {
+	    {0, RULE_KEY_PACKET_SOURCE},
+	    {conf->firewall.mark, RULE_KEY_PACKET_DESTINATION},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
@@ -92,20 +95,20 @@ static void let_through_bridge(struct nft_batch *batch, const char *chain, sa_fa
 
 		rule_begin(&r, batch, chain);
 		rule_match_family(&r, family);
-		rule_match_address(&r, family, ways[i][0], bits, set);
-		rule_match_endpoint(&r, family, ways[i][1], set_hits_name(family));
+		rule_match_mark(&r, ways[i].mark, conf->firewall.mark_mask);
+		rule_match_address(&r, family, ways[i].client, bits, set);
 		rule_verdict(&r, NFT_RETURN, NULL);
 		rule_end(&r);
 	}
 }
 
-void refuse_let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
-                        unsigned bits, const char *set)
+void refuse_let_through(struct nft_batch *batch, const struct conf *conf, const char *chain,
+                        sa_family_t family, unsigned bits, const char *set)
 {
 	struct rule r;
 
 	if (batch->family == NFPROTO_BRIDGE) {
-		let_through_bridge(batch, chain, family, bits, set);
+		let_through_bridge(batch, conf, chain, family, bits, set);
 		return;
 	}
 	rule_begin(&r, batch, chain);

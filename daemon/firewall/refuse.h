@@ -22,7 +22,7 @@ void refuse_add_chain(struct nft_batch *batch, enum conf_refuse how);
 void refuse_begin_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how,
                              bool seal_local);
 /* ... clients in a set of prefixes of one length, in both directions, ... */
-void refuse_let_through(struct nft_batch *batch, const char *chain, sa_family_t family,
-                        unsigned bits, const char *set);
+void refuse_let_through(struct nft_batch *batch, const struct conf *conf, const char *chain,
+                        sa_family_t family, unsigned bits, const char *set);
 /* ... and what becomes of all others. */
 void refuse_end_rule_chain(struct nft_batch *batch, const char *chain, enum conf_refuse how);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/firewall/clients.h"
 #include "daemon/firewall/dump.h"
 #include "daemon/firewall/ruleset.h"
 #include "daemon/firewall/set.h"
@@ -253,8 +254,8 @@ static int change_allowed(struct firewall *fw, uint32_t rule, struct allowed *be
 		const struct conf_prefixes from = allowed_get(before, rule, families[i]);
 		const struct conf_prefixes to = allowed_get(fw->shadow.allowed, rule, families[i]);
 
-		in_place &= ruleset_has_sets_for(families[i], &from, &to);
-		ruleset_change_allowed(&batch, fw->running, rule, families[i], &from, &to);
+		in_place &= clients_have_sets_for(families[i], &from, &to);
+		clients_change(&batch, fw->running, rule, families[i], &from, &to);
 	}
 	if (!in_place)
 		return firewall_install(fw, now_ms);

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/firewall/chain.h"
+#include "daemon/firewall/clients.h"
 #include "daemon/firewall/divert.h"
 #include "daemon/firewall/hooks.h"
 #include "daemon/firewall/policy.h"
@@ -26,6 +27,8 @@ enum {
 	/* Behind the walls, and where packets have the addresses that sockets know them by. */
 	PRIORITY_DIVERT = -80,
 	PRIORITY_BRIDGE = -200, /* as ebtables' own filter */
+
+	SIZED_FROM = 4096, /* blocks of one family */
 };
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
@@ -127,86 +130,23 @@ static void add_chains(struct nft_batch *batch, const struct conf *conf,
 		add_chain_of(batch, "route", SEAL_CHAIN, NF_INET_LOCAL_OUT, PRIORITY_DIVERT);
 }
 
-/*
- * Lists of clients. A set of intervals would hold any prefixes, but of a whole new table the kernel
- * makes the elements of such sets visible a moment after everything else, and in that moment those
- * who are let through are refused. Sets of single keys, one for each length of prefixes, take part
- * in the transaction like the rest.
- */
-
-static bool has_length(const struct conf_prefixes *list, sa_family_t family, unsigned bits)
-{
-	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i].family == family && list->items[i].bits == bits)
-			return true;
-	return false;
-}
-
-static void add_list_of(struct nft_batch *batch, const char *chain, const char *list_name,
-                        const char *of, sa_family_t family, const struct conf_prefixes *list,
-                        bool add_sets, uint32_t *id)
-{
-	for (unsigned bits = family == AF_INET ? 32 : 128; bits <= 128; bits--) {
-		char name[NFT_NAME_MAXLEN];
-
-		if (!has_length(list, family, bits))
-			continue;
-		ruleset_list_name(list_name, of, family, bits, name);
-		if (add_sets) {
-			set_add(batch, name, SET_ADDRESSES, family, (*id)++);
-			set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, list->items,
-			                 list->count);
-		}
-		refuse_let_through(batch, chain, family, bits, name);
-	}
-}
-
-/* `list` may be of both families, in any order. */
-static void add_list(struct nft_batch *batch, const char *chain, const char *list_name,
-                     const char *of, const struct conf_prefixes *list, bool add_sets, uint32_t *id)
-{
-	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		auto_free struct prefix *own = calloc(list->count + 1, sizeof(*own));
-		struct conf_prefixes simple = {own, 0};
-
-		if (!own) {
-			batch->failed = true;
-			return;
-		}
-		for (size_t k = 0; k < list->count; k++)
-			if (list->items[k].family == families[i])
-				own[simple.count++] = list->items[k];
-		simple.count = prefix_simplify(own, simple.count);
-		add_list_of(batch, chain, list_name, of, families[i], &simple, add_sets, id);
-	}
-}
-
-const char *ruleset_list_name(const char *list, const char *of, sa_family_t family, unsigned bits,
-                              char text[static NFT_NAME_MAXLEN])
-{
-	snprintf(text, NFT_NAME_MAXLEN, "%s%c_%u%s%s", list, family == AF_INET ? '4' : '6', bits,
-	         *of ? "_" : "", of);
-	return text;
-}
-
 /* The sets of protected sources are added by the first rule's chain. */
-static void add_protected(struct nft_batch *batch, const struct conf *conf, const char *chain,
-                          bool add_sets, uint32_t *id)
+static void add_protected(const struct clients_place *to)
 {
-	add_list(batch, chain, "protect", "", &conf->protect.sources, add_sets, id);
+	clients_add(to, "protect", "", &to->conf->protect.sources);
 }
 
-/* Whom a breaker lets through, and with add_sets the sets of them. */
-static void add_allowed(struct nft_batch *batch, const struct ruleset_spec *spec, uint32_t rule,
-                        const char *chain, bool add_sets, uint32_t *id)
+/* Whom a breaker lets through. */
+static void add_allowed(const struct clients_place *to, const struct ruleset_spec *spec,
+                        uint32_t rule)
 {
 	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
 
-	add_list(batch, chain, "allow", b->name, &b->allow_from, add_sets, id);
+	clients_add(to, "allow", b->name, &b->allow_from);
 	for (size_t i = 0; spec->allowed && i < ARRAY_LEN(families); i++) {
 		const struct conf_prefixes said = allowed_get(spec->allowed, rule, families[i]);
 
-		add_list(batch, chain, RULESET_DYNAMIC, b->name, &said, add_sets, id);
+		clients_add(to, CLIENTS_DYNAMIC, b->name, &said);
 	}
 }
 
@@ -216,12 +156,14 @@ static void add_breaker_chain(struct nft_batch *batch, const struct ruleset_spec
 {
 	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
 	char chain[NFT_NAME_MAXLEN];
+	struct clients_place to = {.batch = batch, .conf = spec->conf, .chain = chain, .id = id};
 
 	chain_name_of_rule(spec->conf, rule, chain);
 	refuse_begin_rule_chain(batch, chain, b->refuse, b->seal_local);
 	if (protect)
-		add_protected(batch, spec->conf, chain, false, id);
-	add_allowed(batch, spec, rule, chain, true, id);
+		add_protected(&to);
+	to.add_sets = true;
+	add_allowed(&to, spec, rule);
 	refuse_end_rule_chain(batch, chain, b->refuse);
 }
 
@@ -232,18 +174,19 @@ static void add_filter_chain(struct nft_batch *batch, const struct ruleset_spec 
 	const struct conf_breaker *b = &spec->conf->breakers[rule - 1];
 	const struct listener_ports ports = listeners_find(spec->listeners, b->name);
 	char chain[NFT_NAME_MAXLEN];
+	const struct clients_place to = {.batch = batch, .conf = spec->conf, .chain = chain};
 
 	chain_name_of_filter(spec->conf, rule, chain);
 	divert_begin_rule_chain(batch, chain, b->seal_local);
-	add_protected(batch, spec->conf, chain, false, NULL);
-	add_allowed(batch, spec, rule, chain, false, NULL);
+	add_protected(&to);
+	add_allowed(&to, spec, rule);
 	divert_end_rule_chain(batch, chain, spec->conf, b, ports);
 	if (!b->seal_local)
 		return;
 	chain_name_of_seal(spec->conf, rule, chain);
 	seal_begin_rule_chain(batch, chain);
-	add_protected(batch, spec->conf, chain, false, NULL);
-	add_allowed(batch, spec, rule, chain, false, NULL);
+	add_protected(&to);
+	add_allowed(&to, spec, rule);
 	seal_end_rule_chain(batch, chain, spec->conf, b, ports.v4 || ports.v6);
 }
 
@@ -267,10 +210,15 @@ static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
 		char chain[NFT_NAME_MAXLEN];
+		const struct clients_place to = {.batch = batch,
+		                                 .conf = spec->conf,
+		                                 .chain = chain,
+		                                 .add_sets = i == 0,
+		                                 .id = &id};
 
 		chain_name_of_rule(spec->conf, fixed[i], chain);
 		refuse_begin_rule_chain(batch, chain, CONF_REFUSE_RESET, false);
-		add_protected(batch, spec->conf, chain, i == 0, &id);
+		add_protected(&to);
 		refuse_end_rule_chain(batch, chain, CONF_REFUSE_RESET);
 	}
 	for (uint32_t rule = 1; rule <= spec->conf->n_breakers; rule++) {
@@ -280,25 +228,55 @@ static void add_rule_chains(struct nft_batch *batch, const struct ruleset_spec *
 	}
 }
 
-/* The stamp and the ledger are in the daemon's own table alone. */
-static uint32_t add_sets(struct nft_batch *batch, bool ledger, bool filters)
+/*
+ * A set that grows element by element is rehashed again and again on the way, which costs a third
+ * of all the rest. So those of many blocks have their size from the beginning. It is also a limit,
+ * and what has expired counts until it is collected, within some seconds: half as many more.
+ */
+static uint32_t find_size(const struct conf *conf, sa_family_t family, struct block *const *blocks,
+                          size_t count)
 {
+	size_t own = 0, most = conf->firewall.max_blocks;
+
+	for (size_t i = 0; i < count; i++)
+		own += blocks[i]->endpoint.family == family;
+	if (own < SIZED_FROM)
+		return 0;
+	if (own > most)
+		most = own;
+	return (uint32_t)(most + most / 2);
+}
+
+static void add_block_sets(struct nft_batch *batch, const struct ruleset_spec *spec,
+                           sa_family_t family, uint32_t size, uint32_t *id)
+{
+	set_add(batch, set_map_name(family), SET_BLOCKS, family, size, (*id)++);
+	if (batch->family == NFPROTO_BRIDGE)
+		return;
+	set_add(batch, set_hits_name(family), SET_HITS, family, size, (*id)++);
+	if (!conf_has_filter(spec->conf))
+		return;
+	set_add(batch, set_filter_name(family), SET_BLOCKS, family, size, (*id)++);
+	set_add(batch, set_seal_name(family), SET_BLOCKS, family, size, (*id)++);
+	set_add(batch, set_drain_name(family), SET_DRAIN, family, 0, (*id)++);
+}
+
+/* The stamp and the ledger are in the daemon's own table alone. */
+static uint32_t add_sets(struct nft_batch *batch, const struct ruleset_spec *spec,
+                         struct block *const *blocks, size_t count)
+{
+	const bool ledger = spec->peers && batch->family != NFPROTO_BRIDGE;
 	uint32_t id = 1;
 
 	if (ledger)
-		set_add(batch, SET_STAMP_NAME, SET_STAMP, AF_UNSPEC, id++);
+		set_add(batch, SET_STAMP_NAME, SET_STAMP, AF_UNSPEC, 0, id++);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
-		set_add(batch, set_map_name(families[i]), SET_BLOCKS, families[i], id++);
-		set_add(batch, set_hits_name(families[i]), SET_HITS, families[i], id++);
-		if (filters) {
-			set_add(batch, set_filter_name(families[i]), SET_BLOCKS, families[i], id++);
-			set_add(batch, set_seal_name(families[i]), SET_BLOCKS, families[i], id++);
-			set_add(batch, set_drain_name(families[i]), SET_DRAIN, families[i], id++);
-		}
+		add_block_sets(batch, spec, families[i],
+		               find_size(spec->conf, families[i], blocks, count), &id);
 		if (!ledger)
 			continue;
-		set_add(batch, set_ledger_name(families[i]), SET_LEDGER, families[i], id++);
-		set_add(batch, set_peers_name(families[i]), SET_PEERS, families[i], id++);
+		set_add(batch, set_ledger_name(families[i]), SET_LEDGER, families[i], 0, id++);
+		set_add(batch, set_peers_name(families[i]), SET_PEERS, families[i], 0, id++);
 	}
 	return id;
 }
@@ -335,9 +313,9 @@ static void add_bridge_table(struct nft_batch *batch, const struct ruleset_spec 
 	add_table(batch, spec->persist);
 	add_rules_own_chains(batch, spec->conf);
 	add_chain(batch, "forward", NF_BR_FORWARD, PRIORITY_BRIDGE);
-	next_id = add_sets(batch, false, false);
+	next_id = add_sets(batch, spec, blocks, count);
 	add_rule_chains(batch, spec, next_id);
-	hooks_add_forward(batch);
+	hooks_add_forward(batch, spec->conf);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_blocks(batch, spec->conf, NFT_MSG_NEWSETELEM, families[i], blocks, count,
 		               now_ms);
@@ -358,7 +336,7 @@ void ruleset_add_table(struct nft_batch *batch, const struct ruleset_spec *spec,
 
 	add_table(batch, spec->persist);
 	add_chains(batch, conf, &hooks);
-	next_id = add_sets(batch, hooks.ledger, filters);
+	next_id = add_sets(batch, spec, blocks, count);
 	refuse_add_chain(batch, CONF_REFUSE_RESET);
 	refuse_add_chain(batch, CONF_REFUSE_DROP);
 	add_rule_chains(batch, spec, next_id);
@@ -510,43 +488,4 @@ void ruleset_put_ledger(struct nft_batch *batch, const struct block *endpoint, i
 
 	ruleset_remove_ledger(batch, endpoint, now_ms);
 	set_put_ledger(batch, NFT_MSG_NEWSETELEM, endpoint->endpoint.family, list, 1, now_ms);
-}
-
-bool ruleset_has_sets_for(sa_family_t family, const struct conf_prefixes *from,
-                          const struct conf_prefixes *to)
-{
-	for (unsigned bits = 0; bits <= 128; bits++)
-		if (has_length(from, family, bits) != has_length(to, family, bits))
-			return false;
-	return true;
-}
-
-void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, uint32_t rule,
-                            sa_family_t family, const struct conf_prefixes *from,
-                            const struct conf_prefixes *to)
-{
-	auto_free struct prefix *gone = calloc(from->count + 1, sizeof(*gone));
-	auto_free struct prefix *added = calloc(to->count + 1, sizeof(*added));
-	size_t n_gone, n_added;
-
-	if (!gone || !added) {
-		batch->failed = true;
-		return;
-	}
-	n_gone = allowed_subtract(from, to, gone);
-	n_added = allowed_subtract(to, from, added);
-	for (unsigned bits = 0; bits <= 128; bits++) {
-		char name[NFT_NAME_MAXLEN];
-
-		ruleset_list_name(RULESET_DYNAMIC, conf->breakers[rule - 1].name, family, bits,
-		                  name);
-		set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, bits, gone, n_gone);
-		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, added, n_added);
-		if (!batch->bridge)
-			continue;
-		batch->family = NFPROTO_BRIDGE;
-		set_put_prefixes(batch, NFT_MSG_DELSETELEM, name, bits, gone, n_gone);
-		set_put_prefixes(batch, NFT_MSG_NEWSETELEM, name, bits, added, n_added);
-		batch->family = NFPROTO_INET;
-	}
 }

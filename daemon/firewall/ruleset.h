@@ -69,19 +69,3 @@ void ruleset_remove_block(struct nft_batch *batch, const struct conf *conf,
 /* The same for an endpoint of the ledger. */
 void ruleset_put_ledger(struct nft_batch *batch, const struct block *endpoint, int64_t now_ms);
 void ruleset_remove_ledger(struct nft_batch *batch, const struct block *endpoint, int64_t now_ms);
-
-/* Are there sets and rules for every length of prefixes in `to`, and for none besides? */
-bool ruleset_has_sets_for(sa_family_t family, const struct conf_prefixes *from,
-                          const struct conf_prefixes *to);
-/*
- * Changes whom a rule lets through from one list to another, both of one family, for which there
- * are sets. What is in both is not touched.
- */
-void ruleset_change_allowed(struct nft_batch *batch, const struct conf *conf, uint32_t rule,
-                            sa_family_t family, const struct conf_prefixes *from,
-                            const struct conf_prefixes *to);
-/* What the agent says of a rule: the first part of the names of its sets. */
-#define RULESET_DYNAMIC "dynamic"
-/* "dynamic4_24_NAME": the prefixes of one length in a list. Returns text. */
-const char *ruleset_list_name(const char *list, const char *of, sa_family_t family, unsigned bits,
-                              char text[static NFT_NAME_MAXLEN]);

@@ -23,7 +23,7 @@ enum {
 	GATHER_FROM = 16,
 	GATHER_PAUSE_MS = 1, /* and one more for so many blocks that there are, or are new: */
 	GATHER_BLOCKS_A_MS = 10000,
-	GATHER_NEW_A_MS = 1000,
+	GATHER_NEW_A_MS = 5000,
 };
 
 struct server {
@@ -461,6 +461,16 @@ static int find_pause(const struct server *s)
 	                                    : (int)(wake_ms - now_ms);
 }
 
+/* When the agent has its answers, before it is asked for anything else. */
+static void add_counters(struct server *s)
+{
+	int err =
+	    peer_is_waiting(&s->agent) ? 0 : firewall_add_counters(s->fw, clock_monotonic_ms());
+
+	if (err)
+		log_error("what is blocked is not counted: %s", strerror(-err));
+}
+
 /* What the agent asks waits until all blocks are known; the parent and signals need not. */
 static int turn(struct server *s, int signal_fd, struct frame *f)
 {
@@ -492,6 +502,7 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 		err = peer_send(&s->parent, IPC_CHILD_DEAF, 0, NULL, 0);
 	sever(s);
 	end_old(s);
+	add_counters(s);
 	if (!err && reading)
 		err = firewall_read_on(s->fw, clock_monotonic_ms());
 	return err;

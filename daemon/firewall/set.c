@@ -88,7 +88,8 @@ static struct nftnl_set *new_set(struct nft_batch *batch, const char *name)
 	return steal_ptr(&set);
 }
 
-static void describe_endpoints(struct nftnl_set *set, enum set_kind kind, sa_family_t family)
+static void describe_endpoints(struct nftnl_set *set, enum set_kind kind, sa_family_t family,
+                               uint32_t size)
 {
 	nftnl_set_set_u32(set, NFTNL_SET_KEY_TYPE, endpoint_type(family));
 	nftnl_set_set_u32(set, NFTNL_SET_KEY_LEN,
@@ -97,6 +98,8 @@ static void describe_endpoints(struct nftnl_set *set, enum set_kind kind, sa_fam
 	                  NFT_SET_TIMEOUT | (kind == SET_BLOCKS ? NFT_SET_MAP : 0U));
 	if (kind == SET_BLOCKS)
 		nftnl_set_set_u32(set, NFTNL_SET_DATA_TYPE, TYPE_VERDICT);
+	if (size)
+		nftnl_set_set_u32(set, NFTNL_SET_DESC_SIZE, size);
 }
 
 static void describe_peers(struct nftnl_set *set, sa_family_t family)
@@ -122,7 +125,7 @@ static void describe_stamp(struct nftnl_set *set)
 }
 
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
-             uint32_t id)
+             uint32_t size, uint32_t id)
 {
 	auto_set struct nftnl_set *set = new_set(batch, name);
 	struct nlmsghdr *message;
@@ -139,7 +142,7 @@ void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_f
 	case SET_BLOCKS:
 	case SET_HITS:
 	case SET_DRAIN:
-	case SET_LEDGER: describe_endpoints(set, kind, family); break;
+	case SET_LEDGER: describe_endpoints(set, kind, family, size); break;
 	case SET_PEERS: describe_peers(set, family); break;
 	case SET_STAMP: describe_stamp(set); break;
 	}
@@ -243,18 +246,19 @@ static bool add_jump(const struct lists *l, struct nftnl_set *set, const struct 
 	return true;
 }
 
-/* A counter has a part for each processor, so that it costs more than all the rest. */
-static bool add_hits(struct lists *l, const struct block *block)
+/* A counter has a part for each processor, so that it costs more than all the rest. On bridges
+ * nothing is counted. */
+static bool add_hits_to(struct nftnl_set *hits, const struct block *block, uint16_t type,
+                        int64_t now_ms)
 {
 	struct nftnl_set_elem *element =
-	    new_element(&block->endpoint, block->deadline_ms, l->type, l->now_ms);
+	    new_element(&block->endpoint, block->deadline_ms, type, now_ms);
 	struct nftnl_expr *counter;
 
 	if (!element)
 		return false;
-	nftnl_set_elem_add(l->hits, element);
-	l->n_hits++;
-	if (l->batch->family == NFPROTO_BRIDGE || l->type != NFT_MSG_NEWSETELEM)
+	nftnl_set_elem_add(hits, element);
+	if (type != NFT_MSG_NEWSETELEM)
 		return true;
 	counter = nftnl_expr_alloc("counter");
 	if (!counter)
@@ -263,6 +267,14 @@ static bool add_hits(struct lists *l, const struct block *block)
 	nftnl_expr_set_u64(counter, NFTNL_EXPR_CTR_BYTES, block->bytes);
 	nftnl_set_elem_add_expr(element, counter);
 	return true;
+}
+
+static bool add_hits(struct lists *l, const struct block *block)
+{
+	if (block->uncounted || l->batch->family == NFPROTO_BRIDGE)
+		return true;
+	l->n_hits++;
+	return add_hits_to(l->hits, block, l->type, l->now_ms);
 }
 
 static bool add_refused(struct lists *l, const struct block *block)
@@ -346,6 +358,28 @@ void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t t
 		put_some(batch, type, seal, l.n_seal);
 		put_some(batch, type, hits, l.n_hits);
 		put_some(batch, type, drain, l.n_drain);
+	}
+}
+
+void set_put_hits(struct nft_batch *batch, sa_family_t family, struct block *const *blocks,
+                  size_t count, int64_t now_ms)
+{
+	for (size_t i = 0; i < count;) {
+		auto_set struct nftnl_set *hits = new_set(batch, set_hits_name(family));
+		size_t n = 0;
+
+		if (!hits)
+			return;
+		for (; i < count && n < ELEMENTS_A_MESSAGE; i++) {
+			if (blocks[i]->endpoint.family != family)
+				continue;
+			if (!add_hits_to(hits, blocks[i], NFT_MSG_NEWSETELEM, now_ms)) {
+				batch->failed = true;
+				return;
+			}
+			n++;
+		}
+		put_some(batch, NFT_MSG_NEWSETELEM, hits, n);
 	}
 }
 

@@ -20,9 +20,13 @@ enum set_kind {
 #define SET_STAMP_NAME "stamp"
 enum { SET_STAMP_BYTES = 16 };
 
-/* `id` is the set's own within the transaction; SET_STAMP is of no family. */
+/*
+ * `id` is the set's own within the transaction; SET_STAMP is of no family. `size` is for SET_BLOCKS
+ * and SET_HITS: as many elements at most, for which the kernel makes room at once; 0: any number,
+ * for which it makes room as they come.
+ */
 void set_add(struct nft_batch *batch, const char *name, enum set_kind kind, sa_family_t family,
-             uint32_t id);
+             uint32_t size, uint32_t id);
 
 /*
  * Elements of a set of addresses: the prefixes of one family and length; others are passed over.
@@ -36,13 +40,17 @@ bool set_is_filtered(const struct conf *conf, const struct block *block);
 
 /*
  * The elements of one family's blocks, in the map that they belong to, in the set of counters,
- * which on bridges counts nothing, and in that of connections from before, while those may go on.
- * On bridges nothing can be filtered: it is refused there, or let through, as the rule says of a
- * filter that fails. `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of the other family
- * are passed over.
+ * which bridges and `uncounted` blocks do not have, and in that of connections from before, while
+ * those may go on. On bridges nothing can be filtered: it is refused there, or let through, as the
+ * rule says of a filter that fails. `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of
+ * the other family are passed over.
  */
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms);
+
+/* The counters alone, of blocks that were put without. */
+void set_put_hits(struct nft_batch *batch, sa_family_t family, struct block *const *blocks,
+                  size_t count, int64_t now_ms);
 
 /* The same for endpoints of the ledger; only endpoint and deadline_ms count. */
 void set_put_ledger(struct nft_batch *batch, uint16_t type, sa_family_t family,

@@ -65,13 +65,33 @@ static int take_hits(const struct dump_element *e, void *closure)
 	return 0;
 }
 
+/* Those that have a counter, or those that have none, to the front; returns how many. */
+static size_t choose(struct block **list, size_t count, bool uncounted)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (list[i]->uncounted == uncounted)
+			list[n++] = list[i];
+	return n;
+}
+
+static bool are_counted(struct block *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i]->uncounted)
+			return false;
+	return true;
+}
+
 static int read_hits_by_key(struct table *t, const struct blocks *blocks)
 {
 	auto_free struct block **list = NULL;
-	size_t count;
+	size_t count = 0;
 	int err = blocks_list(blocks, &list, &count);
 
-	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
+	count = choose(list, count, false);
+	for (size_t i = 0; !err && count && i < ARRAY_LEN(families); i++)
 		err = dump_hits_of(&t->nft, families[i], list, count);
 	return err;
 }
@@ -195,6 +215,27 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 		batch.family = NFPROTO_INET;
 	}
 	ruleset_add_table(&batch, &spec, blocks, count, now_ms);
+	/* Who dies before the counters are there has not left a good table. */
+	if (are_counted(blocks, count))
+		table_stamp(t, &batch);
+	return nft_batch_commit(&t->nft, &batch);
+}
+
+int table_add_counters(struct table *t, const struct shadow *shadow, int64_t now_ms)
+{
+	auto_free struct block **blocks = NULL;
+	auto_batch struct nft_batch batch = {0};
+	size_t count;
+	int err = blocks_list(shadow->blocks, &blocks, &count);
+
+	if (err)
+		return err;
+	count = choose(blocks, count, true);
+	for (size_t i = 0; i < count; i++)
+		blocks[i]->uncounted = false;
+	nft_batch_init(&t->nft, &batch);
+	for (size_t i = 0; i < ARRAY_LEN(families); i++)
+		set_put_hits(&batch, families[i], blocks, count, now_ms);
 	table_stamp(t, &batch);
 	return nft_batch_commit(&t->nft, &batch);
 }

@@ -63,6 +63,8 @@ int table_read_monitor(struct table *t, bool *touched);
  */
 int table_replace_filters(struct table *t, const struct conf *conf, const struct shadow *shadow);
 
+/* For those blocks that are there without. */
+int table_add_counters(struct table *t, const struct shadow *shadow, int64_t now_ms);
 /* Reads the counters of all blocks. */
 int table_read_hits(struct table *t, struct blocks *blocks);
 /* To be the last of every other transaction that changes our table: see stamp.h. */

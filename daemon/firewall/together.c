@@ -10,6 +10,8 @@
 
 #include <errno.h>
 
+enum { RESTORE_FROM = 4096 }; /* BLOCKs */
+
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
 /* What one of them is to do. */
@@ -23,8 +25,8 @@ struct change {
  * What is refused is in c->result; the rest is in the shadow at once, as the cap and the next of
  * them are to see it.
  */
-static int judge(struct firewall *fw, const struct firewall_request *request, struct change *c,
-                 int64_t now_ms)
+static int judge(struct firewall *fw, const struct firewall_request *request, bool restoring,
+                 struct change *c, int64_t now_ms)
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
@@ -33,6 +35,7 @@ static int judge(struct firewall *fw, const struct firewall_request *request, st
 	if (c->result)
 		return 0;
 	c->next = firewall_make_block(fw, request, present, now_ms);
+	c->next.uncounted = restoring && !present;
 	c->was_there = present != NULL;
 	if (present)
 		c->before = *present;
@@ -102,22 +105,43 @@ static int commit(struct firewall *fw, struct change *changes, size_t count, int
 	return nft_batch_commit(&fw->table.nft, &batch);
 }
 
-/* Returns 0, or -errno and nothing has changed. */
+int firewall_add_counters(struct firewall *fw, int64_t now_ms)
+{
+	int err;
+
+	if (!fw->uncounted)
+		return 0;
+	fw->uncounted = false;
+	if (!fw->table.installed)
+		return 0;
+	err = table_add_counters(&fw->table, &fw->shadow, now_ms);
+	return err ? firewall_install(fw, now_ms) : 0;
+}
+
+/*
+ * So many at once, and more than there are, come after somebody has taken the table away, or after
+ * a reboot. What refuses goes first, with a table that has room for it. The counters, which take as
+ * long again, follow when the agent has its answers: firewall_add_counters().
+ *
+ * Returns 0, or -errno and nothing has changed.
+ */
 static int serve_together(struct firewall *fw, const struct firewall_request *requests,
                           struct firewall_reply *replies, size_t count, int64_t now_ms)
 {
 	auto_free struct change *changes = calloc(count, sizeof(*changes));
 	const struct policy_rate rate = fw->rate;
 	const size_t n_cuts = fw->n_cuts;
+	const bool restoring = count >= RESTORE_FROM && count > blocks_count(fw->shadow.blocks);
 	size_t judged = 0;
 	int err = 0;
 
 	if (!changes)
 		return -ENOMEM;
 	for (; !err && judged < count; judged++)
-		err = judge(fw, &requests[judged], &changes[judged], now_ms);
+		err = judge(fw, &requests[judged], restoring, &changes[judged], now_ms);
+	fw->uncounted |= restoring;
 	if (!err)
-		err = commit(fw, changes, count, now_ms);
+		err = restoring ? firewall_install(fw, now_ms) : commit(fw, changes, count, now_ms);
 	if (err) {
 		undo(fw, changes, judged);
 		fw->n_cuts = n_cuts;

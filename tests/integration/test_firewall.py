@@ -438,6 +438,47 @@ class Rules:
         self.assertEqual(helper.block("10.0.0.4", 1000).result, TOO_FAST)
         self.assertEqual(helper.ask(STATUS).blocks, 1)
 
+    def test_restored_blocks_are_not_new(self):
+        """After a start there is no limit to how fast they come, but to how many there are."""
+        helper = self.start(firewall={"max_blocks": 4, "max_blocks_per_minute": 1})
+        for last in (1, 2, 3):
+            self.assert_ok(helper.block(f"10.0.0.{last}", 1000, restored=1))
+        self.assert_ok(helper.block("10.0.0.4", 1000))
+        self.assertEqual(helper.block("10.0.0.5", 1000, restored=1).result, TOO_MANY)
+        self.assert_ok(helper.unblock("10.0.0.3", 1000))
+        self.assertEqual(helper.block("10.0.0.5", 1000).result, TOO_FAST)
+        self.assert_ok(helper.block("10.0.0.5", 1000, restored=1))
+
+    def assert_counted(self, places, packets):
+        listed = self.helper.list()
+        self.assertEqual([listed[place].packets for place in places], packets)
+
+    def test_thousands_of_blocks_where_there_were_few(self):
+        """They come with a table of their own, and their counters right after it."""
+        lab = self.lab
+        limits = {"max_blocks": 6000, "max_blocks_per_minute": 6000}
+        helper = self.helper = self.start(firewall=limits)
+        with lab.inside("target"):
+            server = socket.create_server((lab.TARGET, PORT + 1))
+        self.addCleanup(server.close)
+        self.assert_ok(helper.block(lab.TARGET, PORT, DEFAULT))
+        self.assert_reset(source=lab.STRANGER)
+        self.assert_reset(source=lab.STRANGER)
+        places = [(f"10.0.{i >> 8}.{i & 255}", 1000) for i in range(2500)]
+        places += [(f"fd00::{i:x}", 1000) for i in range(1, 2500)]
+        places += [(lab.TARGET, PORT + 1)]
+        helper.block_many([(*place, SEALED if i % 2 else DEFAULT, 600_000)
+                           for i, place in enumerate(places)])
+        self.assertEqual(set(helper.list()), {*places, (lab.TARGET, PORT)})
+        for port in (PORT, PORT + 1):
+            self.assert_reset(source=lab.STRANGER, port=port)
+        self.assert_open(source=lab.ALLOWED)
+        self.assert_counted([(lab.TARGET, PORT), (lab.TARGET, PORT + 1), places[0]], [3, 1, 0])
+        helper.block_many([(*place, DEFAULT, 600_000) for place in places])
+        self.assert_counted([(lab.TARGET, PORT), (lab.TARGET, PORT + 1), places[0]], [3, 1, 0])
+        self.assert_ok(helper.unblock(lab.TARGET, PORT + 1))
+        self.assertEqual(len(helper.list()), len(places))
+
     def test_blocks_that_come_together(self):
         """Each has its own answer; what is refused takes nothing with it."""
         helper = self.start(firewall={"max_blocks": 4, "max_blocks_per_minute": 100})
@@ -788,7 +829,8 @@ class Lifecycle:
                 ("short", FW_REQUEST, good[:-1]), ("long", FW_REQUEST, good + b"\0"),
                 ("version", FW_REQUEST, b"\1" + good[1:]),
                 ("fallback", FW_REQUEST, good[:7] + b"\2" + good[8:]),
-                ("padding", FW_REQUEST, good[:28] + b"\1" + good[29:]),
+                ("restored", FW_REQUEST, good[:28] + b"\2" + good[29:]),
+                ("padding", FW_REQUEST, good[:29] + b"\1" + good[30:]),
                 ("verb", FW_REQUEST, good[:2] + b"\xff" + good[3:]), ("type", 7, good)):
             with self.subTest(what):
                 helper = self.start()

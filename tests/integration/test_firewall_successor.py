@@ -9,7 +9,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from firewall_helper import MANUAL, PANICKED, RESUME, STATUS, Helper  # noqa: E402
+from firewall_helper import MANUAL, PANIC, PANICKED, RESUME, STATUS, Helper  # noqa: E402
 from lab import wait_until  # noqa: E402
 from test_firewall import CONFIG, DEFAULT, PORT, SEALED, Base, is_persist_possible  # noqa: E402
 
@@ -155,6 +155,7 @@ class Reading(Base):
         places = [(f"10.0.{i >> 8}.{i & 255}", 443 if i % 3 else 80) for i in range(self.COUNT)]
         self.places = {*places, (self.lab.TARGET, self.port)}
         helper.block_many([(*place, DEFAULT, 600_000) for place in self.places])
+        helper.ping()  # the counters are there, too
         helper.kill()
 
     def is_a_dump_under_way(self):
@@ -188,6 +189,18 @@ class Reading(Base):
         self.assertEqual(helper.ask(STATUS).blocks, len(self.places))
         self.assertEqual(set(helper.list()), self.places)
         self.assertEqual(helper.list()[(lab.TARGET, self.port)].packets, 2)
+
+    def test_after_one_that_died_before_the_counters_were_there(self):
+        lab, before = self.lab, Helper(self.lab).start(self.config(firewall=self.LIMITS))
+        for verb in (PANIC, RESUME):
+            before.ask(verb)
+        before.block_many([(*place, DEFAULT, 600_000) for place in self.places])
+        before.kill()
+        helper = self.start(firewall=self.LIMITS)
+        self.assert_reset(source=lab.STRANGER, port=self.port)
+        listed = helper.list()
+        self.assertEqual(set(listed), self.places)
+        self.assertEqual(listed[(lab.TARGET, self.port)].packets, 1)
 
     def test_another_configuration_meanwhile(self):
         helper = self.stop_while_reading()
