@@ -4,12 +4,14 @@ hammers one of them, listed. Part of bench.py; by itself:
 
     PW_BUILD_DIR=build/release python3 tests/bench/wall.py [BLOCKS [ROUNDS [restore]]]
 
-With `restore` only the start is measured, and nobody hammers: with the table as it was left, with
-one that is made anew since others have changed rules, and with none.
+With `restore` only the start is measured: of the helper with the table as it was left, with one that
+is made anew since others have changed rules, and with none; and of the whole service after a flush,
+until a stranger who hammers one of the endpoints is refused.
 """
 import contextlib
 import os
 import socket
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -18,7 +20,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 import firewall_helper as fw  # noqa: E402
-from lab import Lab  # noqa: E402
+from lab import Lab, wait_until  # noqa: E402
 
 BLOCKS = 100_000
 PORT = 9100
@@ -153,7 +155,61 @@ def measure_wall(count=BLOCKS, rounds=3):
               f"{counts[1]} |", flush=True)
 
 
+def remember_blocks(lab, config, wanted):
+    """A service that is ended again, whose state knows of decisions by hand about all of them."""
+    daemon = lab.daemon(config).start()
+    address, port = wanted[0]
+    daemon.ctl("block", f"{address}:{port}", "--for", "2h", "--reason", "bench")
+    daemon.stop()
+    with sqlite3.connect(os.path.join(config["state"]["directory"], "state.db")) as state:
+        row = state.execute("SELECT * FROM manuals").fetchone()
+        marks = ",".join("?" * len(row))
+        state.executemany(f"INSERT OR REPLACE INTO manuals VALUES ({marks})",
+                          [(f"{a}:{p}", *row[1:]) for a, p in wanted])
+    state.close()
+
+
+def accept_all(server):
+    with contextlib.suppress(OSError):
+        while True:
+            server.accept()[0].close()
+
+
+def measure_service(count=BLOCKS, rounds=3):
+    """From exec() of pprofwalld, with nothing in the kernel."""
+    with Lab() as lab:
+        wall = Wall(lab, count)
+        config = lab.config(scan={"targets": [f"{Lab.TARGET}:9998"], "interval": "60s"},
+                            firewall={"max_blocks": 100_000}, alerts=None)
+        remember_blocks(lab, config, wall.places)
+        with lab.inside("target"), socket.create_server((Lab.TARGET, PORT), backlog=128) as server:
+            threading.Thread(target=accept_all, args=(server,), daemon=True).start()
+            for _ in range(rounds):
+                lab.nft("flush", "ruleset")
+                lab.connect(Lab.TARGET, PORT, source=Lab.STRANGER).close()
+                daemon, refused = lab.daemon(config), []
+                begun = time.monotonic()
+                daemon.start(ready=False)
+
+                def is_refused():
+                    try:
+                        lab.connect(Lab.TARGET, PORT, source=Lab.STRANGER, timeout=1).close()
+                    except OSError:
+                        refused.append(time.monotonic() - begun)
+                    return refused
+                wait_until(is_refused, 60, "the stranger is refused", interval=0.005)
+                daemon.wait_ready()
+                shown = len(lab.nft("list", "map", "inet", "pprofwall", "block4").stdout
+                            .split("timeout"))
+                assert shown > count, shown
+                daemon.stop()
+                print(f"{count:,} blocks, the whole service after a flush: in force "
+                      f"{refused[0]:.3f} s after its start; nft -f took {wall.nft():.2f} s",
+                      flush=True)
+
+
 def measure_restore(count=BLOCKS, rounds=3):
+    measure_service(count, rounds)
     with Lab() as lab:
         wall = Wall(lab, count)
         wall.start()
