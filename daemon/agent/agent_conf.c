@@ -142,7 +142,7 @@ static void begin_service(struct agent *a)
 	int err;
 
 	/* No block goes in before it is known, and it comes while the state is read. */
-	(void)logins_is_fresh(a->logins, clock_monotonic_ms());
+	logins_tick(a->logins, clock_monotonic_ms());
 	err = state_open(a->conf->state.directory, &a->state, &snapshot, why);
 	/* First, since what follows makes events. */
 	outbox_restore(a->outbox, a->state, &snapshot);

@@ -43,7 +43,7 @@ void enforce_restore_breaker(struct agent *a, struct watch *w, const struct stat
 	w->breaker.opened_ms = row->opened_ms - offset;
 	w->high_risk = row->high_risk;
 	w->shielded = a->conf->breakers[w->rule].standing;
-	w->wall.restored = true;
+	w->wall.restored = row->blocked;
 }
 
 void enforce_restore(struct agent *a, struct state_snapshot *snapshot)

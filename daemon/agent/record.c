@@ -99,6 +99,11 @@ void record_to_json(const struct watch *w, json_t *object)
 
 /* Rows */
 
+static bool is_standing(const struct watch *w)
+{
+	return w->wall.in_kernel || w->wall.restored;
+}
+
 static bool is_written(const struct watch *w)
 {
 	const struct watch_record *r = &w->record;
@@ -108,6 +113,7 @@ static bool is_written(const struct watch *w)
 	       r->row_open_until_ms == w->breaker.open_until_ms &&
 	       r->row_high_risk == w->high_risk && r->row_serves_known == w->serves_known &&
 	       r->row_worst == r->worst && r->row_escalated_ms == w->escalated_ms &&
+	       r->row_blocked == is_standing(w) &&
 	       r->last_seen_wall_ms - r->row_last_seen_wall_ms < SEEN_EVERY_MS;
 }
 
@@ -125,6 +131,7 @@ static void note_written(struct watch *w)
 	r->row_serves_known = w->serves_known;
 	r->row_worst = r->worst;
 	r->row_escalated_ms = w->escalated_ms;
+	r->row_blocked = is_standing(w);
 	r->row_last_seen_wall_ms = r->last_seen_wall_ms;
 }
 
@@ -142,6 +149,7 @@ static int put_breaker(struct agent *a, struct watch *w)
 	    .high_risk = w->high_risk,
 	    .worst = r->worst,
 	    .escalated_ms = w->escalated_ms,
+	    .blocked = is_standing(w),
 	};
 	int err;
 

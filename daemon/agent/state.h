@@ -43,6 +43,7 @@ struct state_breaker {
 	bool high_risk;
 	enum finding_severity worst; /* that was seen of it; SEVERITY_NONE: not known */
 	int64_t escalated_ms;        /* the last escalate_after that was told of it; 0: none */
+	bool blocked;                /* it was in the kernel, not only wanted there */
 };
 
 /*

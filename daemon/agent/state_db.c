@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	SCHEMA_VERSION = 4,
+	SCHEMA_VERSION = 5,
 	BUSY_TIMEOUT_MS = 1000,
 	PATH_LEN = 4096,
 };
@@ -68,8 +68,14 @@ static const char schema4_sql[] =
     "PRAGMA user_version = 4;"
     "COMMIT;";
 
+static const char schema5_sql[] =
+    "BEGIN;"
+    "ALTER TABLE breakers ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;"
+    "PRAGMA user_version = 5;"
+    "COMMIT;";
+
 static const char *const migrations[SCHEMA_VERSION] = {schema1_sql, schema2_sql, schema3_sql,
-                                                       schema4_sql};
+                                                       schema4_sql, schema5_sql};
 
 /* They stand alone: no version needs to tell of them. */
 static const char separate_sql[] =

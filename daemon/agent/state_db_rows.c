@@ -12,7 +12,8 @@ static const char *const statement_sql[STATE_DB_STATEMENTS] = {
     [STATE_PUT_BREAKER] =
         "INSERT OR REPLACE INTO breakers (endpoint, saved_ms, boot_id, boot_ms, rule, "
         "state, opened_ms, open_until_ms, high_risk, first_seen_ms, last_seen_ms, "
-        "evidence, serves, worst, escalated_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "evidence, serves, worst, escalated_ms, blocked) "
+        "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [STATE_DELETE_BREAKER] = "DELETE FROM breakers WHERE endpoint = ?",
     /* In parentheses: clang takes it for two that lack a comma. */
     [STATE_PUT_MANUAL] =
@@ -139,6 +140,7 @@ static int read_breaker(const struct state_db *db, sqlite3_stmt *row, int64_t no
 	copy_text(b->serves, sizeof(b->serves), row, 13);
 	b->worst = (enum finding_severity)sqlite3_column_int(row, 14);
 	b->escalated_ms = sqlite3_column_int64(row, 15);
+	b->blocked = sqlite3_column_int(row, 16) != 0;
 	return 1;
 }
 
@@ -193,7 +195,7 @@ static const struct table breakers_table = {
     .count_sql = "SELECT count(*) FROM breakers",
     .select_sql = "SELECT endpoint, saved_ms, boot_id, boot_ms, rule, state, opened_ms, "
                   "open_until_ms, high_risk, first_seen_ms, last_seen_ms, evidence, "
-                  "announced, serves, worst, escalated_ms FROM breakers",
+                  "announced, serves, worst, escalated_ms, blocked FROM breakers",
     .size = sizeof(struct state_breaker),
     .read = read_breaker,
     .remove = STATE_DELETE_BREAKER,
@@ -371,6 +373,7 @@ static enum state_statement bind_breaker(struct state_db *db, const struct state
 		state_db_bind_text(s, 13, b->serves);
 	sqlite3_bind_int(s, 14, (int)b->worst);
 	sqlite3_bind_int64(s, 15, b->escalated_ms);
+	sqlite3_bind_int(s, 16, b->blocked);
 	return STATE_PUT_BREAKER;
 }
 

@@ -115,7 +115,7 @@ struct watch {
 		enum finding_severity worst; /* of these exposures; SEVERITY_NONE: not known */
 		char *evidence;              /* owned; or NULL */
 		/* the row as it was written last */
-		bool row_written, row_high_risk, row_serves_known;
+		bool row_written, row_high_risk, row_serves_known, row_blocked;
 		enum breaker_state row_state;
 		unsigned row_rule;
 		int64_t row_opened_ms, row_open_until_ms, row_last_seen_wall_ms;
@@ -134,7 +134,7 @@ struct watch {
 	/* the wall (wall.c; what is wanted of it, enforce.c) */
 	struct wall_slot {
 		bool in_kernel;
-		bool restored; /* the state says that it stood; whether it does is not known yet */
+		bool restored; /* the state says that it stood, and nothing was asked of it yet */
 		uint32_t kernel_rule; /* as wall_block() took it */
 		int64_t expires_ms;
 		bool listed;  /* stood in the list that is just being read */

@@ -71,7 +71,8 @@ struct firewall_request {
 	uint8_t fallback; /* BLOCK: 1: a rule that filters and falls back to drop does that; 0 */
 	uint8_t address[16];
 	uint32_t rule;
-	uint8_t restored; /* BLOCK: 1: it is in the agent's state, and stood before the start; 0 */
+	uint8_t
+	    restored; /* BLOCK: 1: the agent's state has it as one that stood before the start; 0 */
 	uint8_t zero2[3];
 	uint64_t generation; /* of the configuration that the rule's number is from */
 	uint64_t timeout_ms; /* BLOCK: 1 s .. 30 days; else 0 */

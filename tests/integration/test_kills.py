@@ -289,6 +289,25 @@ class Reboot(StateTest):
         self.assertIn("max_blocks_per_minute", done.stderr)
 
 
+    def test_what_never_stood_is_new(self):
+        """Breakers that opened while nothing was enforced come in as fast as the limit says."""
+        ports = (EXPOSED, COMES_AND_GOES)
+        for port in ports:
+            self.lab.serve_node_exporter(port)
+        self.start(ports, mode="observe", rule={"open_for": "60s"})
+        for port in ports:
+            self.wait_told(port, 1)
+        self.daemon.stop()
+        self.assertEqual(self.blocked(), {})
+        config = self.daemon.config | {"mode": "enforce", "firewall": {"max_blocks_per_minute": 1}}
+        self.daemon = self.lab.daemon(config)
+        self.daemon.start()
+        wait_until(lambda: all(e["blocked"] or e["block_error"] for e in
+                               self.daemon.ctl_json("status")["endpoints"]),
+                   10 * SLOW, "both were asked for")
+        self.assertEqual(len(self.blocked()), 1)
+
+
 class Upgrade(StateTest):
     """Stop, replace, start, while a stranger hammers a blocked port."""
 

@@ -68,6 +68,7 @@ static void test_acks_come_back(void **state)
 	state_snapshot_free(&s);
 	b.worst = SEVERITY_MEDIUM;
 	b.escalated_ms = 30 * 60 * 1000;
+	b.blocked = true;
 	ack.block = false;
 	ack.reason[0] = '\0';
 	assert_int_equal(state_save_breaker(st, &b), 0);
@@ -78,6 +79,7 @@ static void test_acks_come_back(void **state)
 	assert_int_equal(s.n_breakers, 1);
 	assert_int_equal(s.breakers[0].worst, SEVERITY_MEDIUM);
 	assert_int_equal(s.breakers[0].escalated_ms, b.escalated_ms);
+	assert_true(s.breakers[0].blocked);
 	assert_int_equal(s.n_acks, 1);
 	assert_int_equal(endpoint_compare(&s.acks[0].endpoint, &ack.endpoint), 0);
 	assert_false(s.acks[0].block);
