@@ -13,9 +13,8 @@
 
 struct block {
 	struct endpoint endpoint;
-	uint32_t rule;  /* as in wire.h, or BLOCKS_RULE_ORPHAN */
-	bool fallback;  /* of a rule that filters: this endpoint is refused nevertheless */
-	bool uncounted; /* its counter is yet to be made */
+	uint32_t rule; /* as in wire.h, or BLOCKS_RULE_ORPHAN */
+	bool fallback; /* of a rule that filters: this endpoint is refused nevertheless */
 	int64_t deadline_ms;
 	int64_t drain_until_ms; /* connections from before may go on until then */
 	uint64_t packets;       /* refused, or given to the filter; as last read from the kernel */

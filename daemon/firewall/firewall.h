@@ -82,9 +82,10 @@ void firewall_serve_blocks(struct firewall *fw, const struct firewall_request *r
                            struct firewall_reply *replies, size_t count, int64_t now_ms);
 /*
  * To be called after the replies, before anything else is asked: what came together may have been
- * put without its counters. Cheap if not. Returns 0 or -errno, and then it has none.
+ * put without its counters. Cheap if not. Returns 0 or -errno (try again).
  */
 int firewall_add_counters(struct firewall *fw, int64_t now_ms);
+bool firewall_is_uncounted(const struct firewall *fw);
 /*
  * LIST: one reply for each block and the end, in a malloc()ed array. Returns 0 or -ENOMEM; what the
  * kernel refuses to tell is the last reply's result.

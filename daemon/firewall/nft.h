@@ -60,6 +60,7 @@ struct nft_batch {
 	const char *table;
 	bool bridge;    /* as that of struct nft */
 	bool exclusive; /* elements that are added must not be there yet: EEXIST */
+	bool uncounted; /* blocks come without their counters: set_put_hits() */
 	uint8_t family; /* of the messages to come: NFPROTO_INET at first, or NFPROTO_BRIDGE */
 };
 

@@ -24,6 +24,7 @@ enum {
 	GATHER_PAUSE_MS = 1, /* and one more for so many blocks that there are, or are new: */
 	GATHER_BLOCKS_A_MS = 10000,
 	GATHER_NEW_A_MS = 5000,
+	COUNTERS_WAIT_MS = 1000,
 };
 
 struct server {
@@ -34,6 +35,8 @@ struct server {
 	bool serving;      /* after the first COMMIT */
 	bool cannot_sever; /* and it was said */
 	int road_error;    /* that was said last */
+	int counters_error;
+	int64_t counters_due_ms; /* when they do not wait any longer for the agent to read */
 };
 
 static void announce(struct server *s, enum firewall_result result)
@@ -300,6 +303,25 @@ static int read_monitor(struct server *s)
 	return err;
 }
 
+static void add_counters(struct server *s)
+{
+	int err = firewall_add_counters(s->fw, clock_monotonic_ms());
+
+	if (err && err != s->counters_error)
+		log_error("the counters of what is blocked could not be made: %s", strerror(-err));
+	s->counters_error = err;
+	s->counters_due_ms = clock_monotonic_ms() + COUNTERS_WAIT_MS;
+}
+
+/* When the agent has its answers, and nothing else was asked. */
+static bool are_counters_due(const struct server *s)
+{
+	if (!firewall_is_uncounted(s->fw))
+		return false;
+	return clock_monotonic_ms() >= s->counters_due_ms ||
+	       (!peer_is_waiting(&s->agent) && !s->counters_error);
+}
+
 static int serve_gathered(struct server *s, struct gather *g)
 {
 	int err;
@@ -308,6 +330,7 @@ static int serve_gathered(struct server *s, struct gather *g)
 	for (size_t i = 0; i < g->count; i++)
 		log_outcome(&g->requests[i], &g->replies[i]);
 	err = gather_reply(g, &s->agent);
+	s->counters_due_ms = clock_monotonic_ms() + COUNTERS_WAIT_MS;
 	sever(s);
 	return err;
 }
@@ -354,6 +377,7 @@ static int handle_agent_frames(struct server *s, struct frame *f)
 	err = serve_gathered(s, &g);
 	if (err || got <= 0)
 		return err ? err : got;
+	add_counters(s);
 	err = handle_agent(s, f);
 	if (f->fd >= 0)
 		close(steal_fd(&f->fd));
@@ -454,21 +478,13 @@ static int find_pause(const struct server *s)
 
 	if (drain_ms && drain_ms < wake_ms)
 		wake_ms = drain_ms;
+	if (firewall_is_uncounted(s->fw) && s->counters_due_ms < wake_ms)
+		wake_ms = s->counters_due_ms;
 	if (wake_ms == INT64_MAX)
 		return -1;
 	return wake_ms <= now_ms            ? 0
 	       : wake_ms - now_ms > INT_MAX ? INT_MAX
 	                                    : (int)(wake_ms - now_ms);
-}
-
-/* When the agent has its answers, before it is asked for anything else. */
-static void add_counters(struct server *s)
-{
-	int err =
-	    peer_is_waiting(&s->agent) ? 0 : firewall_add_counters(s->fw, clock_monotonic_ms());
-
-	if (err)
-		log_error("what is blocked is not counted: %s", strerror(-err));
 }
 
 /* What the agent asks waits until all blocks are known; the parent and signals need not. */
@@ -502,7 +518,8 @@ static int turn(struct server *s, int signal_fd, struct frame *f)
 		err = peer_send(&s->parent, IPC_CHILD_DEAF, 0, NULL, 0);
 	sever(s);
 	end_old(s);
-	add_counters(s);
+	if (are_counters_due(s))
+		add_counters(s);
 	if (!err && reading)
 		err = firewall_read_on(s->fw, clock_monotonic_ms());
 	return err;

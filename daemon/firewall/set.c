@@ -271,7 +271,7 @@ static bool add_hits_to(struct nftnl_set *hits, const struct block *block, uint1
 
 static bool add_hits(struct lists *l, const struct block *block)
 {
-	if (block->uncounted || l->batch->family == NFPROTO_BRIDGE)
+	if (l->batch->uncounted || l->batch->family == NFPROTO_BRIDGE)
 		return true;
 	l->n_hits++;
 	return add_hits_to(l->hits, block, l->type, l->now_ms);

@@ -40,10 +40,10 @@ bool set_is_filtered(const struct conf *conf, const struct block *block);
 
 /*
  * The elements of one family's blocks, in the map that they belong to, in the set of counters,
- * which bridges and `uncounted` blocks do not have, and in that of connections from before, while
- * those may go on. On bridges nothing can be filtered: it is refused there, or let through, as the
- * rule says of a filter that fails. `type` is NFT_MSG_NEWSETELEM or NFT_MSG_DELSETELEM. Blocks of
- * the other family are passed over.
+ * which bridges do not have, and `uncounted` batches leave out, and in that of connections from
+ * before, while those may go on. On bridges nothing can be filtered: it is refused there, or let
+ * through, as the rule says of a filter that fails. `type` is NFT_MSG_NEWSETELEM or
+ * NFT_MSG_DELSETELEM. Blocks of the other family are passed over.
  */
 void set_put_blocks(struct nft_batch *batch, const struct conf *conf, uint16_t type,
                     sa_family_t family, struct block *const *blocks, size_t count, int64_t now_ms);

@@ -12,13 +12,15 @@
 _Static_assert(sizeof(struct stamp) == SET_STAMP_BYTES, "the key of the set");
 
 /* There are no rules for them; what the table may hold depends on them nevertheless. */
-static void hash_protected_ports(SHA2_CTX *sha, const struct conf *conf)
+static void hash_limits(SHA2_CTX *sha, const struct conf *conf)
 {
 	const uint16_t own = conf->metrics.enabled ? conf->metrics.listen.port : 0;
+	const uint32_t most = conf->firewall.max_blocks; /* what sets of many have room for */
 
 	SHA256Update(sha, (const uint8_t *)conf->protect.ports.items,
 	             conf->protect.ports.count * sizeof(*conf->protect.ports.items));
 	SHA256Update(sha, (const uint8_t *)&own, sizeof(own));
+	SHA256Update(sha, (const uint8_t *)&most, sizeof(most));
 }
 
 int stamp_take_fingerprint(const struct ruleset_spec *spec, bool bridge,
@@ -48,7 +50,7 @@ int stamp_take_fingerprint(const struct ruleset_spec *spec, bool bridge,
 
 		SHA256Update(&sha, &dynamic, sizeof(dynamic));
 	}
-	hash_protected_ports(&sha, spec->conf);
+	hash_limits(&sha, spec->conf);
 	SHA256Final(digest, &sha);
 	memcpy(out, digest, STAMP_FINGERPRINT_BYTES);
 	return 0;

@@ -3,8 +3,8 @@
  * What our table says of itself, in a set of one element: which state of all of the namespace's
  * rules was in force after our last change, and a fingerprint of the rules that we made. A
  * successor that finds both as it expects knows that nobody has changed anything since, and need
- * not make the table anew. Every transaction of ours writes it; whoever else commits one makes it
- * wrong by that alone. Single-threaded.
+ * not make the table anew. Every transaction of ours writes it, but while counters are missing;
+ * whoever else commits one makes it wrong by that alone. Single-threaded.
  */
 #pragma once
 

@@ -14,7 +14,6 @@ struct firewall {
 	struct road road;
 	struct shadow shadow;
 	bool panicked;
-	bool uncounted;            /* firewall_add_counters() has something to do */
 	char host_id[HOST_ID_LEN]; /* for enforce_percent */
 	struct policy_rate rate;   /* of new blocks */
 	int64_t restore_until_ms;  /* those that stood before the start are none until then */

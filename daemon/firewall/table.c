@@ -49,7 +49,7 @@ int table_delete(struct table *t)
 	err = table_delete_of(&t->nft, NFPROTO_INET);
 	companion = table_delete_of(&t->nft, NFPROTO_BRIDGE);
 	if (!err)
-		t->installed = t->nft.owned = false;
+		t->installed = t->nft.owned = t->uncounted = false;
 	/* A kernel that knows no such tables has none. */
 	return err ? err : t->nft.bridge ? companion : 0;
 }
@@ -65,33 +65,13 @@ static int take_hits(const struct dump_element *e, void *closure)
 	return 0;
 }
 
-/* Those that have a counter, or those that have none, to the front; returns how many. */
-static size_t choose(struct block **list, size_t count, bool uncounted)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (list[i]->uncounted == uncounted)
-			list[n++] = list[i];
-	return n;
-}
-
-static bool are_counted(struct block *const *list, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (list[i]->uncounted)
-			return false;
-	return true;
-}
-
 static int read_hits_by_key(struct table *t, const struct blocks *blocks)
 {
 	auto_free struct block **list = NULL;
-	size_t count = 0;
+	size_t count;
 	int err = blocks_list(blocks, &list, &count);
 
-	count = choose(list, count, false);
-	for (size_t i = 0; !err && count && i < ARRAY_LEN(families); i++)
+	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
 		err = dump_hits_of(&t->nft, families[i], list, count);
 	return err;
 }
@@ -100,6 +80,8 @@ int table_read_hits(struct table *t, struct blocks *blocks)
 {
 	int err = 0;
 
+	if (t->uncounted)
+		return 0;
 	if (blocks_count(blocks) >= KEY_BY_KEY_FROM)
 		return read_hits_by_key(t, blocks);
 	for (size_t i = 0; !err && i < ARRAY_LEN(families); i++)
@@ -131,6 +113,9 @@ void table_stamp(struct table *t, struct nft_batch *batch)
 {
 	struct stamp stamp = {0};
 
+	/* Who dies before the counters are there has not left a good table. */
+	if (t->uncounted)
+		return;
 	/* The transaction is the next state. Should others come before it, the stamp is wrong, and
 	 * a successor makes the table anew: no harm. */
 	if (!nft_get_generation(&t->nft, &stamp.generation))
@@ -146,7 +131,7 @@ int table_refresh_stamp(struct table *t)
 	uint32_t now;
 	int err;
 
-	if (!t->installed || !t->nft.owned)
+	if (!t->installed || !t->nft.owned || t->uncounted)
 		return 0;
 	err = nft_get_generation(&t->nft, &now);
 	if (err || now == t->stamped)
@@ -207,6 +192,7 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 	if (err)
 		return err;
 	nft_batch_init(&t->nft, &batch);
+	batch.uncounted = t->uncounted;
 	if (exists)
 		nft_batch_delete_table(&batch);
 	if (companion > 0) {
@@ -215,13 +201,11 @@ static int try_install(struct table *t, const struct conf *conf, const struct sh
 		batch.family = NFPROTO_INET;
 	}
 	ruleset_add_table(&batch, &spec, blocks, count, now_ms);
-	/* Who dies before the counters are there has not left a good table. */
-	if (are_counted(blocks, count))
-		table_stamp(t, &batch);
+	table_stamp(t, &batch);
 	return nft_batch_commit(&t->nft, &batch);
 }
 
-int table_add_counters(struct table *t, const struct shadow *shadow, int64_t now_ms)
+static int put_counters(struct table *t, const struct shadow *shadow, int64_t now_ms)
 {
 	auto_free struct block **blocks = NULL;
 	auto_batch struct nft_batch batch = {0};
@@ -230,14 +214,26 @@ int table_add_counters(struct table *t, const struct shadow *shadow, int64_t now
 
 	if (err)
 		return err;
-	count = choose(blocks, count, true);
-	for (size_t i = 0; i < count; i++)
-		blocks[i]->uncounted = false;
 	nft_batch_init(&t->nft, &batch);
 	for (size_t i = 0; i < ARRAY_LEN(families); i++)
 		set_put_hits(&batch, families[i], blocks, count, now_ms);
 	table_stamp(t, &batch);
 	return nft_batch_commit(&t->nft, &batch);
+}
+
+int table_add_counters(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                       int64_t now_ms)
+{
+	int err;
+
+	if (!t->uncounted)
+		return 0;
+	t->uncounted = false;
+	err = t->installed ? put_counters(t, shadow, now_ms) : 0;
+	if (err)
+		err = table_install(t, conf, shadow, now_ms);
+	t->uncounted = err != 0;
+	return err;
 }
 
 /* Others may add or delete a plain table between our look and the transaction. */
@@ -304,6 +300,19 @@ int table_install(struct table *t, const struct conf *conf, const struct shadow 
 	t->installed = t->known = true;
 	t->nft.owned = t->persist;
 	return table_watch(t, conf, shadow, now_ms);
+}
+
+int table_restore(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                  int64_t now_ms)
+{
+	const bool before = t->uncounted;
+	int err;
+
+	t->uncounted = true;
+	err = table_install(t, conf, shadow, now_ms);
+	if (err)
+		t->uncounted = before;
+	return err;
 }
 
 int table_read_monitor(struct table *t, bool *touched)

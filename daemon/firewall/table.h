@@ -31,6 +31,7 @@ struct table {
 	bool persist;   /* the kernel takes owned, persistent tables, and the configuration too */
 	bool known;     /* what the kernel can, by what was installed before */
 	bool installed; /* it is in the kernel, as far as we know */
+	bool uncounted; /* but for the sets of counters, in which some blocks may be missing */
 	uint32_t generation;      /* of all rules, when the last installation began; 0: unknown */
 	uint32_t reconciliations; /* times that somebody else's change was undone */
 	uint8_t fingerprint[STAMP_FINGERPRINT_BYTES]; /* of the table that is installed */
@@ -63,11 +64,18 @@ int table_read_monitor(struct table *t, bool *touched);
  */
 int table_replace_filters(struct table *t, const struct conf *conf, const struct shadow *shadow);
 
-/* For those blocks that are there without. */
-int table_add_counters(struct table *t, const struct shadow *shadow, int64_t now_ms);
+/*
+ * The same as table_install() in half the time: what refuses is there, and table_add_counters() has
+ * something to do. The shadow has the last counters; nothing is read.
+ */
+int table_restore(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                  int64_t now_ms);
+int table_add_counters(struct table *t, const struct conf *conf, const struct shadow *shadow,
+                       int64_t now_ms);
 /* Reads the counters of all blocks. */
 int table_read_hits(struct table *t, struct blocks *blocks);
-/* To be the last of every other transaction that changes our table: see stamp.h. */
+/* To be the last of every other transaction that changes our table: see stamp.h. None while
+ * counters are missing. */
 void table_stamp(struct table *t, struct nft_batch *batch);
 /*
  * Others have changed rules of their own: says that ours are as they were. Only of an owned table

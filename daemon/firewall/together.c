@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-enum { RESTORE_FROM = 4096 }; /* BLOCKs */
+enum { RESTORE_FROM = 4096 }; /* new blocks */
 
 static const sa_family_t families[] = {AF_INET, AF_INET6};
 
@@ -25,8 +25,8 @@ struct change {
  * What is refused is in c->result; the rest is in the shadow at once, as the cap and the next of
  * them are to see it.
  */
-static int judge(struct firewall *fw, const struct firewall_request *request, bool restoring,
-                 struct change *c, int64_t now_ms)
+static int judge(struct firewall *fw, const struct firewall_request *request, struct change *c,
+                 int64_t now_ms)
 {
 	const struct endpoint e = policy_request_endpoint(request);
 	const struct block *present = blocks_find(fw->shadow.blocks, &e);
@@ -35,11 +35,12 @@ static int judge(struct firewall *fw, const struct firewall_request *request, bo
 	if (c->result)
 		return 0;
 	c->next = firewall_make_block(fw, request, present, now_ms);
-	c->next.uncounted = restoring && !present;
 	c->was_there = present != NULL;
-	if (present)
+	if (present) {
 		c->before = *present;
-	else if (!firewall_is_restored(fw, request, now_ms))
+		c->next.packets = present->packets;
+		c->next.bytes = present->bytes;
+	} else if (!firewall_is_restored(fw, request, now_ms))
 		policy_rate_record(&fw->rate, now_ms);
 	firewall_note_change(fw, &c->next, present);
 	return blocks_put(fw->shadow.blocks, &c->next);
@@ -107,41 +108,49 @@ static int commit(struct firewall *fw, struct change *changes, size_t count, int
 
 int firewall_add_counters(struct firewall *fw, int64_t now_ms)
 {
-	int err;
+	return table_add_counters(&fw->table, fw->running, &fw->shadow, now_ms);
+}
 
-	if (!fw->uncounted)
-		return 0;
-	fw->uncounted = false;
-	if (!fw->table.installed)
-		return 0;
-	err = table_add_counters(&fw->table, &fw->shadow, now_ms);
-	return err ? firewall_install(fw, now_ms) : 0;
+bool firewall_is_uncounted(const struct firewall *fw)
+{
+	return fw->table.uncounted;
 }
 
 /*
- * So many at once, and more than there are, come after somebody has taken the table away, or after
- * a reboot. What refuses goes first, with a table that has room for it. The counters, which take as
- * long again, follow when the agent has its answers: firewall_add_counters().
- *
- * Returns 0, or -errno and nothing has changed.
+ * So many new blocks, and more than there were, come after somebody has taken the table away, or
+ * after a reboot. What refuses goes first, with a table that has room for it. The counters, which
+ * take as long again, follow when the agent has its answers: firewall_add_counters().
  */
+static bool are_restored(const struct firewall *fw, const struct change *changes, size_t count)
+{
+	size_t n_new = 0;
+
+	for (size_t i = 0; i < count; i++)
+		n_new += !changes[i].result && !changes[i].was_there;
+	return n_new >= RESTORE_FROM && n_new > blocks_count(fw->shadow.blocks) / 2;
+}
+
+/* Returns 0, or -errno and nothing has changed. */
 static int serve_together(struct firewall *fw, const struct firewall_request *requests,
                           struct firewall_reply *replies, size_t count, int64_t now_ms)
 {
 	auto_free struct change *changes = calloc(count, sizeof(*changes));
 	const struct policy_rate rate = fw->rate;
 	const size_t n_cuts = fw->n_cuts;
-	const bool restoring = count >= RESTORE_FROM && count > blocks_count(fw->shadow.blocks);
 	size_t judged = 0;
 	int err = 0;
 
 	if (!changes)
 		return -ENOMEM;
+	/* While the shadow has those alone that have counters. */
+	if (count >= RESTORE_FROM && count > blocks_count(fw->shadow.blocks))
+		(void)table_read_hits(&fw->table, fw->shadow.blocks);
 	for (; !err && judged < count; judged++)
-		err = judge(fw, &requests[judged], restoring, &changes[judged], now_ms);
-	fw->uncounted |= restoring;
+		err = judge(fw, &requests[judged], &changes[judged], now_ms);
 	if (!err)
-		err = restoring ? firewall_install(fw, now_ms) : commit(fw, changes, count, now_ms);
+		err = are_restored(fw, changes, count)
+		          ? table_restore(&fw->table, fw->running, &fw->shadow, now_ms)
+		          : commit(fw, changes, count, now_ms);
 	if (err) {
 		undo(fw, changes, judged);
 		fw->n_cuts = n_cuts;

@@ -150,8 +150,8 @@ class Helper:
             os.kill(self.pid, signal.SIGCONT)
         return [self._reply(seqs[i // in_a_frame]) for i in range(len(requests))]
 
-    def block_many(self, requests):
-        """More than lie in a socket, many in a frame: all must be taken."""
+    def block_many(self, requests, result=OK):
+        """More than lie in a socket, many in a frame; all have the same result."""
         first = self.agent._seq + 1
         bodies = self._pack_blocks(requests, AT_ONCE)
         writer = threading.Thread(
@@ -159,7 +159,7 @@ class Helper:
         writer.start()
         for i in range(len(requests)):
             reply = self._reply(first + i // AT_ONCE)
-            assert reply.result == OK, reply
+            assert reply.result == result, reply
         writer.join()
 
     def _pack_blocks(self, requests, in_a_frame):

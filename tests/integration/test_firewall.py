@@ -479,6 +479,15 @@ class Rules:
         self.assert_ok(helper.unblock(lab.TARGET, PORT + 1))
         self.assertEqual(len(helper.list()), len(places))
 
+    def test_thousands_that_are_refused_change_nothing(self):
+        helper = self.start(firewall={"max_blocks": 6000, "max_blocks_per_minute": 6000})
+        self.assert_ok(helper.block("192.0.2.1", 80))
+        before = self.count_transactions()
+        helper.block_many([(f"10.0.{i >> 8}.{i & 255}", 22, 1, 60_000) for i in range(5000)],
+                          PROTECTED_PORT)
+        self.assertEqual(self.count_transactions(), before)
+        self.assertEqual(set(helper.list()), {("192.0.2.1", 80)})
+
     def test_blocks_that_come_together(self):
         """Each has its own answer; what is refused takes nothing with it."""
         helper = self.start(firewall={"max_blocks": 4, "max_blocks_per_minute": 100})
