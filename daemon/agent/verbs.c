@@ -325,6 +325,9 @@ void verbs_answer_wall(struct agent *a, const struct watch *watch)
 	char endpoint[ENDPOINT_TEXT_LEN];
 	struct waiter *w;
 
+	/* What came before was written now; what somebody waits for is still under way. */
+	if (watch->wall.pending)
+		return;
 	endpoint_format(&watch->endpoint, endpoint);
 	while ((w = next_waiter(a, WAIT_WALL, &watch->endpoint))) {
 		if (watch->wall.error)
