@@ -230,6 +230,25 @@ static void test_the_later_decision_wins(void **state)
 	assert_true(bench_is_ok(bench_answer(second)));
 }
 
+/* While the one before is being written. */
+static void test_a_decision_right_after_another(void **state)
+{
+	struct bench *b = *state;
+
+	bench_start(b, NULL);
+	for (int i = 0; i < 30; i++) {
+		int first = bench_ask(b, ASK("block", OTHER)), second;
+		uint64_t seq;
+
+		bench_request(b, FIREWALL_BLOCK, &seq);
+		bench_reply(b, seq, FIREWALL_OK);
+		second = bench_ask(b, ASK("unblock", OTHER));
+		bench_grant(b, FIREWALL_UNBLOCK, 0);
+		json_decref(bench_answer(first));
+		assert_true(bench_is_ok(bench_answer(second)));
+	}
+}
+
 static void test_unblock_holds_against_the_breaker(void **state)
 {
 	struct bench *b = *state;
@@ -508,6 +527,7 @@ int main(void)
 	    TEST(test_refused_manual_block_leaves_nothing),
 	    TEST(test_unblock_of_what_was_never_seen),
 	    TEST(test_the_later_decision_wins),
+	    TEST(test_a_decision_right_after_another),
 	    TEST(test_unblock_holds_against_the_breaker),
 	    TEST(test_nobody_waits_for_a_firewall_that_hangs),
 	    TEST(test_a_block_that_comes_too_late_is_taken_back),
