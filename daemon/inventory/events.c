@@ -293,6 +293,17 @@ static uint64_t read_ring(const struct events *e, struct ring *r,
 	return lost;
 }
 
+bool events_are_waiting(const struct events *e)
+{
+	for (size_t i = 0; i < e->n_rings; i++) {
+		const struct perf_event_mmap_page *page = e->rings[i].page;
+
+		if (__atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE) != page->data_tail)
+			return true;
+	}
+	return false;
+}
+
 uint64_t events_read(struct events *e, void (*record)(const struct events_record *r, void *arg),
                      void *arg)
 {

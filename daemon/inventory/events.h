@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,6 +29,8 @@ void events_free(struct events *e);
 
 /* An epoll(7) descriptor: readable when there are records. Remains events'. */
 int events_fd(const struct events *e);
+/* Are there any now? events_fd() tells only of those that come while somebody waits. */
+bool events_are_waiting(const struct events *e);
 /*
  * Calls `record` for each that there is. Returns how many the kernel had to drop since the last
  * time.

@@ -204,6 +204,12 @@ void inventory_on_read_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	event_add(inv->readable, NULL);
+	/* poll(2) of a ring tells of a record once, and epoll asks twice where it is added to: of
+	 * what came in the gap nobody would be told. */
+	if (!events_are_waiting(inv->events))
+		return;
+	event_del(inv->readable);
+	read_events(inv);
 }
 
 /* The host's own addresses: a wildcard there is reached by a new one at once. */

@@ -40,11 +40,10 @@ MANY_DESCRIPTORS = ("import os, resource, time\n"
 # The same when it is told to, and ceases when it is told to.
 ON_ORDER = ("import socket, sys\n"
             "print('listens', flush=True)\n"
-            "sys.stdin.readline()\n"
-            "s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
-            "sys.stdin.readline()\n"
-            "s.close()\n"
-            "sys.stdin.readline()\n")
+            "while sys.stdin.readline():\n"
+            "    s = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+            "    sys.stdin.readline()\n"
+            "    s.close()\n")
 
 
 def netns_of(name):
@@ -125,6 +124,31 @@ class Listeners(InventoryTest):
                 self.assertLess(time.monotonic() - begin, 3 * SLOW)
         before.close()
         inventory.wait_gone(self.host, Lab.TARGET, 7001)
+
+    def test_one_right_after_another(self):
+        """Between two looks at what events there are, and where the first look does not go."""
+        if not self.EVENTS:
+            self.skipTest("by events alone")
+        inventory = self.start()
+        places = (("target", self.host, Lab.TARGET), ("client", self.other, Lab.STRANGER))
+        servers = [self.process([sys.executable, "-c", ON_ORDER, address, "7015"],
+                                self.lab.name_of(namespace), stdin=subprocess.PIPE)
+                   for namespace, _, address in places]
+
+        def order(what, gap=0.0):
+            for server in servers:
+                server.stdin.write(what)
+                server.stdin.flush()
+                time.sleep(gap)
+        for i in range(48):
+            order(b"listen\n", i % 8 / 1000)
+            begin = time.monotonic()
+            for _, netns, address in places:
+                inventory.wait_listener(netns, address, 7015)
+            self.assertLess(time.monotonic() - begin, 0.5 * SLOW, i)
+            order(b"close\n")
+            for _, netns, address in places:
+                inventory.wait_gone(netns, address, 7015)
 
     def test_a_socket_that_lives_elsewhere_than_who_listens_on_it(self):
         inventory = self.start()
