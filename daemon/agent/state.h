@@ -102,8 +102,7 @@ struct state_loss {
 struct state_snapshot {
 	struct state_breaker *breakers; /* ordered by endpoint */
 	size_t n_breakers;
-	/* Ordered likewise; those past their end are left out and deleted. NULL where it was taken.
-	 */
+	/* Ordered likewise; those past their end are left out and deleted. The taken are NULL. */
 	struct state_manual **manuals;
 	size_t n_manuals;
 	struct state_manual *acks; /* those past their end likewise */

@@ -215,7 +215,8 @@ static void set_mark(struct nft_batch *batch, const struct conf *conf, uint32_t 
 /*
  * There is no conntrack: the packet's own addresses say what is asked for, or who answers. An
  * address and port that a container both serves and connects from would be taken for the former.
- * Which of the two it was a rule's chain sees by the mark, which is taken off again.
+ * Which of the two it was a rule's chain sees by the mark, whose bits, also where others had set
+ * them, are zero afterwards.
  */
 void hooks_add_forward(struct nft_batch *batch, const struct conf *conf)
 {

@@ -452,8 +452,8 @@ static int handle_filter(struct server *s, struct frame *f)
 	return 0;
 }
 
-/* Whatever becomes of it is its own affair, and the parent's. */
-/* One that is not gone is one that nobody joins to us again: another takes its place. */
+/* Whatever becomes of it is its own affair, and the parent's. One that is not gone is one that
+ * nobody joins to us again: another takes its place. */
 static int serve_filter(struct server *s, short revents, struct frame *f)
 {
 	int err = serve_peer(s, &s->filter.peer, revents, "filter", handle_filter, f);

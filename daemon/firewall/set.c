@@ -246,8 +246,7 @@ static bool add_jump(const struct lists *l, struct nftnl_set *set, const struct 
 	return true;
 }
 
-/* A counter has a part for each processor, so that it costs more than all the rest. On bridges
- * nothing is counted. */
+/* A counter has a part for each processor, so that it costs more than all the rest. */
 static bool add_hits_to(struct nftnl_set *hits, const struct block *block, uint16_t type,
                         int64_t now_ms)
 {
@@ -269,6 +268,7 @@ static bool add_hits_to(struct nftnl_set *hits, const struct block *block, uint1
 	return true;
 }
 
+/* On bridges nothing is counted. */
 static bool add_hits(struct lists *l, const struct block *block)
 {
 	if (l->batch->uncounted || l->batch->family == NFPROTO_BRIDGE)
